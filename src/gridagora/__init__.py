@@ -1,0 +1,1 @@
+"""GridAgora: local energy and flexibility markets on distribution grids."""

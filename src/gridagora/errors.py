@@ -1,0 +1,86 @@
+"""The exception tree of GridAgora.
+
+::
+
+    GridAgoraError
+    ├── InputError        bad input: carries every fault found, each with place, value, reason and fix
+    ├── SolverError       an optimisation has no answer: infeasible, unbounded or failed
+    └── InvariantError    a rule that must always hold was broken: a defect of ours, the run stops
+
+Bad input is reported all at once, never one fault a time and never silently mended.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class GridAgoraError(Exception):
+    """Root of all errors raised on purpose by GridAgora."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fault:
+    """One fault of an input: where it is, what stands there, why it is wrong and what mends it.
+
+    Parameters
+    ----------
+    source : file or object, e.g. ``"village.yaml"`` or ``"bids"``
+    place : row, key or element, e.g. ``"row 17"`` or ``"market.mechanism"``
+    value : what was found
+    reason : why it cannot be used
+    fix : what to write instead
+
+    Examples
+    --------
+    >>> print(Fault(source="bids", place="row 3", value=-1.0, reason="quantity is negative", fix="use side"))
+    bids, row 3: quantity is negative (found -1.0); use side
+    """
+
+    source: str
+    place: str
+    value: object
+    reason: str
+    fix: str
+
+    def __str__(self) -> str:
+        """Return the fault as one line for a person."""
+        return f"{self.source}, {self.place}: {self.reason} (found {self.value!r}); {self.fix}"
+
+
+class InputError(GridAgoraError, ValueError):
+    """Input that cannot be used; ``faults`` holds every fault found.
+
+    Examples
+    --------
+    >>> raise InputError([Fault(source="a.csv", place="row 2", value="x", reason="no number", fix="write kW")])
+    Traceback (most recent call last):
+    gridagora.errors.InputError: 1 fault in the input
+      a.csv, row 2: no number (found 'x'); write kW
+    """
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self.faults = tuple(faults)
+        count = len(self.faults)
+        head = f"{count} fault{'s' if count != 1 else ''} in the input"
+        super().__init__("\n  ".join([head, *map(str, self.faults)]))
+
+
+class SolverError(GridAgoraError):
+    """An optimisation that has no answer: infeasible, unbounded, or the solver failed."""
+
+
+class InvariantError(GridAgoraError, AssertionError):
+    """A rule that must always hold does not: a defect of the program, not of its input."""
+
+
+def check_faults(faults: Iterable[Fault]) -> None:
+    """Raise one `InputError` with all faults, or do nothing when there are none."""
+    found = tuple(faults)
+    if found:
+        raise InputError(found)
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `InvariantError` unless the condition holds (kept under ``python -O``, unlike assert)."""
+    if not condition:
+        raise InvariantError(message)

@@ -1,0 +1,1 @@
+"""Frozen values of the domain: no IO, no clock, no chance, and no import of ours but units and errors."""

@@ -1,0 +1,63 @@
+"""The time axis of a study: equal half-open periods in UTC."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridagora.errors import Fault, check_faults
+
+SECONDS_PER_HOUR = 3600
+SECONDS_PER_DAY = 86_400
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TimeAxis:
+    """Equal half-open delivery periods ``[start + k mtu, start + (k + 1) mtu)`` in UTC.
+
+    Parameters
+    ----------
+    start : start of the first period, UTC
+    periods : how many periods
+    mtu_s : length of a period (market time unit) in seconds; divides a day
+    timezone : IANA name, only for local days and clock-time tariffs
+
+    Examples
+    --------
+    >>> axis = TimeAxis(start=np.datetime64("2016-06-01T00:00:00"), periods=96, mtu_s=900)
+    >>> axis.hours, axis.starts[-1]
+    (0.25, np.datetime64('2016-06-01T23:45:00'))
+    """
+
+    start: np.datetime64
+    periods: int
+    mtu_s: int = 900
+    timezone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        faults = []
+        if self.periods < 1:
+            faults.append(_fault("periods", self.periods, "no period", "ask for one period or more"))
+        if self.mtu_s < 1 or SECONDS_PER_DAY % self.mtu_s:
+            faults.append(_fault("mtu_s", self.mtu_s, "does not divide a day", "use 300, 900, 1800 or 3600"))
+        check_faults(faults)
+        object.__setattr__(self, "start", np.datetime64(self.start, "s"))
+
+    @property
+    def hours(self) -> float:
+        """Length of a period in hours."""
+        return self.mtu_s / SECONDS_PER_HOUR
+
+    @property
+    def starts(self) -> NDArray[np.datetime64]:
+        """Start of each period, UTC, shape (periods,)."""
+        return self.start + np.arange(self.periods) * np.timedelta64(self.mtu_s, "s")
+
+    @property
+    def periods_per_day(self) -> int:
+        """Periods in 24 hours."""
+        return SECONDS_PER_DAY // self.mtu_s
+
+
+def _fault(place: str, value: object, reason: str, fix: str) -> Fault:
+    return Fault(source="time axis", place=place, value=value, reason=reason, fix=fix)
