@@ -1,0 +1,151 @@
+"""Facts of a market in the past tense, and the hash chain that binds them.
+
+An event carries whole columns: all bids and results of a session are one `AuctionCleared`, so a year of
+sessions stays some ten thousand events.  Participants are codes: home ``k`` of the study is ``k``, the upstream
+grid (the retailer's two orders) is ``len(homes)``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+GENESIS = bytes(32)
+"""What the first event of a chain is bound to."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyOpened:
+    """The market opened: who takes part, over which periods, by which rules (canonical text of the study)."""
+
+    at: int
+    name: str
+    seed: int
+    participants: tuple[str, ...]
+    rules: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AuctionCleared:
+    """A session's bids and what became of them; shapes (bids,) and, per delivery period, (periods,).
+
+    ``price`` is micro-currency per kWh and ``quantity``, ``accepted`` are Wh, all whole; ``paid`` is
+    micro-currency x Wh / kWh, + received; ``clearing_price`` is NaN where nothing traded.
+    """
+
+    at: int
+    session: int
+    first: int
+    participant: Ints
+    period: Ints
+    side: NDArray[np.int8]
+    price: Ints
+    quantity: Ints
+    accepted: Ints
+    paid: Floats
+    clearing_price: Floats
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScheduleChecked:
+    """The cleared schedule of a session went through the power flow; one entry per violation found.
+
+    ``participants`` names those behind each violation, largest first, joined by "; ".
+    """
+
+    at: int
+    session: int
+    converged: NDArray[np.bool_]
+    period: Ints
+    kind: tuple[str, ...]
+    element: tuple[str, ...]
+    value: Floats
+    limit: Floats
+    participants: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EnergyDelivered:
+    """Meters of a session were read: what devices did, kW, shapes (periods, homes); states at the period's end."""
+
+    at: int
+    session: int
+    first: int
+    cleared_kw: Floats
+    metered_wh: Ints
+    curtailed_kw: Floats
+    battery_kw: Floats
+    ev_kw: Floats
+    heat_pump_kw: Floats
+    unserved_kw: Floats
+    battery_kwh: Floats
+    ev_kwh: Floats
+    tank_kwh: Floats
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SessionSettled:
+    """Money of a session: settlement lines (periods, homes) in micro-currency and the postings of its entries.
+
+    ``trade_*`` are the pool's trades, one per pair; postings of one ``entry`` sum to zero; ``account`` are
+    codes of `gridagora.ledger.accounts`.
+    """
+
+    at: int
+    session: int
+    first: int
+    trade_period: Ints
+    trade_buyer: Ints
+    trade_seller: Ints
+    trade_wh: Ints
+    trade_price: Ints
+    trade_seller_price: Ints
+    traded_wh: Ints
+    local_bought_wh: Ints
+    local_sold_wh: Ints
+    energy: Ints
+    imbalance: Ints
+    network: Ints
+    taxes: Ints
+    entry: Ints
+    account: Ints
+    amount: Ints
+
+
+Event = StudyOpened | AuctionCleared | ScheduleChecked | EnergyDelivered | SessionSettled
+
+
+def canonical_bytes(value: Any) -> bytes:
+    """Return bytes that tell a value apart from every other: type, name and shape before the content.
+
+    >>> canonical_bytes((1, "a")) == canonical_bytes((1, "a")), canonical_bytes("1") == canonical_bytes(1)
+    (True, False)
+    """
+    if isinstance(value, np.ndarray):
+        head = f"array {value.dtype.str} {value.shape} ".encode()
+        return head + np.ascontiguousarray(value).tobytes()
+    if is_dataclass(value) and not isinstance(value, type):
+        parts = [f"{type(value).__name__} ".encode()]
+        parts += [f.name.encode() + b"=" + canonical_bytes(getattr(value, f.name)) for f in fields(value)]
+        return b"".join(parts)
+    if isinstance(value, tuple):
+        return f"tuple {len(value)} ".encode() + b"".join(map(canonical_bytes, value))
+    text = repr(value).encode()
+    return f"{type(value).__name__} {len(text)} ".encode() + text
+
+
+def chain_hash(previous: bytes, event: Event) -> bytes:
+    """Return SHA-256 of the previous hash and the event: changing, dropping or swapping one changes all after it.
+
+    >>> first = StudyOpened(at=0, name="a", seed=1, participants=("x",), rules="")
+    >>> len(chain_hash(GENESIS, first))
+    32
+    """
+    return hashlib.sha256(previous + canonical_bytes(event)).digest()
