@@ -1,0 +1,396 @@
+"""The command line: reads the arguments, calls the library, prints what a person wants to see.
+
+Everything heavy is imported inside the command that needs it, so that ``gridagora --help`` answers at once.
+Exit codes: 0 done, 1 failed, 2 bad input or bad usage, 130 stopped by Ctrl-C.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gridagora.errors import Fault, GridAgoraError, InputError, check_faults
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from gridagora.bootstrap import Run
+
+Progress = Callable[[int, int, str], None]
+
+app = typer.Typer(
+    name="gridagora",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: drawing it with rich triples the time to answer
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+PARTS = ("numpy", "pandas", "highspy", "numba", "power-grid-model", "pandapower", "simbench")
+"""Packages whose version decides the numbers of a run."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and end the process with its exit code.
+
+    Parameters
+    ----------
+    arguments : words after ``gridagora``; the process's own when not given
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    if debug:  # accepted anywhere, although it belongs to the program and not to one command
+        words = ["--debug", *(word for word in words if word != "--debug")]
+    _use_one_blas_thread()
+    try:
+        app(args=words, prog_name="gridagora")
+    except KeyboardInterrupt:
+        _say("[yellow]Stopped.[/] Nothing was written.")
+        sys.exit(130)
+    except Exception as error:
+        if debug:
+            raise
+        sys.exit(_explain(error))
+
+
+@app.callback()
+def _program(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Local energy markets on distribution grids: run a market on a real feeder and see what it does."""
+
+
+def _complete_scenario(incomplete: str) -> list[str]:
+    from gridagora.scenario import scenario_names
+
+    return [name for name in scenario_names() if name.startswith(incomplete)]
+
+
+@app.command(
+    short_help="Run a scenario and write its report.",
+    epilog="Example: gridagora run village -o runs/village --ems optimal --set market.mechanism=pay_as_bid",
+)
+def run(
+    *,
+    scenario: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|FILE",
+            help="A built-in scenario or a scenario file (YAML).",
+            autocompletion=_complete_scenario,
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Folder of the results; an older run there is replaced."
+        ),
+    ],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one entry of the scenario; may be repeated."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything drawn by chance.")] = None,
+    ems: Annotated[
+        str | None,
+        typer.Option(metavar="rule_based|optimal", help="How homes plan: short for --set agents.ems=..."),
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print the path of the report and nothing else.")
+    ] = False,
+) -> None:
+    """Run a scenario with and without its market; write tables, key figures and a report."""
+    overrides = _overrides(settings or [], ems=ems)
+    _check_output(output)
+    from gridagora import bootstrap
+
+    with _progress(show=not quiet) as (progress, stop):
+        result = bootstrap.run(scenario, overrides=overrides, seed=seed, progress=progress, stop=stop)
+    with nullcontext() if quiet else _console(stderr=True).status("writing tables and report"):
+        result.write(output)
+    _print_result(result, output=output, quiet=quiet)
+    if not result.finished:
+        _say("[yellow]Stopped early:[/] the folder holds the sessions that were finished.")
+        raise typer.Exit(130)
+
+
+@app.command(epilog="Example: gridagora scenarios")
+def scenarios() -> None:
+    """List the built-in scenarios."""
+    from gridagora.scenario import scenario_descriptions
+
+    table = _table("Scenario", "What it is")
+    for name, description in scenario_descriptions().items():
+        table.add_row(name, description)
+    _console().print(table)
+    _console().print("Run one with: gridagora run NAME -o DIR", highlight=False)
+
+
+@app.command(
+    short_help="Write a scenario of your own to start from.", epilog="Example: gridagora template my-feeder"
+)
+def template(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the files.")],
+) -> None:
+    """Write a small scenario with its data files, ready to run and to be filled with your own."""
+    from gridagora.adapters.files import write_template
+
+    scenario = write_template(directory)
+    _console().print(f"Wrote {directory}. Try it:", highlight=False)
+    _console().print(f"  gridagora run {scenario} -o runs/{directory.name}", highlight=False, soft_wrap=True)
+
+
+@app.command(epilog="Example: gridagora compare runs/rule-based runs/optimal -o compare.html")
+def compare(
+    directories: Annotated[
+        list[Path], typer.Argument(metavar="A B [...]", help="Folders written by `gridagora run`.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write a comparison report (HTML).")
+    ] = None,
+) -> None:
+    """Put the key figures of runs side by side."""
+    from gridagora.studies import compare as study
+
+    frame = study.compare(directories)
+    table = _table("", *map(str, frame.columns), numbers=True)
+    for name, *values in frame.itertuples():
+        table.add_row(str(name), *map(_plain, values))
+    _console().print(table)
+    if output is not None:
+        study.compare_report(directories, output)
+        _console().print(f"Report: {output}", highlight=False, soft_wrap=True)
+
+
+@app.command(short_help="Time the engine against its limits.", epilog="Example: gridagora bench --only study")
+def bench(
+    only: Annotated[
+        str | None, typer.Option(metavar="WORD", help="Only files whose name holds the word.")
+    ] = None,
+    long: Annotated[bool, typer.Option("--long", help="Also the runs of a whole year.")] = False,
+) -> None:
+    """Time the engine on this machine against its limits (in a source checkout)."""
+    import subprocess
+
+    root = Path(__file__).resolve().parents[2]
+    if not (root / "benchmarks" / "__main__.py").exists():
+        raise GridAgoraError(
+            "the benchmarks come with the source: clone the repository and run `make bench` there"
+        )
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks",
+        *(["--only", only] if only else []),
+        *(["--long"] if long else []),
+    ]
+    raise typer.Exit(subprocess.run(command, cwd=root, check=False).returncode)  # noqa: S603 - our own program
+
+
+@app.command(short_help="Print the versions that decide the numbers.", epilog="Example: gridagora version")
+def version() -> None:
+    """Print the versions of GridAgora, of Python and of the packages that decide the numbers."""
+    from importlib import metadata
+
+    console = _console()
+    console.print(f"gridagora {metadata.version('gridagora')}", highlight=False)
+    console.print(f"python {sys.version.split()[0]}", highlight=False)
+    for name in PARTS:
+        console.print(f"{name} {metadata.version(name)}", highlight=False)
+
+
+def _use_one_blas_thread() -> None:
+    """Keep BLAS to one thread: on the small systems here a thread pool costs far more than it gains."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
+
+def _overrides(settings: Sequence[str], *, ems: str | None) -> dict[str, str]:
+    """Return the ``--set`` options as a mapping; raise `InputError` naming each one without ``=``."""
+    check_faults(
+        Fault(
+            source="command line",
+            place=f"--set {setting}",
+            value=setting,
+            reason="is not KEY=VALUE",
+            fix="write for example --set market.mechanism=pay_as_bid",
+        )
+        for setting in settings
+        if not setting.partition("=")[0].strip() or "=" not in setting
+    )
+    pairs = (setting.split("=", 1) for setting in settings)
+    overrides = {key.strip(): value.strip() for key, value in pairs}
+    return overrides | ({"agents.ems": ems} if ems else {})
+
+
+def _check_output(directory: Path) -> None:
+    """Refuse, before any work, a target that is not free and not the result of an older run."""
+    taken = directory.exists() and not (
+        directory.is_dir() and (not any(directory.iterdir()) or (directory / "kpis.json").exists())
+    )
+    if taken:
+        raise InputError(
+            [
+                Fault(
+                    source="command line",
+                    place="--output",
+                    value=str(directory),
+                    reason="holds files that are not a run of GridAgora",
+                    fix="name a new folder",
+                )
+            ]
+        )
+
+
+@contextmanager
+def _progress(*, show: bool) -> Iterator[tuple[Progress, Callable[[], bool]]]:
+    """Yield a progress callback and a stop question; the first Ctrl-C answers it with yes.
+
+    Before the first session is done there is nothing to keep, so Ctrl-C ends at once; so does a second one.
+    """
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    console = _console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not (show and console.is_terminal),
+        transient=True,
+    )
+    task = bar.add_task("reading grid and profiles", total=None)
+    started: list[bool] = []
+    stopped: list[bool] = []
+
+    def report(done: int, total: int, label: str) -> None:
+        if done > 0:
+            started.append(True)
+        bar.update(task, completed=done, total=total, description=label)
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        if stopped or not started:
+            raise KeyboardInterrupt
+        stopped.append(True)
+        bar.console.print("Stopping after this session; Ctrl-C again stops at once and writes nothing.")
+
+    previous = signal.signal(signal.SIGINT, interrupt)
+    try:
+        with bar:
+            yield report, lambda: bool(stopped)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _print_result(result: "Run", *, output: Path, quiet: bool) -> None:
+    report = output / "report.html"
+    if quiet:
+        typer.echo(report)
+        return
+    console = _console()
+    console.print(_key_figures(result.kpis))
+    console.print(f"Event hash: {result.kpis['event_hash']}", highlight=False, soft_wrap=True)
+    console.print(f"Report:     {report}", highlight=False, soft_wrap=True)
+
+
+def _key_figures(kpis: Mapping[str, Any]) -> "Table":
+    """Return the table of key figures, with the market beside the same feeder without one."""
+    currency = str(kpis.get("currency", "EUR"))
+    money = currency.lower()
+    rows = (
+        (
+            f"Bills of all participants [{currency}]",
+            f"cost_total_{money}",
+            f"cost_total_baseline_{money}",
+            "{:,.2f}",
+        ),
+        ("Participants better off", "participants_better_off", None, "{:,.0f}"),
+        ("Traded locally [kWh]", "local_volume_kwh", None, "{:,.1f}"),
+        (f"Mean local price [{currency}/kWh]", f"mean_price_{money}_per_kwh", None, "{:.4f}"),
+        ("Self-sufficiency", "self_sufficiency", "self_sufficiency_baseline", "{:.1%}"),
+        ("Self-consumption", "self_consumption", "self_consumption_baseline", "{:.1%}"),
+        ("Transformer loading, highest [%]", *_both("transformer_loading_max_percent"), "{:.1f}"),
+        ("Line loading, highest [%]", *_both("line_loading_max_percent"), "{:.1f}"),
+        ("Voltage, lowest [pu]", *_both("vm_min_pu"), "{:.4f}"),
+        ("Voltage, highest [pu]", *_both("vm_max_pu"), "{:.4f}"),
+        ("Periods with a violation", *_both("violation_periods"), "{:,.0f}"),
+        ("Reverse flow [h]", *_both("reverse_flow_hours"), "{:,.1f}"),
+        ("Grid losses [kWh]", *_both("losses_kwh"), "{:,.1f}"),
+    )
+    table = _table(str(kpis.get("scenario", "")), "with market", "without market", numbers=True)
+    for label, key, key_baseline, form in rows:
+        cells = ["" if name is None else _form(kpis.get(name), form) for name in (key, key_baseline)]
+        table.add_row(label, *cells)
+    return table
+
+
+def _both(name: str) -> tuple[str, str]:
+    return name, f"{name}_baseline"
+
+
+def _form(value: object, form: str) -> str:
+    return "-" if value is None or value != value else form.format(value)  # NaN differs from itself
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, float):
+        return "-" if value != value else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return str(value)
+
+
+def _table(*columns: str, numbers: bool = False) -> "Table":
+    """Return an empty table; with ``numbers`` all columns but the first are set flush right."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if numbers and index else "left", overflow="fold")
+    return table
+
+
+def _console(*, stderr: bool = False) -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=stderr)
+
+
+def _say(text: str) -> None:
+    _console(stderr=True).print(text, highlight=False)
+
+
+def _explain(error: Exception) -> int:
+    """Tell a person what went wrong, on standard error; return the exit code."""
+    from rich.markup import escape
+
+    if isinstance(error, InputError):
+        _print_faults(error)
+        return 2
+    if isinstance(error, GridAgoraError | OSError):
+        _say(f"[red]Error:[/] {escape(str(error))}")
+        return 1
+    _say(f"[red]Defect:[/] {type(error).__name__}: {escape(str(error))}")
+    _say("This should not happen. Run it again with --debug and report what it prints.")
+    return 1
+
+
+def _print_faults(error: InputError) -> None:
+    from rich.markup import escape
+
+    count = len(error.faults)
+    _say(f"[red]{count} fault{'s' if count != 1 else ''} in the input.[/] Nothing was written.")
+    table = _table("where", "place", "found", "what is wrong", "what to do")
+    for fault in error.faults:
+        cells = (fault.source, fault.place, repr(fault.value), fault.reason, fault.fix)
+        table.add_row(*map(escape, cells))
+    _console(stderr=True).print(table)
