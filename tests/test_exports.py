@@ -1,0 +1,51 @@
+"""The public names: complete, documented by a runnable example, and cheap to import."""
+
+import inspect
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+
+import gridagora
+
+PROMISED = {"Bids", "Grid", "OrderBook", "pay_as_bid", "pay_as_cleared", "run", "trade_reduction", "vickrey"}
+"""Names that others build on: they stay."""
+
+HEAVY = ("highspy", "numba", "pandapower", "pandas", "plotly", "power_grid_model", "pyarrow", "scipy", "simbench")
+
+
+def test_promised_names_are_exported() -> None:
+    assert set(gridagora.__all__) >= PROMISED
+
+
+def test_all_equals_what_is_exported() -> None:
+    for name in gridagora.__all__:
+        getattr(gridagora, name)
+    found = {name for name in dir(gridagora) if not name.startswith("_")}
+    values = {name for name in found if not isinstance(getattr(gridagora, name), ModuleType)}
+    assert values == {name for name in gridagora.__all__ if not name.startswith("_")}
+
+
+def test_all_is_sorted_and_without_doubles() -> None:
+    assert list(gridagora.__all__) == sorted(set(gridagora.__all__))
+
+
+@pytest.mark.parametrize("name", [name for name in gridagora.__all__ if not name.startswith("_")])
+def test_public_name_has_a_docstring_with_an_example(name: str) -> None:
+    value = getattr(gridagora, name)
+    if not (inspect.isclass(value) or callable(value)):
+        pytest.skip("a constant")
+    text = inspect.getdoc(value) or ""
+    assert ">>>" in text, f"gridagora.{name} shows no example of its use"
+
+
+def test_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no_such_name"):
+        gridagora.no_such_name  # noqa: B018 - the access is the test
+
+
+def test_import_brings_in_nothing_heavy() -> None:
+    program = f"import sys, gridagora, gridagora.cli; print([m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
