@@ -21,6 +21,7 @@ class MarketSession:
     count: int
     gate: int
     gate_closure: int
+    delivery_start: int
     delivery_end: int
 
 
@@ -42,5 +43,6 @@ def sessions(axis: TimeAxis, rules: MarketRules) -> Iterator[MarketSession]:
             count=count,
             gate=max(0, first - rules.gate_lead_periods),
             gate_closure=epoch + (first - rules.gate_lead_periods) * axis.mtu_s,
+            delivery_start=epoch + first * axis.mtu_s,
             delivery_end=epoch + (first + count) * axis.mtu_s,
         )

@@ -1,0 +1,62 @@
+"""Commands: what the engine is asked to do, in the imperative; arrays have one entry per bid or (periods, homes)."""
+
+from dataclasses import dataclass
+
+from gridagora.engine.timetable import MarketSession
+from gridagora.model.bids import Bids
+from gridagora.model.events import Floats
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenMarket:
+    """Open the market of a study."""
+
+    at: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClearAuction:
+    """Clear a session: the homes' bids (participant = home number, currency per kWh, kWh), retailer apart."""
+
+    at: int
+    session: MarketSession
+    bids: Bids
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckSchedule:
+    """Check the cleared schedule of a session by power flow: net import kW and kvar, shape (periods, homes)."""
+
+    at: int
+    session: MarketSession
+    net_kw: Floats
+    net_kvar: Floats
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordDelivery:
+    """Record what meters and devices of a session's periods showed, kW and kWh, shape (periods, homes)."""
+
+    at: int
+    session: MarketSession
+    cleared_kw: Floats
+    metered_kw: Floats
+    curtailed_kw: Floats
+    battery_kw: Floats
+    ev_kw: Floats
+    heat_pump_kw: Floats
+    unserved_kw: Floats
+    battery_kwh: Floats
+    ev_kwh: Floats
+    tank_kwh: Floats
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SettleSession:
+    """Settle a delivered session."""
+
+    at: int
+    session: MarketSession
+
+
+Command = OpenMarket | ClearAuction | CheckSchedule | RecordDelivery | SettleSession

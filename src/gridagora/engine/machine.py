@@ -1,0 +1,282 @@
+"""The market as a state machine: a command and the state give events; the state is the fold of the events.
+
+A session goes one way: cleared -> checked -> delivered -> settled.  A command out of this order is a defect of
+the caller and raises `InvariantError`; nothing is then recorded.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Protocol
+
+import numpy as np
+
+from gridagora.engine.commands import (
+    CheckSchedule,
+    ClearAuction,
+    Command,
+    OpenMarket,
+    RecordDelivery,
+    SettleSession,
+)
+from gridagora.engine.pool import Mechanism, pool_orders, positions
+from gridagora.errors import require
+from gridagora.ledger import Postings, check_postings, post
+from gridagora.ledger.accounts import SystemAccount
+from gridagora.ledger.journal import EntryKind
+from gridagora.model.bids import Bids
+from gridagora.model.events import (
+    AuctionCleared,
+    EnergyDelivered,
+    Event,
+    Floats,
+    Ints,
+    ScheduleChecked,
+    SessionSettled,
+    StudyOpened,
+)
+from gridagora.model.study import Study
+from gridagora.settlement import PoolTrades, Prices, SettlementLines, pool_trades, settle
+from gridagora.units import amount_micro, to_wh
+
+
+class ScheduleCheck(Protocol):
+    """What a power flow of a cleared schedule found, as columns (see `ScheduleChecked`)."""
+
+    converged: np.ndarray
+    period: Ints
+    kind: tuple[str, ...]
+    element: tuple[str, ...]
+    value: Floats
+    limit: Floats
+    participants: tuple[str, ...]
+
+
+CheckFunction = Callable[[int, Floats, Floats], ScheduleCheck]
+"""(first period, net kW, net kvar; shape (periods, homes)) -> what the power flow found."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MarketContext:
+    """What does not change while a market runs: the study, its prices, its rule and its grid check."""
+
+    study: Study
+    prices: Prices
+    mechanism: Mechanism
+    check: CheckFunction
+    rules_text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MarketState:
+    """The fold of all events: what is cleared, delivered, settled, and every account's balance in micro-units."""
+
+    opened: bool = False
+    cleared: int = 0
+    checked: int = 0
+    delivered: int = 0
+    settled: int = 0
+    balance: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    pending: Mapping[int, tuple[AuctionCleared, EnergyDelivered | None]] = MappingProxyType({})
+
+
+def handle(state: MarketState, command: Command, context: MarketContext) -> Event:
+    """Return the event a command leads to.
+
+    Raises
+    ------
+    InvariantError
+        when the command comes out of order, or books that do not balance would follow.
+    """
+    match command:
+        case OpenMarket():
+            require(not state.opened, "the market is open already")
+            study = context.study
+            names = tuple(home.participant for home in study.homes)
+            return StudyOpened(
+                at=command.at, name=study.name, seed=study.seed, participants=names, rules=context.rules_text
+            )
+        case ClearAuction():
+            _require_next(command.session.number, state.cleared, "cleared", ready=state.opened)
+            return clear_auction(command, context)
+        case CheckSchedule():
+            _require_next(command.session.number, state.checked, "checked", ready=state.cleared > state.checked)
+            return _check_schedule(command, context)
+        case RecordDelivery():
+            ready = state.checked > state.delivered
+            _require_next(command.session.number, state.delivered, "delivered", ready=ready)
+            return _record_delivery(command)
+        case SettleSession():
+            ready = state.delivered > state.settled
+            _require_next(command.session.number, state.settled, "settled", ready=ready)
+            cleared, delivered = state.pending[command.session.number]
+            require(delivered is not None, "a delivered session keeps its readings until it is settled")
+            return settle_session(command, cleared, delivered, context)  # type: ignore[arg-type]
+
+
+def apply(state: MarketState, event: Event) -> MarketState:
+    """Return the state after an event."""
+    match event:
+        case StudyOpened():
+            accounts = len(event.participants) + len(SystemAccount)
+            return replace(state, opened=True, balance=np.zeros(accounts, np.int64))
+        case AuctionCleared():
+            pending = MappingProxyType({**state.pending, event.session: (event, None)})
+            return replace(state, cleared=state.cleared + 1, pending=pending)
+        case ScheduleChecked():
+            return replace(state, checked=state.checked + 1)
+        case EnergyDelivered():
+            cleared, _ = state.pending[event.session]
+            pending = MappingProxyType({**state.pending, event.session: (cleared, event)})
+            return replace(state, delivered=state.delivered + 1, pending=pending)
+        case SessionSettled():
+            pending = MappingProxyType({k: v for k, v in state.pending.items() if k != event.session})
+            balance = state.balance.copy()
+            np.add.at(balance, event.account, event.amount)
+            return replace(state, settled=state.settled + 1, pending=pending, balance=balance)
+
+
+def _require_next(number: int, expected: int, step: str, *, ready: bool) -> None:
+    require(ready and number == expected, f"session {number} cannot be {step} now; session {expected} is next")
+
+
+def clear_auction(command: ClearAuction, context: MarketContext) -> AuctionCleared:
+    """Clear a session's bids together with the retailer's orders, in whole numbers."""
+    session, study = command.session, context.study
+    orders = pool_orders(
+        command.bids,
+        first=session.first,
+        count=session.count,
+        homes=len(study.homes),
+        prices=context.prices,
+        rules=study.market,
+        hours=study.axis.hours,
+    )
+    result = context.mechanism(
+        Bids(
+            side=orders.side,
+            price=orders.price,
+            quantity=orders.quantity,
+            participant=orders.participant,
+            period=orders.period,
+        )
+    )
+    price = np.full(session.count, np.nan)
+    price[np.asarray(result.period) - session.first] = np.asarray(result.price, np.float64).reshape(-1)
+    return AuctionCleared(
+        at=command.at,
+        session=session.number,
+        first=session.first,
+        participant=orders.participant,
+        period=orders.period,
+        side=orders.side,
+        price=orders.price,
+        quantity=orders.quantity,
+        accepted=np.asarray(result.accepted, np.int64),
+        paid=np.asarray(result.paid, np.float64),
+        clearing_price=price,
+    )
+
+
+def _check_schedule(command: CheckSchedule, context: MarketContext) -> ScheduleChecked:
+    found = context.check(command.session.first, command.net_kw, command.net_kvar)
+    return ScheduleChecked(
+        at=command.at,
+        session=command.session.number,
+        converged=found.converged,
+        period=found.period,
+        kind=found.kind,
+        element=found.element,
+        value=found.value,
+        limit=found.limit,
+        participants=found.participants,
+    )
+
+
+def _record_delivery(command: RecordDelivery) -> EnergyDelivered:
+    hours = (command.session.delivery_end - command.session.delivery_start) / 3600 / command.session.count
+    return EnergyDelivered(
+        at=command.at,
+        session=command.session.number,
+        first=command.session.first,
+        cleared_kw=command.cleared_kw,
+        metered_wh=to_wh(command.metered_kw * hours),
+        curtailed_kw=command.curtailed_kw,
+        battery_kw=command.battery_kw,
+        ev_kw=command.ev_kw,
+        heat_pump_kw=command.heat_pump_kw,
+        unserved_kw=command.unserved_kw,
+        battery_kwh=command.battery_kwh,
+        ev_kwh=command.ev_kwh,
+        tank_kwh=command.tank_kwh,
+    )
+
+
+def session_trades(cleared: AuctionCleared, *, count: int, homes: int) -> PoolTrades:
+    """Pair a cleared session's positions into trades."""
+    row = cleared.period - cleared.first
+    shape = (count, homes + 1)
+    buy = cleared.side > 0
+
+    def table(values: np.ndarray, rows: np.ndarray) -> Floats:
+        return positions(cleared.participant[rows], row[rows], values[rows], shape)
+
+    return pool_trades(
+        bought_wh=table(cleared.accepted, buy).astype(np.int64),
+        sold_wh=table(cleared.accepted, ~buy).astype(np.int64),
+        paid=-table(cleared.paid, buy),
+        received=table(cleared.paid, ~buy),
+        first=cleared.first,
+    )
+
+
+def settle_session(
+    command: SettleSession, cleared: AuctionCleared, delivered: EnergyDelivered, context: MarketContext
+) -> SessionSettled:
+    """Settle a delivered session: trades, imbalance, network and taxes, and the entries that book them."""
+    session, homes = command.session, len(context.study.homes)
+    trades = session_trades(cleared, count=session.count, homes=homes)
+    prices = context.prices.window(session.first, session.count)
+    lines = settle(trades, delivered.metered_wh, prices, first=session.first)
+    postings = _postings(session.number, trades, lines, homes)
+    check_postings(postings)
+    return SessionSettled(
+        at=command.at,
+        session=session.number,
+        first=session.first,
+        trade_period=trades.period,
+        trade_buyer=trades.buyer,
+        trade_seller=trades.seller,
+        trade_wh=trades.quantity_wh,
+        trade_price=trades.buyer_price,
+        trade_seller_price=trades.seller_price,
+        traded_wh=lines.traded_wh,
+        local_bought_wh=lines.local_bought_wh,
+        local_sold_wh=lines.local_sold_wh,
+        energy=lines.energy,
+        imbalance=lines.imbalance,
+        network=lines.network,
+        taxes=lines.taxes,
+        entry=postings.entry,
+        account=postings.account,
+        amount=postings.amount,
+    )
+
+
+def _postings(session: int, trades: PoolTrades, lines: SettlementLines, homes: int) -> Postings:
+    """Book a session: trades against the operator's surplus, the rest against retailer, DSO and state."""
+    retailer = homes + SystemAccount.RETAILER
+    sold = amount_micro(trades.quantity_wh, trades.seller_price)[trades.seller == homes].sum()
+    bought = amount_micro(trades.quantity_wh, trades.buyer_price)[trades.buyer == homes].sum()
+    traded = np.append(lines.energy.sum(axis=0), sold - bought)
+    entries = (
+        post(session, EntryKind.TRADE, traded, homes + SystemAccount.OPERATOR_SURPLUS),
+        post(session, EntryKind.IMBALANCE, lines.imbalance.sum(axis=0), retailer),
+        post(session, EntryKind.NETWORK, lines.network.sum(axis=0), homes + SystemAccount.DSO_NETWORK),
+        post(session, EntryKind.TAXES, lines.taxes.sum(axis=0), homes + SystemAccount.STATE_TAXES),
+    )
+    return Postings(
+        entry=np.concatenate([e.entry for e in entries]),
+        account=np.concatenate([e.account for e in entries]),
+        amount=np.concatenate([e.amount for e in entries]),
+    )

@@ -1,0 +1,68 @@
+"""The local pool of a session: homes' bids, the retailer's two orders beside them, cleared in whole numbers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from gridagora.model.bids import Bids
+from gridagora.model.events import Floats, Ints
+from gridagora.model.results import ClearingResult
+from gridagora.model.study import MarketRules
+from gridagora.settlement import Prices
+from gridagora.units import WH_PER_KWH, to_micro, to_wh
+
+Mechanism = Callable[[Bids], ClearingResult]
+BEYOND_WH = 1_000_000
+"""What the retailer offers beyond all local bids where no limit binds: its order is never the scarce side."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PoolOrders:
+    """Columns of a session's orders in whole numbers: micro-currency per kWh, Wh."""
+
+    participant: Ints
+    period: Ints
+    side: np.ndarray
+    price: Ints
+    quantity: Ints
+
+
+def pool_orders(bids: Bids, *, first: int, count: int, homes: int, prices: Prices, rules: MarketRules,
+                hours: float) -> PoolOrders:
+    """Return the homes' bids in whole numbers with the retailer's orders after them (none when islanded).
+
+    The retailer sells at the retail price up to the import limit and buys at the feed-in price up to the export
+    limit (MARKETS section 2); ``homes`` is its participant code.
+    """
+    quantity = to_wh(bids.quantity)
+    if rules.islanded:
+        upstream = (np.zeros(0, np.int64),) * 3
+        side = np.zeros(0, np.int8)
+    else:
+        local = np.bincount(np.asarray(bids.period) - first, weights=quantity, minlength=count)
+        enough = local.astype(np.int64) + BEYOND_WH
+        period = np.tile(np.arange(first, first + count), 2)
+        price = np.concatenate([prices.retail[first : first + count], prices.feed_in[first : first + count]])
+        limits = [_limit_wh(rules.import_limit_kw, hours, enough), _limit_wh(rules.export_limit_kw, hours, enough)]
+        upstream = (period, price, np.concatenate(limits))
+        side = np.repeat(np.array([-1, 1], np.int8), count)
+    return PoolOrders(
+        participant=np.concatenate([np.asarray(bids.participant, np.int64), np.full(len(side), homes)]),
+        period=np.concatenate([bids.period, upstream[0]]),
+        side=np.concatenate([bids.side, side]),
+        price=np.concatenate([to_micro(bids.price), upstream[1]]),
+        quantity=np.concatenate([quantity, upstream[2]]),
+    )
+
+
+def _limit_wh(limit_kw: float, hours: float, enough: Ints) -> Ints:
+    if np.isinf(limit_kw):
+        return enough
+    return np.minimum(enough, int(limit_kw * hours * WH_PER_KWH))
+
+
+def positions(participant: Ints, row: Ints, values: Floats, shape: tuple[int, int]) -> Floats:
+    """Sum values per period (row) and participant (column)."""
+    flat = np.bincount(row * shape[1] + participant, weights=values, minlength=shape[0] * shape[1])
+    return flat.reshape(shape)

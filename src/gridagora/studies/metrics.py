@@ -1,0 +1,195 @@
+"""Key figures of a run, each with the same feeder without a market beside it (``_baseline``).
+
+Self-sufficiency is the share of consumption covered inside the feeder (or home) in the same period,
+``1 - import / consumption``; self-consumption is the share of production used there, ``1 - export / production``
+(MARKETS section 9).  Import and export of the feeder are sums over homes before losses.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gridagora.model.events import AuctionCleared, Floats
+from gridagora.studies.record import Flows, RunRecord
+from gridagora.studies.tables import local_days, money_per_home
+from gridagora.units import MICRO, WH_PER_KWH, to_micro
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Energy:
+    """Energy of all homes over the finished periods: kWh, shape (periods, homes)."""
+
+    consumption: Floats
+    production: Floats
+    metered: Floats
+    curtailed: Floats
+    unserved: Floats
+
+
+def energy_with_market(record: RunRecord) -> Energy:
+    """Return what homes consumed, produced and exchanged with the market."""
+    return _energy(
+        record,
+        metered_wh=record.delivered("metered_wh"),
+        curtailed_kw=record.delivered("curtailed_kw"),
+        unserved_kw=record.delivered("unserved_kw"),
+        flexible_kw=record.delivered("ev_kw") + record.delivered("heat_pump_kw"),
+    )
+
+
+def energy_without_market(record: RunRecord) -> Energy:
+    """Return what the same homes consumed, produced and exchanged without a market."""
+    return _energy(
+        record,
+        metered_wh=record.baseline_metered_wh,
+        curtailed_kw=record.baseline_curtailed_kw,
+        unserved_kw=record.baseline_unserved_kw,
+        flexible_kw=record.baseline_ev_kw + record.baseline_heat_pump_kw,
+    )
+
+
+def _energy(
+    record: RunRecord, *, metered_wh: Any, curtailed_kw: Floats, unserved_kw: Floats, flexible_kw: Floats
+) -> Energy:
+    homes, periods, hours = record.study.homes, record.periods, record.study.axis.hours
+    load = np.stack([h.load_kw[:periods] for h in homes], axis=1)
+    pv = np.stack([np.zeros(periods) if h.pv_kw is None else h.pv_kw[:periods] for h in homes], axis=1)
+    return Energy(
+        consumption=(load + flexible_kw - unserved_kw) * hours,
+        production=(pv - curtailed_kw) * hours,
+        metered=metered_wh / WH_PER_KWH,
+        curtailed=curtailed_kw * hours,
+        unserved=unserved_kw * hours,
+    )
+
+
+def _share(part: Any, whole: Any) -> Any:
+    """Return 1 - part / whole, NaN where there is no whole."""
+    whole = np.asarray(whole, dtype=np.float64)
+    return 1.0 - np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+
+
+def participants_table(record: RunRecord) -> pd.DataFrame:
+    """One row per participant: assets, energy in kWh, costs in currency with and without the market."""
+    study = record.study
+    days, standing = len(local_days(record)[1]), int(to_micro(study.tariffs.standing_per_day))
+    energy = energy_with_market(record)
+    imported = np.maximum(energy.metered, 0).sum(axis=0)
+    exported = np.maximum(-energy.metered, 0).sum(axis=0)
+    cost = money_per_home(record.settled(), days=days, standing_micro=standing)
+    baseline = money_per_home(record.baseline_money, days=days, standing_micro=standing)
+    consumed, produced = energy.consumption.sum(axis=0), energy.production.sum(axis=0)
+    return pd.DataFrame(
+        {
+            "participant": [h.participant for h in study.homes],
+            "kind": [h.kind for h in study.homes],
+            "bus": [h.bus for h in study.homes],
+            "pv_peak_kw": [h.pv_peak_kw for h in study.homes],
+            "battery_kwh": [h.battery.energy_kwh if h.battery else 0.0 for h in study.homes],
+            "ev": [h.ev is not None for h in study.homes],
+            "heat_pump": [h.heat_pump is not None for h in study.homes],
+            "consumption_kwh": consumed,
+            "production_kwh": produced,
+            "import_kwh": imported,
+            "export_kwh": exported,
+            "cost": cost,
+            "cost_baseline": baseline,
+            "gain": baseline - cost,
+            "self_sufficiency": _share(imported, consumed),
+            "self_consumption": _share(exported, produced),
+        }
+    )
+
+
+def kpis(record: RunRecord, participants: pd.DataFrame) -> dict[str, float | int | str]:
+    """Return the key figures of a run by name, units in the names."""
+    study, cur = record.study, record.study.tariffs.currency.lower()
+    head: dict[str, Any] = {
+        "scenario": study.name,
+        "periods": record.periods,
+        "periods_planned": study.axis.periods,
+        "participants": len(study.homes),
+        "mechanism": study.market.mechanism,
+        "ems": study.agents.ems,
+        "forecast": study.agents.forecast,
+        "bidding": study.agents.bidding,
+        "seed": study.seed,
+        "currency": study.tariffs.currency,
+        f"cost_total_{cur}": float(participants["cost"].sum()),
+        f"cost_total_baseline_{cur}": float(participants["cost_baseline"].sum()),
+        f"gain_total_{cur}": float(participants["gain"].sum()),
+        "participants_better_off": int((participants["gain"] > 1e-9).sum()),
+        "participants_worse_off": int((participants["gain"] < -1e-9).sum()),
+    }
+    return head | _market_kpis(record, cur) | _energy_kpis(record) | _grid_kpis(record) | {
+        "event_hash": record.event_hash
+    }
+
+
+def _market_kpis(record: RunRecord, cur: str) -> dict[str, Any]:
+    money = record.settled()
+    local = money.local_bought_wh.sum(axis=1) / WH_PER_KWH
+    price = record.column(AuctionCleared, "clearing_price") / MICRO
+    traded = (np.maximum(money.traded_wh, 0).sum(axis=1)) / WH_PER_KWH
+    known = ~np.isnan(price)
+    volume = float(traded[known].sum())
+    return {
+        "local_volume_kwh": float(local.sum()),
+        f"mean_price_{cur}_per_kwh": float((price[known] * traded[known]).sum() / volume) if volume else float("nan"),
+        "imbalance_kwh": float(
+            np.abs(record.delivered("metered_wh") - money.traded_wh).sum() / WH_PER_KWH
+        ),
+    }
+
+
+def _energy_kpis(record: RunRecord) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    for suffix, energy in (("", energy_with_market(record)), ("_baseline", energy_without_market(record))):
+        feeder = energy.metered.sum(axis=1)
+        imported, exported = float(np.maximum(feeder, 0).sum()), float(np.maximum(-feeder, 0).sum())
+        consumption, production = float(energy.consumption.sum()), float(energy.production.sum())
+        figures |= {
+            f"consumption_kwh{suffix}": consumption,
+            f"production_kwh{suffix}": production,
+            f"import_kwh{suffix}": imported,
+            f"export_kwh{suffix}": exported,
+            f"self_sufficiency{suffix}": float(_share(imported, consumption)),
+            f"self_consumption{suffix}": float(_share(exported, production)),
+            f"curtailed_kwh{suffix}": float(energy.curtailed.sum()),
+            f"energy_not_served_kwh{suffix}": float(energy.unserved.sum()),
+        }
+    return figures
+
+
+def _grid_kpis(record: RunRecord) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    for suffix, flows in (("", record.flows), ("_baseline", record.flows_baseline)):
+        figures |= {f"{name}{suffix}": value for name, value in _flow_figures(record, flows).items()}
+    stages = np.asarray(record.violations.stage)
+    for suffix, stage in (("", "metered"), ("_baseline", "baseline"), ("_cleared", "cleared")):
+        figures[f"violation_periods{suffix}"] = len(np.unique(record.violations.period[stages == stage]))
+    return figures
+
+
+def _flow_figures(record: RunRecord, flows: Flows) -> dict[str, Any]:
+    hours = record.study.axis.hours
+    lines = flows.loading_percent.shape[1] - flows.transformers
+    return {
+        "losses_kwh": float(np.nansum(flows.losses_kw) * hours),
+        "transformer_loading_max_percent": _highest(flows.loading_percent[:, lines:]),
+        "line_loading_max_percent": _highest(flows.loading_percent[:, :lines]),
+        "vm_min_pu": -_highest(-flows.vm_pu),
+        "vm_max_pu": _highest(flows.vm_pu),
+        "unbalance_max_percent": _highest(flows.unbalance_percent),
+        "peak_import_kw": _highest(flows.import_kw),
+        "peak_export_kw": max(0.0, _highest(-flows.import_kw)),
+        "reverse_flow_hours": float((flows.import_kw < 0).sum() * hours),
+        "not_converged_periods": int((~flows.converged).sum()),
+    }
+
+
+def _highest(values: Floats) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.max()) if known.size else float("nan")

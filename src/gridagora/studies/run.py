@@ -1,0 +1,250 @@
+"""Run a study: a scenario in, a `Run` out with its key figures, tables and report."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from gridagora.bootstrap import Prepared, prepare, simulate_study
+from gridagora.errors import Fault, InputError
+from gridagora.reports import build_report
+from gridagora.reports.tables import TABLE_NAMES, RunTables
+from gridagora.studies import metrics, tables
+from gridagora.studies.record import RunRecord
+
+Progress = Callable[[int, int, str], None]
+Stop = Callable[[], bool]
+
+REPORT_NAME = "report.html"
+KPIS_NAME = "kpis.json"
+
+
+class Run:
+    """A run's results: key figures, tables as DataFrames, the report; tables are made when first asked for.
+
+    Attributes
+    ----------
+    kpis : dict of key figures, units in the names
+    bids, prices, trades, schedules, flows, elements, violations, invoices, participants, journal : DataFrames
+    voltages, loadings : per bus and per line or transformer, all periods
+    finished : False when the run was stopped before its end; results then hold the finished sessions
+
+    Examples
+    --------
+    >>> import gridagora as ga
+    >>> run = ga.run("village", overrides={"period.length": "1h"})
+    >>> run.finished, len(run.prices)
+    (True, 4)
+    """
+
+    def __init__(self, record: RunRecord, *, scenario_yaml: str) -> None:
+        self.record = record
+        self.scenario_yaml = scenario_yaml
+
+    @property
+    def finished(self) -> bool:
+        """Whether all periods of the scenario were run."""
+        return self.record.periods == self.record.study.axis.periods
+
+    @property
+    def event_hash(self) -> str:
+        """Hash of the last event: equal for equal scenarios and seeds."""
+        return self.record.event_hash
+
+    @cached_property
+    def kpis(self) -> dict[str, float | int | str]:
+        """Key figures by name."""
+        return metrics.kpis(self.record, self.participants)
+
+    @cached_property
+    def participants(self) -> pd.DataFrame:
+        """Who took part, with assets, energy and costs."""
+        return metrics.participants_table(self.record)
+
+    @cached_property
+    def bids(self) -> pd.DataFrame:
+        """All bids and what was accepted of them."""
+        return tables.bids_table(self.record)
+
+    @cached_property
+    def prices(self) -> pd.DataFrame:
+        """Clearing price and volumes per period."""
+        return tables.prices_table(self.record)
+
+    @cached_property
+    def trades(self) -> pd.DataFrame:
+        """Trades of the pool in whole watt-hours."""
+        return tables.trades_table(self.record)
+
+    @cached_property
+    def schedules(self) -> pd.DataFrame:
+        """Devices, cleared and metered power per period and participant."""
+        return tables.schedules_table(self.record)
+
+    @cached_property
+    def flows(self) -> pd.DataFrame:
+        """The power flow per period, with and without the market."""
+        return tables.flows_table(self.record)
+
+    @cached_property
+    def elements(self) -> pd.DataFrame:
+        """Buses, lines and transformers with their worst values."""
+        return tables.elements_table(self.record)
+
+    @cached_property
+    def violations(self) -> pd.DataFrame:
+        """Limits broken, with those behind them."""
+        return tables.violations_table(self.record)
+
+    @cached_property
+    def invoices(self) -> pd.DataFrame:
+        """An invoice line per participant and day."""
+        return tables.invoices_table(self.record)
+
+    @cached_property
+    def journal(self) -> pd.DataFrame:
+        """Postings of the double-entry journal."""
+        return tables.journal_table(self.record)
+
+    @cached_property
+    def voltages(self) -> pd.DataFrame:
+        """Voltage per unit: a row per period, a column per bus."""
+        return tables.wide_table(self.record.flows.vm_pu, self.record.drawing.buses)
+
+    @cached_property
+    def loadings(self) -> pd.DataFrame:
+        """Loading in percent of rated current: a row per period, a column per line or transformer."""
+        return tables.wide_table(self.record.flows.loading_percent, self.record.drawing.elements)
+
+    @property
+    def tables(self) -> RunTables:
+        """All that a report is made from."""
+        study = self.record.study
+        return RunTables(
+            title=study.name,
+            kpis=self.kpis,
+            scenario_yaml=self.scenario_yaml,
+            timezone=study.axis.timezone,
+            currency=study.tariffs.currency,
+            limits=study.limits,
+            **{name: getattr(self, name) for name in TABLE_NAMES},
+        )
+
+    def report(self, path: str | Path) -> Path:
+        """Write the self-contained HTML report to ``path`` and return it."""
+        target = Path(path)
+        target.write_text(build_report(self.tables), encoding="utf-8")
+        return target
+
+    def write(self, directory: str | Path) -> Path:
+        """Write kpis.json, Parquet tables, the scenario and report.html into ``directory``, wholly or not at all.
+
+        Everything is written beside the target first and then moved in one step; an older run there is replaced.
+
+        Raises
+        ------
+        InputError
+            when the target exists and is not the folder of a run.
+        """
+        target = Path(directory)
+        check_target(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        try:
+            self._write_into(work)
+            _move(work, target)
+        except BaseException:
+            shutil.rmtree(work, ignore_errors=True)
+            raise
+        return target
+
+    def _write_into(self, folder: Path) -> None:
+        text = json.dumps(_plain(self.kpis), indent=1, allow_nan=False)
+        (folder / KPIS_NAME).write_text(text + "\n", encoding="utf-8")
+        (folder / "scenario.yaml").write_text(self.scenario_yaml, encoding="utf-8")
+        for name in (*TABLE_NAMES, "voltages", "loadings"):
+            frame: pd.DataFrame = getattr(self, name)
+            frame.to_parquet(folder / f"{name}.parquet", compression="zstd", index=False)
+        self.report(folder / REPORT_NAME)
+        folder.chmod(0o755)
+
+
+def run(
+    scenario: str | Path | Mapping[str, object],
+    *,
+    overrides: Mapping[str, object] | None = None,
+    seed: int | None = None,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
+) -> Run:
+    """Run a scenario with its market and without, check the grid, settle, and return the results.
+
+    Parameters
+    ----------
+    scenario : name of a built-in scenario, path of a scenario file, or the scenario as a mapping
+    overrides : dotted keys to change, e.g. ``{"market.mechanism": "pay_as_bid"}``
+    seed : replaces the scenario's seed
+    progress : called with (done, total, what) now and then
+    stop : asked between sessions; True ends the run with the sessions finished so far
+
+    Raises
+    ------
+    InputError
+        with every fault of the scenario and its files.
+
+    Examples
+    --------
+    >>> import gridagora as ga
+    >>> ga.run("village", overrides={"period.length": "1h"}).kpis["periods"]
+    4
+    """
+    return run_prepared(prepare(scenario, overrides=overrides or {}, seed=seed), progress=progress, stop=stop)
+
+
+def run_prepared(prepared: Prepared, *, progress: Progress | None = None, stop: Stop | None = None) -> Run:
+    """Run a scenario that was read and checked before."""
+    record = simulate_study(prepared, progress=progress or _silent, stop=stop or _never)
+    return Run(record, scenario_yaml=prepared.scenario_yaml)
+
+
+def _silent(done: int, total: int, what: str) -> None:
+    """Show no progress."""
+
+
+def _never() -> bool:
+    return False
+
+
+def check_target(target: Path) -> None:
+    """Raise `InputError` when a run cannot be written to ``target``: a file, or a folder that holds other things."""
+    if not target.exists():
+        return
+    if not target.is_dir():
+        reason, fix = "is a file", "name a folder"
+    elif any(target.iterdir()) and not (target / KPIS_NAME).exists():
+        reason, fix = "holds something that is not a run", "name a new or empty folder"
+    else:
+        return
+    raise InputError([Fault(source="output", place=str(target), value=target.name, reason=reason, fix=fix)])
+
+
+def _move(work: Path, target: Path) -> None:
+    """Put ``work`` in the place of ``target``; an older run is only deleted once the new one stands."""
+    if not target.exists():
+        work.rename(target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
+    os.replace(target, old / "run")
+    work.rename(target)
+    shutil.rmtree(old)
+
+
+def _plain(values: Mapping[str, object]) -> dict[str, object]:
+    """Return key figures as JSON knows them: NaN becomes null."""
+    return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in values.items()}

@@ -1,0 +1,304 @@
+"""Tables of a run, read from its events: what `gridagora.run` hands out and writes as Parquet.
+
+One function per table, each from the record alone; columns are told in docs/reference/tables-and-kpis.md.
+Participants and other names are categories, so that a year of a hundred homes fits in memory.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gridagora.billing import invoice_lines
+from gridagora.ledger import account_name
+from gridagora.ledger.accounts import SystemAccount
+from gridagora.ledger.journal import KINDS, EntryKind
+from gridagora.model.events import AuctionCleared, SessionSettled
+from gridagora.reports.tables import UPSTREAM
+from gridagora.studies.record import Flows, RunRecord, SettledMoney
+from gridagora.units import MICRO, WH_PER_KWH, to_micro
+
+
+def _names(record: RunRecord) -> list[str]:
+    return [home.participant for home in record.study.homes]
+
+
+def _labels(codes: Any, names: Sequence[str]) -> pd.Categorical:
+    return pd.Categorical.from_codes(np.asarray(codes, dtype=np.int32), categories=list(names))
+
+
+def _start(record: RunRecord, period: Any) -> Any:
+    return record.study.axis.starts[np.asarray(period)]
+
+
+def _long(record: RunRecord) -> dict[str, Any]:
+    """Return period, start and participant of every cell of a (periods, homes) array, row by row."""
+    homes = len(record.study.homes)
+    period = np.repeat(np.arange(record.periods), homes)
+    who = np.tile(np.arange(homes), record.periods)
+    return {"period": period, "start": _start(record, period), "participant": _labels(who, _names(record))}
+
+
+def bids_table(record: RunRecord) -> pd.DataFrame:
+    """One row per bid: price in currency per kWh, quantity and accepted in kWh; upstream is the retailer."""
+    column = {
+        name: record.column(AuctionCleared, name)
+        for name in ("participant", "period", "side", "price", "quantity", "accepted")
+    }
+    names = [*_names(record), UPSTREAM]
+    return pd.DataFrame(
+        {
+            "period": column["period"],
+            "start": _start(record, column["period"]),
+            "participant": _labels(column["participant"], names),
+            "side": _labels(np.where(column["side"] > 0, 0, 1), ["buy", "sell"]),
+            "price": column["price"] / MICRO,
+            "quantity": column["quantity"] / WH_PER_KWH,
+            "accepted": column["accepted"] / WH_PER_KWH,
+        }
+    )
+
+
+def trades_table(record: RunRecord) -> pd.DataFrame:
+    """One row per trade of the pool: whole Wh, micro-prices, and what the buyer pays."""
+    get = {
+        name: record.column(SessionSettled, f"trade_{name}")
+        for name in ("period", "buyer", "seller", "wh", "price", "seller_price")
+    }
+    from gridagora.units import amount_micro
+
+    names = [*_names(record), UPSTREAM]
+    return pd.DataFrame(
+        {
+            "period": get["period"],
+            "start": _start(record, get["period"]),
+            "buyer": _labels(get["buyer"], names),
+            "seller": _labels(get["seller"], names),
+            "quantity_wh": get["wh"],
+            "price_micro_per_kwh": get["price"],
+            "seller_price_micro_per_kwh": get["seller_price"],
+            "amount_micro": amount_micro(get["wh"], get["price"]),
+        }
+    )
+
+
+def prices_table(record: RunRecord) -> pd.DataFrame:
+    """One row per period: clearing price (NaN where nothing traded), volumes in kWh, prices of the retailer."""
+    periods, homes = record.periods, len(record.study.homes)
+    tariffs = record.study.tariffs
+    period = record.column(SessionSettled, "trade_period").astype(np.int64)
+    wh = record.column(SessionSettled, "trade_wh")
+    buyer, seller = record.column(SessionSettled, "trade_buyer"), record.column(SessionSettled, "trade_seller")
+
+    def volume(rows: Any) -> Any:
+        return np.bincount(period[rows], weights=wh[rows], minlength=periods) / WH_PER_KWH
+
+    imported, exported = volume(seller == homes), volume(buyer == homes)
+    local = volume((seller < homes) & (buyer < homes))
+    islanded = record.study.market.islanded
+    return pd.DataFrame(
+        {
+            "period": np.arange(periods),
+            "start": _start(record, np.arange(periods)),
+            "price": record.column(AuctionCleared, "clearing_price") / MICRO,
+            "volume_kwh": local + imported + exported,
+            "local_volume_kwh": local,
+            "retail": np.full(periods, np.nan) if islanded else tariffs.retail[:periods],
+            "feed_in": np.full(periods, np.nan) if islanded else tariffs.feed_in[:periods],
+            "upstream_import_kwh": imported,
+            "upstream_export_kwh": exported,
+        }
+    )
+
+
+def schedules_table(record: RunRecord) -> pd.DataFrame:
+    """One row per period and participant: load, PV, devices, cleared and metered net import in kW, states in kWh."""
+    periods, homes, hours = record.periods, record.study.homes, record.study.axis.hours
+    to_kw = 1.0 / (WH_PER_KWH * hours)
+    zero = np.zeros(periods)
+    load = np.stack([h.load_kw[:periods] for h in homes], axis=1)
+    pv = np.stack([zero if h.pv_kw is None else h.pv_kw[:periods] for h in homes], axis=1)
+    arrays = {"load_kw": load, "pv_kw": pv}
+    for name in ("curtailed_kw", "battery_kw", "ev_kw", "heat_pump_kw", "unserved_kw", "cleared_kw"):
+        arrays[name] = record.delivered(name)
+    arrays["metered_kw"] = record.delivered("metered_wh") * to_kw
+    for name in ("battery_kwh", "ev_kwh", "tank_kwh"):
+        arrays[name] = record.delivered(name)
+    arrays["baseline_kw"] = record.baseline_metered_wh * to_kw
+    columns = {name: values.astype(np.float32).ravel() for name, values in arrays.items()}
+    return pd.DataFrame(_long(record) | columns)
+
+
+def flows_table(record: RunRecord) -> pd.DataFrame:
+    """One row per period: what the power flow showed, with the market and (``_baseline``) without."""
+    with_market = _flow_columns(record, record.flows)
+    without = _flow_columns(record, record.flows_baseline)
+    base = {f"{name}_baseline": values for name, values in without.items()}
+    head = {"period": np.arange(record.periods), "start": _start(record, np.arange(record.periods))}
+    return pd.DataFrame(head | with_market | base)
+
+
+def _flow_columns(record: RunRecord, flows: Flows) -> dict[str, Any]:
+    drawing = record.drawing
+    lines = flows.loading_percent.shape[1] - flows.transformers
+    line, worst_line = _extreme(flows.loading_percent[:, :lines], np.argmax)
+    trafo, worst_trafo = _extreme(flows.loading_percent[:, lines:], np.argmax)
+    low, low_bus = _extreme(flows.vm_pu, np.argmin)
+    high, high_bus = _extreme(flows.vm_pu, np.argmax)
+    return {
+        "converged": flows.converged,
+        "import_kw": flows.import_kw,
+        "losses_kw": flows.losses_kw,
+        "vm_min_pu": low,
+        "vm_min_bus": _labels(low_bus, drawing.buses),
+        "vm_max_pu": high,
+        "vm_max_bus": _labels(high_bus, drawing.buses),
+        "line_loading_percent": line,
+        "worst_line": _labels(worst_line, drawing.elements[:lines]),
+        "transformer_loading_percent": trafo,
+        "worst_transformer": _labels(worst_trafo, drawing.elements[lines:]),
+        "reverse_flow": flows.import_kw < 0,
+        "unbalance_percent": flows.unbalance_percent,
+    }
+
+
+def _extreme(values: Any, pick: Any) -> tuple[Any, Any]:
+    """Return each row's extreme and its column; NaN and -1 (no category) where the row holds no number."""
+    rows = len(values)
+    if values.shape[1] == 0:
+        return np.full(rows, np.nan), np.full(rows, -1)
+    known = ~np.isnan(values).all(axis=1)
+    worst = np.full(rows, -np.inf if pick is np.argmax else np.inf)
+    where = pick(np.where(np.isnan(values), worst[:, None], values), axis=1)
+    value = values[np.arange(rows), where]
+    return value, np.where(known, where, -1)
+
+
+def elements_table(record: RunRecord) -> pd.DataFrame:
+    """One row per bus, line and transformer: place in the drawing, worst value, periods beyond the limits."""
+    drawing, limits = record.drawing, record.study.limits
+    transformers = record.flows.transformers
+    lines = len(drawing.elements) - transformers
+    place = {bus: (x, y) for bus, x, y in zip(drawing.buses, drawing.x, drawing.y, strict=True)}
+    nowhere = (np.nan, np.nan)
+    start = [place.get(bus, nowhere) for bus in (*drawing.buses, *drawing.from_bus)]
+    end = [nowhere] * len(drawing.buses) + [place.get(bus, nowhere) for bus in drawing.to_bus]
+    maxima = np.repeat([limits.line_loading_percent, limits.transformer_loading_percent], [lines, transformers])
+    columns: dict[str, Any] = {
+        "element": [*drawing.buses, *drawing.elements],
+        "kind": ["bus"] * len(drawing.buses) + ["line"] * lines + ["transformer"] * transformers,
+        "from_bus": [*drawing.buses, *drawing.from_bus],
+        "to_bus": [""] * len(drawing.buses) + [*drawing.to_bus],
+        "x": [p[0] for p in start],
+        "y": [p[1] for p in start],
+        "x_to": [p[0] for p in end],
+        "y_to": [p[1] for p in end],
+    }
+    for suffix, flows in (("", record.flows), ("_baseline", record.flows_baseline)):
+        bus_value, bus_period = _extreme(np.abs(flows.vm_pu - 1.0).T, np.argmax)
+        del bus_value
+        branch_value, branch_period = _extreme(flows.loading_percent.T, np.argmax)
+        vm = flows.vm_pu[np.maximum(bus_period, 0), np.arange(len(drawing.buses))]
+        low, high = flows.vm_pu < limits.vm_min_pu, flows.vm_pu > limits.vm_max_pu
+        columns[f"worst_value{suffix}"] = np.concatenate([vm, branch_value])
+        columns[f"worst_period{suffix}"] = np.concatenate([bus_period, branch_period])
+        columns[f"violation_periods{suffix}"] = np.concatenate(
+            [(low | high).sum(axis=0), (flows.loading_percent > maxima).sum(axis=0)]
+        )
+    return pd.DataFrame(columns)
+
+
+def violations_table(record: RunRecord) -> pd.DataFrame:
+    """One row per limit broken: stage "cleared", "metered" or "baseline", value, limit, participants behind it."""
+    found = record.violations
+    return pd.DataFrame(
+        {
+            "period": found.period,
+            "start": _start(record, found.period),
+            "stage": pd.Categorical(found.stage, categories=["cleared", "metered", "baseline"]),
+            "kind": list(found.kind),
+            "element": list(found.element),
+            "value": found.value,
+            "limit": found.limit,
+            "participants": list(found.participants),
+        }
+    ).astype({"kind": "category", "element": "category"})
+
+
+def invoices_table(record: RunRecord) -> pd.DataFrame:
+    """One row per local day and participant: energy in kWh, charges in currency, total + = to pay."""
+    study, periods = record.study, record.periods
+    day, day_names = local_days(record)
+    money = record.settled()
+    standing = int(to_micro(study.tariffs.standing_per_day))
+    metered = record.delivered("metered_wh").astype(np.int64)
+    difference = metered - money.traded_wh
+    net_upstream = money.traded_wh - money.local_bought_wh + money.local_sold_wh
+    columns = {
+        "local_bought_kwh": money.local_bought_wh,
+        "local_sold_kwh": money.local_sold_wh,
+        "retail_kwh": np.maximum(net_upstream, 0),
+        "feed_in_kwh": np.maximum(-net_upstream, 0),
+        "imbalance_kwh": difference,
+        "energy_charge": np.minimum(money.energy, 0),
+        "energy_credit": np.maximum(money.energy, 0),
+        "imbalance_charge": money.imbalance,
+        "network_charge": money.network,
+        "taxes": money.taxes,
+        "total": money.total,
+        "total_baseline": record.baseline_money.total,
+    }
+    lines = invoice_lines(columns, day[:periods], standing_micro=standing)
+    homes = len(study.homes)
+    rows: dict[str, Any] = {
+        "day": np.repeat(day_names, homes),
+        "participant": _labels(np.tile(np.arange(homes), len(day_names)), _names(record)),
+    }
+    for name in (*list(columns)[:10], "standing"):
+        sign = 1 if name.endswith(("_kwh", "_credit")) else -1
+        scale = WH_PER_KWH if name.endswith("_kwh") else MICRO
+        rows[name] = sign * lines[name].ravel() / scale + 0.0
+    rows["total"] = -(lines["total"] + lines["standing"]).ravel() / MICRO
+    rows["total_baseline"] = -(lines["total_baseline"] + lines["standing"]).ravel() / MICRO
+    rows["gain"] = (lines["total"] - lines["total_baseline"]).ravel() / MICRO
+    return pd.DataFrame(rows)
+
+
+def local_days(record: RunRecord) -> tuple[Any, Any]:
+    """Return the number of each finished period's local day and the days' dates ("2016-06-01")."""
+    starts = pd.DatetimeIndex(record.study.axis.starts[: record.periods], tz="UTC")
+    dates = starts.tz_convert(record.study.axis.timezone).strftime("%Y-%m-%d")
+    number, names = pd.factorize(dates)
+    return number.astype(np.int64), np.asarray(names)
+
+
+def journal_table(record: RunRecord) -> pd.DataFrame:
+    """One row per posting: entry number, first period of its session, account, micro-units, what it is about."""
+    names = _names(record)
+    accounts = [account_name(code, names) for code in range(len(names) + len(SystemAccount))]
+    events = [e for e in record.events if isinstance(e, SessionSettled)]
+    first = np.array([e.first for e in events], dtype=np.int64)
+    entry = record.column(SessionSettled, "entry").astype(np.int64)
+    memos = [kind.name.lower() for kind in EntryKind]
+    return pd.DataFrame(
+        {
+            "entry": entry,
+            "period": first[entry // KINDS] if len(entry) else entry,
+            "account": _labels(record.column(SessionSettled, "account"), accounts),
+            "amount_micro": record.column(SessionSettled, "amount").astype(np.int64),
+            "memo": _labels(entry % KINDS, memos),
+        }
+    )
+
+
+def money_per_home(money: SettledMoney, *, days: int, standing_micro: int) -> Any:
+    """Return what each home paid in all, currency, + = paid, standing charges included."""
+    return (days * standing_micro - money.total.sum(axis=0)) / MICRO
+
+
+def wide_table(values: Any, columns: Sequence[str]) -> pd.DataFrame:
+    """Return a (periods, columns) array as a frame of single precision with a period column first."""
+    frame = pd.DataFrame(values.astype(np.float32), columns=list(columns))
+    frame.insert(0, "period", np.arange(len(values)))
+    return frame
