@@ -366,7 +366,7 @@ def _console(*, stderr: bool = False) -> "Console":
 
 
 def _say(text: str) -> None:
-    _console(stderr=True).print(text, highlight=False)
+    _console(stderr=True).print(text, highlight=False, soft_wrap=True)
 
 
 def _explain(error: Exception) -> int:

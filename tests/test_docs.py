@@ -1,0 +1,110 @@
+"""The pages keep up with the program: links lead somewhere, references are complete, examples run."""
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+REFERENCE = ROOT / "docs" / "reference"
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def slug(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f"{name_of(page)} links to {target}, which is not there"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            assert anchor in map(slug, headings), f"{name_of(page)} links to {target}: no such heading"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_page_can_be_reached_from_the_readme(page: Path) -> None:
+    seen: set[Path] = set()
+    todo = [ROOT / "README.md"]
+    while todo:
+        here = todo.pop()
+        if here in seen or here.suffix != ".md":
+            continue
+        seen.add(here)
+        targets = re.findall(r"\]\(([^)#]+)", here.read_text(encoding="utf-8"))
+        todo += [(here.parent / target).resolve() for target in targets if "://" not in target]
+    assert page in seen
+
+
+def scenario_keys(model: type[BaseModel], prefix: str = "") -> set[str]:
+    """Return the dotted keys of the scenario file, with the sections' own names left out."""
+    keys: set[str] = set()
+    for name, field in model.model_fields.items():
+        key = f"{prefix}{field.alias or name}"
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            keys |= scenario_keys(kind, f"{key}.")
+        elif not field.exclude:
+            keys.add(key)
+    return keys
+
+
+def test_reference_names_every_key_of_a_scenario_and_no_other() -> None:
+    from gridagora.scenario.spec import ScenarioSpec
+
+    text = (REFERENCE / "scenario.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    told = {key for row in rows for key in re.findall(r"`([a-z_.]+)`", row)}
+    known = scenario_keys(ScenarioSpec)
+    sections = {key.split(".")[0] for key in known}
+    assert known - told == set(), "add these keys to docs/reference/scenario.md"
+    assert {key for key in told if key.split(".")[0] in sections} - known == set(), "these keys do not exist"
+
+
+def test_reference_names_every_participant_column() -> None:
+    from gridagora.scenario.spec import ParticipantSpec
+
+    text = (REFERENCE / "scenario.md").read_text(encoding="utf-8")
+    missing = [name for name in ParticipantSpec.model_fields if f"`{name}`" not in text]
+    assert missing == []
+
+
+def test_reference_names_every_command_and_option() -> None:
+    import typer.main
+
+    from gridagora.cli import app
+
+    text = (REFERENCE / "cli.md").read_text(encoding="utf-8")
+    for name, command in typer.main.get_command(app).commands.items():
+        assert f"gridagora {name}" in text
+        for option in command.params:
+            for word in option.opts:
+                assert not word.startswith("--") or f"`{word}" in text, f"{name} {word} is not told"
+
+
+def test_readme_example_has_ten_lines_and_compiles() -> None:
+    blocks = re.findall(
+        r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL
+    )
+    assert len(blocks) == 1
+    compile(blocks[0], "README.md", "exec")
+    assert len(blocks[0].splitlines()) <= 10
+
+
+def test_readme_example_runs(tmp_path, monkeypatch, capsys) -> None:
+    blocks = re.findall(
+        r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL
+    )
+    monkeypatch.chdir(tmp_path)
+    exec(blocks[0], {})
+    assert (tmp_path / "village.html").stat().st_size > 100_000
