@@ -12,7 +12,7 @@ import gridagora
 PROMISED = {"Bids", "Grid", "OrderBook", "pay_as_bid", "pay_as_cleared", "run", "trade_reduction", "vickrey"}
 """Names that others build on: they stay."""
 
-HEAVY = ("highspy", "numba", "pandapower", "pandas", "plotly", "power_grid_model", "pyarrow", "scipy", "simbench")
+HEAVY = ("highspy", "numba", "pandapower", "pandas", "plotly", "power_grid_model", "pyarrow", "scipy")
 
 
 def test_promised_names_are_exported() -> None:

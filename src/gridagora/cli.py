@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from gridagora.bootstrap import Run
+    from gridagora.studies.run import Run
 
 Progress = Callable[[int, int, str], None]
 
@@ -108,11 +108,11 @@ def run(
 ) -> None:
     """Run a scenario with and without its market; write tables, key figures and a report."""
     overrides = _overrides(settings or [], ems=ems)
-    _check_output(output)
-    from gridagora import bootstrap
+    from gridagora.studies import run as study
 
+    study.check_target(output)  # before any work, not after minutes of it
     with _progress(show=not quiet) as (progress, stop):
-        result = bootstrap.run(scenario, overrides=overrides, seed=seed, progress=progress, stop=stop)
+        result = study.run(scenario, overrides=overrides, seed=seed, progress=progress, stop=stop)
     with nullcontext() if quiet else _console(stderr=True).status("writing tables and report"):
         result.write(output)
     _print_result(result, output=output, quiet=quiet)
@@ -212,41 +212,33 @@ def _use_one_blas_thread() -> None:
         os.environ.setdefault(name, "1")
 
 
-def _overrides(settings: Sequence[str], *, ems: str | None) -> dict[str, str]:
-    """Return the ``--set`` options as a mapping; raise `InputError` naming each one without ``=``."""
-    check_faults(
-        Fault(
-            source="command line",
-            place=f"--set {setting}",
-            value=setting,
-            reason="is not KEY=VALUE",
-            fix="write for example --set market.mechanism=pay_as_bid",
-        )
-        for setting in settings
-        if not setting.partition("=")[0].strip() or "=" not in setting
-    )
-    pairs = (setting.split("=", 1) for setting in settings)
-    overrides = {key.strip(): value.strip() for key, value in pairs}
+def _overrides(settings: Sequence[str], *, ems: str | None) -> dict[str, object]:
+    """Return the ``--set`` options as a mapping, values read as in a scenario file.
+
+    Raises
+    ------
+    InputError
+        naming each option that is not ``KEY=VALUE`` or whose value is no YAML.
+    """
+    from gridagora.scenario.yaml_text import read_yaml
+
+    faults: list[Fault] = []
+    overrides: dict[str, object] = {}
+    for setting in settings:
+        key, equals, text = (part.strip() for part in setting.partition("="))
+        if key and equals:
+            value = read_yaml(text, f"--set {key}")
+            overrides[key] = value.data
+            faults.extend(value.faults)
+        else:
+            faults.append(_no_key_and_value(setting))
+    check_faults(faults)
     return overrides | ({"agents.ems": ems} if ems else {})
 
 
-def _check_output(directory: Path) -> None:
-    """Refuse, before any work, a target that is not free and not the result of an older run."""
-    taken = directory.exists() and not (
-        directory.is_dir() and (not any(directory.iterdir()) or (directory / "kpis.json").exists())
-    )
-    if taken:
-        raise InputError(
-            [
-                Fault(
-                    source="command line",
-                    place="--output",
-                    value=str(directory),
-                    reason="holds files that are not a run of GridAgora",
-                    fix="name a new folder",
-                )
-            ]
-        )
+def _no_key_and_value(setting: str) -> Fault:
+    fix = "write for example --set market.mechanism=pay_as_bid"
+    return Fault(source="command line", place="--set", value=setting, reason="is not KEY=VALUE", fix=fix)
 
 
 @contextmanager

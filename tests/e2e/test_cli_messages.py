@@ -1,10 +1,8 @@
 """What the command line says and which exit code it gives, with a run that costs nothing."""
 
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -36,15 +34,10 @@ class SampleRun:
 
 @pytest.fixture
 def use_run(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Any]], None]:
-    """Return a function that puts another ``bootstrap.run`` in place."""
+    """Return a function that puts another run function in place."""
+    from gridagora.studies import run as study
 
-    def use(run: Callable[..., Any]) -> None:
-        module = ModuleType("gridagora.bootstrap")
-        module.run = run
-        monkeypatch.setitem(sys.modules, "gridagora.bootstrap", module)
-        monkeypatch.setattr("gridagora.bootstrap", module, raising=False)
-
-    return use
+    return lambda run: monkeypatch.setattr(study, "run", run)
 
 
 def call(*words: object) -> int:
@@ -61,11 +54,27 @@ def test_run_passes_settings_on(use_run, tmp_path, capsys) -> None:
         return SampleRun()
 
     use_run(run)
-    words = ["--set", "market.mechanism=vickrey", "--set", "name=a=b", "--ems", "optimal", "--seed", "3"]
+    words = [
+        "--set",
+        "market.mechanism=vickrey",
+        "--set",
+        "name=a=b",
+        "--set",
+        "agents.margin=0.1",
+        "--ems",
+        "optimal",
+        "--seed",
+        "3",
+    ]
     assert call("run", "village", "-o", tmp_path / "out", *words) == 0
     assert seen["scenario"] == "village"
     assert seen["seed"] == 3
-    assert seen["overrides"] == {"market.mechanism": "vickrey", "name": "a=b", "agents.ems": "optimal"}
+    assert seen["overrides"] == {
+        "market.mechanism": "vickrey",
+        "name": "a=b",
+        "agents.margin": 0.1,
+        "agents.ems": "optimal",
+    }
 
 
 def test_run_ends_with_key_figures_hash_and_report(use_run, tmp_path, capsys) -> None:
@@ -194,12 +203,6 @@ def test_a_folder_of_other_files_is_not_replaced(use_run, tmp_path, capsys) -> N
     (tmp_path / "thesis.md").write_text("years of work")
     assert call("run", "village", "-o", tmp_path) == 2
     assert (tmp_path / "thesis.md").read_text() == "years of work"
-
-
-def test_an_older_run_may_be_replaced(use_run, tmp_path) -> None:
-    (tmp_path / "kpis.json").write_text("{}")
-    cli._check_output(tmp_path)
-    cli._check_output(tmp_path / "new")
 
 
 def test_bench_outside_a_checkout_says_where_to_go(monkeypatch, capsys, tmp_path) -> None:
