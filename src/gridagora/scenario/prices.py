@@ -1,0 +1,118 @@
+"""Prices outside the local market: from a tariff's number, windows or series to one price per period."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridagora.errors import Fault
+from gridagora.model.study import Tariffs
+from gridagora.model.time import TimeAxis
+from gridagora.scenario.clock import LocalClock, local_clock
+from gridagora.scenario.spec import PriceSpec, ScenarioSpec, SeriesSpec, WindowSpec
+from gridagora.scenario.values import MINUTES_PER_DAY
+
+Floats = NDArray[np.float64]
+SeriesReader = Callable[[SeriesSpec, str], Floats]
+
+_DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+def scenario_tariffs(
+    spec: ScenarioSpec, axis: TimeAxis, read_series: SeriesReader, faults: list[Fault]
+) -> Tariffs:
+    """Return the tariffs of a scenario, one price per period; faults are added to the list.
+
+    Parameters
+    ----------
+    spec : the scenario
+    axis : periods of the study
+    read_series : reads a price series for the axis; gets the series and its key for faults
+    faults : list that faults are added to
+    """
+    clock = local_clock(axis)
+
+    def prices(price: PriceSpec, key: str) -> Floats:
+        if isinstance(price, SeriesSpec):
+            return read_series(price, key)
+        if isinstance(price, tuple):
+            found = _window_faults(price, clock, axis, key, spec.origin)
+            faults.extend(found)
+            return np.zeros(axis.periods) if found else window_prices(price, clock)
+        return np.full(axis.periods, float(price))
+
+    tariffs, imbalance = spec.tariffs, spec.tariffs.imbalance
+    retail, feed_in = prices(tariffs.retail, "tariffs.retail"), prices(tariffs.feed_in, "tariffs.feed_in")
+    short, long = imbalance.short, imbalance.long
+    return Tariffs(
+        retail=retail,
+        feed_in=feed_in,
+        network=prices(tariffs.network, "tariffs.network"),
+        taxes=prices(tariffs.taxes, "tariffs.taxes"),
+        imbalance_short=retail + imbalance.spread
+        if short is None
+        else prices(short, "tariffs.imbalance.short"),
+        imbalance_long=feed_in - imbalance.spread if long is None else prices(long, "tariffs.imbalance.long"),
+        local_network_share=tariffs.local_network_share,
+        standing_per_day=tariffs.standing_per_day,
+        currency=tariffs.currency,
+    )
+
+
+def window_prices(windows: tuple[WindowSpec, ...], clock: LocalClock) -> Floats:
+    """Return the price of each period: that of the first window which holds its start; NaN where none does.
+
+    A window over midnight belongs, after midnight, to the day on which it began.
+
+    Examples
+    --------
+    >>> axis = TimeAxis(start=np.datetime64("2016-06-06"), periods=4, mtu_s=21600)
+    >>> night = WindowSpec(start="18:00", end="06:00", price=0.1)
+    >>> window_prices((night, WindowSpec(price=0.3)), local_clock(axis)).tolist()
+    [0.1, 0.3, 0.3, 0.1]
+    """
+    prices = np.full(clock.minute.size, np.nan)
+    for window in reversed(windows):
+        prices[_inside(window, clock.minute, clock.weekday)] = window.price
+    return prices
+
+
+def _inside(window: WindowSpec, minute: NDArray[np.int64], weekday: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Mark the clock times that a window holds."""
+    today = np.isin(weekday, sorted(window.days))
+    if window.start < window.end:
+        return today & (minute >= window.start) & (minute < window.end)
+    yesterday = np.isin((weekday - 1) % 7, sorted(window.days))
+    return (today & (minute >= window.start)) | (yesterday & (minute < window.end))
+
+
+def _window_faults(
+    windows: tuple[WindowSpec, ...], clock: LocalClock, axis: TimeAxis, key: str, source: str
+) -> list[Fault]:
+    """Tell window ends between two periods, and clock times of the week without a price."""
+    faults = []
+    step = axis.mtu_s // 60
+    offset = int(clock.minute[0]) % step
+    for i, window in enumerate(windows):
+        for name, end in (("from", window.start), ("to", window.end)):
+            if (end - offset) % step:
+                reason = f"lies between two periods of {step} min"
+                fix = f"use a multiple of {step} min, or a finer resolution"
+                faults.append(_fault(source, f"{key}.{i}.{name}", _clock_text(end), reason, fix))
+    minute = np.tile(np.arange(MINUTES_PER_DAY), 7)
+    weekday = np.repeat(np.arange(7), MINUTES_PER_DAY)
+    bare = ~np.any([_inside(window, minute, weekday) for window in windows], axis=0)
+    if bare.any():
+        first = int(np.argmax(bare))
+        found = f"{_DAY_NAMES[int(weekday[first])]} {_clock_text(int(minute[first]))}"
+        fix = "add a last window with a price alone; it holds wherever no other does"
+        faults.append(_fault(source, key, found, "no window gives a price for this time", fix))
+    return faults
+
+
+def _clock_text(minute: int) -> str:
+    return f"{minute // 60:02d}:{minute % 60:02d}"
+
+
+def _fault(source: str, place: str, value: object, reason: str, fix: str) -> Fault:
+    return Fault(source=source, place=place, value=value, reason=reason, fix=fix)

@@ -1,0 +1,135 @@
+"""Pydantic's errors in the words of a scenario file: key, line, value, reason and fix."""
+
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from gridagora.errors import Fault
+from gridagora.scenario.spec import ScenarioSpec
+from gridagora.scenario.suggest import near
+from gridagora.scenario.yaml_text import Document, dotted
+
+_REASONS = {
+    "missing": ("is missing", "add the key"),
+    "float_type": ("is not a number", "write a number without quotes and with a decimal point, e.g. 0.3"),
+    "int_type": ("is not a whole number", "write a whole number without quotes"),
+    "bool_type": ("is neither true nor false", "write true or false without quotes"),
+    "string_type": ("is not text", "write text, in quotes if it looks like a number"),
+    "finite_number": ("is not a finite number", "write a number; leave the key out for no limit"),
+    "model_type": ("is not a group of keys", "write keys and values below it, indented"),
+    "model_attributes_type": ("is not a group of keys", "write keys and values below it, indented"),
+    "dict_type": ("is not a group of keys", "write keys and values below it, indented"),
+    "tuple_type": ("is not a list", "write a list: [a, b]"),
+    "string_too_short": ("is empty", "write a text"),
+    "too_short": ("is an empty list", "write at least one item"),
+    "path_type": ("is not a file name", "write the name of a file"),
+}
+
+
+def validate(
+    document: Document, *, label: str, base: Path | None, overridden: AbstractSet[tuple[str, ...]]
+) -> tuple[ScenarioSpec | None, list[Fault]]:
+    """Check the values of a document; return the scenario, or None and all faults."""
+    try:
+        spec = ScenarioSpec.model_validate(document.data, context={"base": base})
+    except ValidationError as error:
+        errors = [details for details in error.errors() if not _follows_from_another(details)]
+        return None, [_fault(details, document, label, overridden) for details in errors]
+    return spec.model_copy(update={"origin": label}), []
+
+
+def _follows_from_another(details: ErrorDetails) -> bool:
+    """Tell a list that only looks empty because its items have faults of their own."""
+    return details["type"] == "too_short" and bool(details["input"])
+
+
+def _fault(
+    details: ErrorDetails, document: Document, label: str, overridden: AbstractSet[tuple[str, ...]]
+) -> Fault:
+    """Turn one pydantic error into a fault."""
+    path = tuple(part for part in details["loc"] if not str(part).startswith("<"))
+    path = tuple(part for part in path if not str(part).startswith(("tuple[", "dict[")))
+    reason, fix = _words(details, path)
+    names = tuple(str(part) for part in path)
+    source, place = label, dotted(path) or "scenario"
+    if any(names[: len(key)] == key for key in overridden):
+        source = "override"
+    else:
+        line = _line(document, path)
+        place = f"line {line}, {place}" if line else place
+    value = None if details["type"] == "missing" else details["input"]
+    return Fault(source=source, place=place, value=_short(value), reason=reason, fix=fix)
+
+
+def _words(details: ErrorDetails, path: tuple[str | int, ...]) -> tuple[str, str]:
+    """Return reason and fix of an error."""
+    kind, context = details["type"], details.get("ctx", {})
+    if kind == "gridagora":
+        return str(context["reason"]), str(context["fix"])
+    if kind == "extra_forbidden":
+        known = _keys_at(path[:-1])
+        return "unknown key", near(path[-1], known) or f"use one of {', '.join(known)}"
+    if kind == "literal_error":
+        options = str(context["expected"]).replace("'", "").replace(" or ", ", ")
+        return "is not a choice", near(details["input"], options.split(", ")) or f"use one of {options}"
+    if kind in ("float_type", "int_type") and _is_decimal_comma(details["input"]):
+        return "has a decimal comma", f"write {str(details['input']).replace(',', '.')}"
+    if kind == "missing" and path == ("grid",):
+        return "is missing", "add e.g. grid: 1-LV-rural1--0-sw, cigre-lv or the path of a pandapower file"
+    if kind in _REASONS:
+        return _REASONS[kind]
+    bounds = {"greater_than": "above", "greater_than_equal": "at least", "less_than_equal": "at most"}
+    if kind in bounds:
+        bound = next(iter(context.values()))
+        return f"must be {bounds[kind]} {bound}", f"write a value {bounds[kind]} {bound}"
+    return details["msg"], "see the scenario reference"
+
+
+def _keys_at(path: tuple[str | int, ...]) -> list[str]:
+    """Return the keys that may stand at a path."""
+    found: list[type[BaseModel]] = [ScenarioSpec]
+    for part in path:
+        if isinstance(part, str) and not part.isdigit():
+            found = [inner for model in found for inner in _models_of(model, part)]
+    return sorted(
+        {field.alias or name for model in found for name, field in model.model_fields.items()} - {"origin"}
+    )
+
+
+def _models_of(model: type[BaseModel], key: str) -> list[type[BaseModel]]:
+    """Return the models that a key of a model may hold."""
+    for name, field in model.model_fields.items():
+        if key in (name, field.alias):
+            return _models_in(field.annotation)
+    return []
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Return the models inside an annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]
+
+
+def _line(document: Document, path: tuple[str | int, ...]) -> int | None:
+    """Return the line of a path, or of the nearest key above it."""
+    while path:
+        if path in document.lines:
+            return document.lines[path]
+        path = path[:-1]
+    return document.lines.get(())
+
+
+def _is_decimal_comma(value: Any) -> bool:
+    """Tell "0,30", written for 0.30."""
+    whole, comma, rest = value.partition(",") if isinstance(value, str) else ("", "", "")
+    return bool(comma) and whole.lstrip("+-").isdigit() and rest.isdigit()
+
+
+def _short(value: Any) -> Any:
+    """Return a value short enough for one line."""
+    text = repr(value)
+    return value if len(text) <= 80 else text[:77] + "..."
