@@ -1,0 +1,180 @@
+"""From schedules to bids: truthful, fixed margin, zero intelligence.
+
+The rule of truthful bids.  A kWh bought in the local market costs its price p at the meter plus what the grid
+and the state ask for a local kWh, w = local_network_share x network + taxes; a kWh sold earns p; a kWh made
+and used at home costs and earns nothing at the meter.  Inside the home one price pi rules (the marginal
+value of a kWh at the home's busbar): pi = p + w while the home imports, pi = p while it exports, and in
+between the home is self-sufficient.  A device with marginal value m per stored kWh wants power as long as pi
+is below the worth of a kWh of electricity to it:
+
+    battery, charging more        m x charge efficiency
+    battery, discharging less     m / discharge efficiency
+    vehicle, charging             m x efficiency
+    heat pump, heating            m x COP
+    inflexible load, PV           always (its outside option decides the price)
+
+Adding the devices gives the home's net demand N(pi), falling in pi.  Where N > 0 its steps are buy bids at
+pi - w; where N < 0 its steps are sell bids at pi.  Every price is clipped to the outside options: nobody pays
+more than the retailer's price (the value of lost load when islanded) nor sells below the feed-in price (zero
+when islanded).  A home that has no marginal values (rule-based) has one step: its planned net import.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gridagora.agents.fleet import Fleet, Floats, Param
+from gridagora.agents.flexibility import Range, session_ranges
+from gridagora.agents.rules import Plan
+from gridagora.model.bids import Bids
+from gridagora.model.study import MarketRules, Tariffs
+
+DUST_KWH = 0.0005
+"""Bids below half a watt-hour are dropped: a trade is a whole number of watt-hours."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """Outside options per period, currency per kWh, shape (n,): what the retailer or, islanded, nobody pays.
+
+    ``buy`` is the most that a home pays for energy, ``sell`` the least that it takes, ``wedge`` the network
+    tariff and taxes on a locally bought kWh.  No price above ``highest`` or below ``lowest`` can come about
+    because the retailer's orders stand there; infinite where those are limited.
+    """
+
+    buy: Floats
+    sell: Floats
+    wedge: Floats
+    highest: Floats
+    lowest: Floats
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Curves:
+    """Net demand steps: ``quantity`` kWh (+ buy, - sell, 0 none) and ``price``, shape (homes, n, steps)."""
+
+    t: int
+    quantity: Floats
+    price: Floats
+
+
+def outside_options(tariffs: Tariffs, market: MarketRules, t: int, n: int) -> Options:
+    """Outside options of the periods ``[t, t + n)``.
+
+    >>> price = dict(retail=.2, feed_in=.08, network=.07, taxes=.03, imbalance_short=.25, imbalance_long=.05)
+    >>> tariffs = Tariffs(**{name: np.full(8, value) for name, value in price.items()})
+    >>> options = outside_options(tariffs, MarketRules(), 0, 1)
+    >>> options.buy[0], options.sell[0], round(float(options.wedge[0]), 3)
+    (np.float64(0.2), np.float64(0.08), 0.1)
+    """
+    window = slice(t, t + n)
+    wedge = tariffs.local_network_share * tariffs.network[window] + tariffs.taxes[window]
+    size = len(wedge)
+    retail, feed_in = tariffs.retail[window], tariffs.feed_in[window]
+    unlimited = np.full(size, np.inf)
+    if market.islanded:
+        lost = np.full(size, market.value_of_lost_load)
+        return Options(buy=lost, sell=np.zeros(size), wedge=wedge, highest=unlimited, lowest=-unlimited)
+    highest = retail if np.isinf(market.import_limit_kw) else unlimited
+    lowest = feed_in if np.isinf(market.export_limit_kw) else -unlimited
+    return Options(buy=retail, sell=feed_in, wedge=wedge, highest=highest, lowest=lowest)
+
+
+def net_position(fleet: Fleet, plan: Plan, options: Options) -> Curves:
+    """One step per home and period: the planned net import at retail, the planned export at feed-in."""
+    quantity = plan.net_kw * fleet.hours
+    price = np.where(quantity > 0.0, options.buy, options.sell)
+    return Curves(t=plan.t, quantity=quantity[:, :, None], price=price[:, :, None])
+
+
+def truthful(fleet: Fleet, plan: Plan, options: Options) -> Curves:
+    """Net demand curves from the plan's marginal values, by the rule in the module docstring.
+
+    Devices may move beyond their plan within what is left of their stores over the whole session, spent on
+    the periods in their order, so that what is accepted can be delivered.
+    """
+    devices = session_ranges(fleet, plan)
+    if devices is None:
+        return net_position(fleet, plan, options)
+    base = plan.load_kw - plan.pv_kw + sum(device.low_kw for device in devices)
+    edges, values = _edges(fleet, base, devices)
+    buy, sell, one = options.buy[:, None], options.sell[:, None], np.ones((*base.shape, 1))
+    bought, sold = np.maximum(edges, 0.0), np.minimum(edges, 0.0)
+    steps = [bought[:, :, :1], np.diff(bought, axis=2), -np.diff(sold, axis=2), sold[:, :, -1:]]
+    prices = [
+        buy * one,
+        np.minimum(values - options.wedge[:, None], buy),
+        np.maximum(values, sell),
+        sell * one,
+    ]
+    quantity = np.concatenate(steps, axis=2) * fleet.hours
+    return Curves(t=plan.t, quantity=quantity, price=np.concatenate(prices, axis=2))
+
+
+def _edges(fleet: Fleet, base: Floats, devices: tuple[Range, ...]) -> tuple[Floats, Floats]:
+    """Net demand in kW between the steps, within the connection limits, and the steps' falling values."""
+    blocks = np.stack([size for device in devices for size in (device.out_kw, device.in_kw)], axis=2)
+    values = np.stack([value for device in devices for value in (device.out_value, device.in_value)], axis=2)
+    order = np.argsort(-values, axis=2, kind="stable")
+    values = np.take_along_axis(values, order, axis=2)
+    steps = np.cumsum(np.take_along_axis(blocks, order, axis=2), axis=2)
+    edges = base[:, :, None] + np.concatenate([np.zeros((*base.shape, 1)), steps], axis=2)
+    limits = fleet.params[:, None, None, :]
+    return np.clip(edges, -limits[..., Param.EXPORT_KW], limits[..., Param.IMPORT_KW]), values
+
+
+def fixed_margin(fleet: Fleet, plan: Plan, options: Options, *, margin: float) -> Curves:
+    """Bid the planned net import at retail x (1 - m), the planned export at feed-in x (1 + m).
+
+    Prices stay between the outside options (``margin`` is a share, >= 0).
+    """
+    buy = np.maximum(options.buy * (1.0 - margin), np.minimum(options.sell, options.buy))
+    sell = np.minimum(options.sell * (1.0 + margin), np.maximum(options.sell, options.buy))
+    position = net_position(fleet, plan, options)
+    price = np.where(position.quantity > 0.0, buy[:, None], np.maximum(sell, options.sell)[:, None])
+    return Curves(t=plan.t, quantity=position.quantity, price=price)
+
+
+def zero_intelligence(fleet: Fleet, plan: Plan, options: Options, *, rng: np.random.Generator) -> Curves:
+    """Bid the planned net import at a price drawn uniformly between the outside options.
+
+    Zero intelligence with constraint (Gode & Sunder 1993, J. Political Economy 101(1)): traders draw any
+    price that is no loss to them.  One draw per home and period, whether or not the home bids.
+    """
+    position = net_position(fleet, plan, options)
+    draw = rng.random(position.quantity.shape[:2])
+    width = np.maximum(options.buy - options.sell, 0.0)
+    price = np.where(
+        position.quantity[:, :, 0] > 0.0, options.buy - draw * width, options.sell + draw * width
+    )
+    return Curves(t=plan.t, quantity=position.quantity, price=price[:, :, None])
+
+
+def to_bids(fleet: Fleet, curves: Curves, options: Options) -> Bids:
+    """Bids of the homes that trade, one per step, ordered by home, period and step.
+
+    ``participant`` is the row of the home in the fleet, ``step`` numbers the steps along the curve.
+
+    Steps under `DUST_KWH` and steps that no price can reach (``Options.highest``, ``lowest``) are left out.
+    """
+    quantity, price = curves.quantity, curves.price
+    reach = np.where(quantity > 0.0, price >= options.lowest[:, None], price <= options.highest[:, None])
+    home, period, step = np.nonzero((np.abs(quantity) >= DUST_KWH) & reach & fleet.tradable[:, None, None])
+    chosen = quantity[home, period, step]
+    return Bids(
+        side=np.where(chosen > 0.0, 1, -1).astype(np.int8),
+        price=price[home, period, step],
+        quantity=np.abs(chosen),
+        participant=home,
+        period=period + curves.t,
+        step=step,
+    )
+
+
+def committed_kw(fleet: Fleet, bought_kwh: Floats, sold_kwh: Floats) -> Floats:
+    """Net import that accepted bids commit to, kW, shape (homes, n); NaN for homes that never trade.
+
+    ``bought_kwh`` and ``sold_kwh`` are the accepted quantities per home and period, retailer's part included.
+    """
+    net = (bought_kwh - sold_kwh) / fleet.hours
+    return np.where(fleet.tradable[:, None], net, np.nan)

@@ -1,0 +1,142 @@
+"""The facade that the engine calls: all homes of a study, with what they remember between sessions.
+
+    team = Team(homes, axis, rules=study.agents, tariffs=study.tariffs, market=study.market)
+    state = team.initial_state()
+    for t in range(0, axis.periods, n):                       # a session of n periods
+        outlook = Outlook(load_kw=, pv_kw=, heat_kw=)         # (homes, team.horizon(t, n)): a forecast
+        plan = team.plan(state, t, n, outlook)
+        bids = team.bids(plan, rng=rng)                       # participant = row in `homes`; -> mechanism
+        committed = team.committed_kw(bought_kwh, sold_kwh)   # (homes, n) accepted kWh per home and period
+        delivery = team.deliver(state, t, n, plan=plan, committed_kw=committed)
+        state = delivery.state
+
+Without a market: the same loop with ``committed_kw=None``; rule-based homes need no plan then, and one call
+``team.deliver(state, 0, axis.periods)`` runs the whole study.  Re-planning less often than every session:
+keep the plan of ``replan_periods`` periods and hand ``plan.part(t, n)`` to the sessions in it.  Use one
+`Team` per run: it keeps the solver's models and their last bases, which speed up the next plan; the same
+calls in the same order give the same bytes.
+"""
+
+import numpy as np
+
+from gridagora.agents import bidding
+from gridagora.agents.check import check_homes
+from gridagora.agents.fleet import Fleet, FleetState, Floats, fleet_from_homes, initial_state
+from gridagora.agents.rules import Delivery, Outlook, Plan, rule_plan, run_devices
+from gridagora.errors import check_faults
+from gridagora.model.bids import Bids
+from gridagora.model.resources import Home
+from gridagora.model.study import AgentRules, MarketRules, Tariffs
+from gridagora.model.time import TimeAxis
+
+
+class Team:
+    """All homes of a study: plan, bid, deliver.
+
+    Parameters
+    ----------
+    homes, axis : participants and time axis; checked, every fault at once
+    rules : how homes plan and bid
+    tariffs : outside prices over the axis, currency per kWh
+    market : market rules; only the outside options (islanded, retailer's limits) are used here
+
+    Raises
+    ------
+    InputError : a home that cannot be simulated (see `check_homes`)
+
+    Examples
+    --------
+    >>> axis = TimeAxis(start=np.datetime64("2016-06-01"), periods=8)
+    >>> home = Home(participant="a", bus="1", load_kw=np.ones(8), load_kvar=np.zeros(8))
+    >>> price = dict(retail=.2, feed_in=.08, network=.07, taxes=.03, imbalance_short=.25, imbalance_long=.05)
+    >>> tariffs = Tariffs(**{name: np.full(8, value) for name, value in price.items()})
+    >>> team = Team((home,), axis, rules=AgentRules(), tariffs=tariffs)
+    >>> state = team.initial_state()
+    >>> plan = team.plan(state, 0, 4, team.actual(0, 4))
+    >>> team.bids(plan).quantity.tolist()
+    [0.25, 0.25, 0.25, 0.25]
+    >>> team.deliver(state, 0, 4, plan=plan).net_kw.tolist()
+    [[1.0, 1.0, 1.0, 1.0]]
+    """
+
+    def __init__(
+        self,
+        homes: tuple[Home, ...],
+        axis: TimeAxis,
+        *,
+        rules: AgentRules,
+        tariffs: Tariffs,
+        market: MarketRules | None = None,
+    ) -> None:
+        check_faults(check_homes(homes, axis))
+        self.fleet: Fleet = fleet_from_homes(homes, axis)
+        self._rules = rules
+        self._tariffs = tariffs
+        self._market = market or MarketRules()
+        self._curtail = np.asarray(tariffs.feed_in < 0.0) | self._market.islanded
+
+    def initial_state(self) -> FleetState:
+        """Return the stored energy at the start of the study."""
+        return initial_state(self.fleet)
+
+    def horizon(self, t: int, n: int) -> int:
+        """How many periods from ``t`` on the outlook of a plan for ``n`` periods must cover."""
+        wanted = n if self._rules.ems == "rule_based" else max(n, self._rules.horizon_periods)
+        return min(wanted, self.fleet.periods - t)
+
+    def actual(self, t: int, n: int) -> Outlook:
+        """Return what really happens in ``[t, t + n)``: the perfect forecast."""
+        window = slice(t, t + n)
+        fleet = self.fleet
+        return Outlook(
+            load_kw=fleet.load_kw[:, window],
+            pv_kw=fleet.pv_kw[:, window],
+            heat_kw=fleet.heat_kw[:, window],
+            future_stays=True,
+        )
+
+    def plan(self, state: FleetState, t: int, n: int, outlook: Outlook) -> Plan:
+        """Plan ``[t, t + n)`` given an outlook of `horizon` periods or more."""
+        curtail = self._curtail[t : t + n]
+        return rule_plan(self.fleet, state, t, outlook=outlook.part(n), curtail=curtail)
+
+    def bids(self, plan: Plan, *, rng: np.random.Generator | None = None) -> Bids:
+        """Bids of all homes for the periods of the plan; zero intelligence draws from ``rng``."""
+        options = bidding.outside_options(self._tariffs, self._market, plan.t, plan.periods)
+        if self._rules.bidding == "truthful":
+            curves = bidding.truthful(self.fleet, plan, options)
+        elif self._rules.bidding == "fixed_margin":
+            curves = bidding.fixed_margin(self.fleet, plan, options, margin=self._rules.margin)
+        else:
+            generator = rng if rng is not None else np.random.default_rng(0)
+            curves = bidding.zero_intelligence(self.fleet, plan, options, rng=generator)
+        return bidding.to_bids(self.fleet, curves, options)
+
+    def committed_kw(self, bought_kwh: Floats, sold_kwh: Floats) -> Floats:
+        """Net import, kW, that the accepted kWh per home and period commit to; NaN for passive homes."""
+        return bidding.committed_kw(self.fleet, bought_kwh, sold_kwh)
+
+    def deliver(
+        self,
+        state: FleetState,
+        t: int,
+        n: int,
+        *,
+        plan: Plan | None = None,
+        committed_kw: Floats | None = None,
+    ) -> Delivery:
+        """Run the devices with what really happens; without a plan by the rules, without a commitment freely.
+
+        Rule-based homes take no set points from the plan: the rules decide on what is, the battery alone
+        keeps the commitment.
+        """
+        return run_devices(
+            self.fleet,
+            state,
+            t,
+            outlook=self.actual(t, n),
+            curtail=self._curtail[t : t + n],
+            plan=plan if plan is not None and plan.battery_value is not None else None,
+            committed_kw=committed_kw,
+            islanded=self._market.islanded,
+        )
