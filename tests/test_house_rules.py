@@ -272,7 +272,8 @@ def frozen_dataclasses(module: Module) -> Iterator[Finding]:
         if found is None:
             continue
         given = {word.arg: getattr(word.value, "value", None) for word in getattr(found, "keywords", [])}
-        missing = [word for word in wanted if given.get(word) is not True]
+        own_init = {"kw_only"} if given.get("init") is False else set()
+        missing = [word for word in wanted if given.get(word) is not True and word not in own_init]
         if missing and f"{module.place}:{node.name}" not in MUTABLE:
             yield node.lineno, f"dataclass {node.name} is not {', '.join(missing)}: values never change"
 

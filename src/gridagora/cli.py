@@ -68,7 +68,7 @@ def _program(
 
 
 def _complete_scenario(incomplete: str) -> list[str]:
-    from gridagora.scenario import scenario_names
+    from gridagora.scenario.load import scenario_names
 
     return [name for name in scenario_names() if name.startswith(incomplete)]
 
@@ -124,11 +124,11 @@ def run(
 @app.command(epilog="Example: gridagora scenarios")
 def scenarios() -> None:
     """List the built-in scenarios."""
-    from gridagora.scenario import scenario_descriptions
+    from gridagora.scenario.load import load_scenario, scenario_names
 
     table = _table("Scenario", "What it is")
-    for name, description in scenario_descriptions().items():
-        table.add_row(name, description)
+    for name in scenario_names():
+        table.add_row(name, load_scenario(name).description)
     _console().print(table)
     _console().print("Run one with: gridagora run NAME -o DIR", highlight=False)
 
