@@ -51,7 +51,7 @@ MUTABLE = frozenset({"scenario/yaml_text.py:Document"})
 """Dataclasses that may change: a reader fills them piece by piece before anybody else sees them."""
 
 BANNED_MODULES = frozenset(
-    ["random", "logging", "socket", "sqlite3", "urllib", "requests", "uuid", "secrets", "time"]
+    ["random", "logging", "socket", "sqlite3", "urllib", "requests", "uuid", "secrets", "subprocess", "time"]
 )
 BANNED_CALLS = {
     "print": "return the text; the command line prints",
