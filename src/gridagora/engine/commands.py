@@ -46,6 +46,8 @@ class RecordDelivery:
     ev_kw: Floats
     heat_pump_kw: Floats
     unserved_kw: Floats
+    unserved_heat_kw: Floats
+    ev_short_kwh: Floats
     battery_kwh: Floats
     ev_kwh: Floats
     tank_kwh: Floats

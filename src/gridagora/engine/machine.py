@@ -183,6 +183,7 @@ def _check_schedule(command: CheckSchedule, context: MarketContext) -> ScheduleC
     return ScheduleChecked(
         at=command.at,
         session=command.session.number,
+        first=command.session.first,
         converged=found.converged,
         period=found.period,
         kind=found.kind,
@@ -206,6 +207,8 @@ def _record_delivery(command: RecordDelivery) -> EnergyDelivered:
         ev_kw=command.ev_kw,
         heat_pump_kw=command.heat_pump_kw,
         unserved_kw=command.unserved_kw,
+        unserved_heat_kw=command.unserved_heat_kw,
+        ev_short_kwh=command.ev_short_kwh,
         battery_kwh=command.battery_kwh,
         ev_kwh=command.ev_kwh,
         tank_kwh=command.tank_kwh,
@@ -237,8 +240,9 @@ def settle_session(
     session, homes = command.session, len(context.study.homes)
     trades = session_trades(cleared, count=session.count, homes=homes)
     prices = context.prices.window(session.first, session.count)
-    lines = settle(trades, delivered.metered_wh, prices, first=session.first)
-    postings = _postings(session.number, trades, lines, homes)
+    passive = np.array([home.passive for home in context.study.homes])
+    lines = settle(trades, delivered.metered_wh, prices, first=session.first, passive=passive)
+    postings = _postings(session.number, trades, lines, passive)
     check_postings(postings)
     return SessionSettled(
         at=command.at,
@@ -263,12 +267,17 @@ def settle_session(
     )
 
 
-def _postings(session: int, trades: PoolTrades, lines: SettlementLines, homes: int) -> Postings:
+def _postings(
+    session: int, trades: PoolTrades, lines: SettlementLines, passive: np.ndarray
+) -> Postings:
     """Book a session: trades against the operator's surplus, the rest against retailer, DSO and state."""
+    homes = len(passive)
     retailer = homes + SystemAccount.RETAILER
     sold = amount_micro(trades.quantity_wh, trades.seller_price)[trades.seller == homes].sum()
     bought = amount_micro(trades.quantity_wh, trades.buyer_price)[trades.buyer == homes].sum()
     traded = np.append(lines.energy.sum(axis=0), sold - bought)
+    by_retailer = lines.energy[:, passive].sum()  # booked with the retailer, not with the pool
+    traded[retailer] -= by_retailer
     entries = (
         post(session, EntryKind.TRADE, traded, homes + SystemAccount.OPERATOR_SURPLUS),
         post(session, EntryKind.IMBALANCE, lines.imbalance.sum(axis=0), retailer),

@@ -62,6 +62,7 @@ class ScheduleChecked:
 
     at: int
     session: int
+    first: int
     converged: NDArray[np.bool_]
     period: Ints
     kind: tuple[str, ...]
@@ -85,6 +86,8 @@ class EnergyDelivered:
     ev_kw: Floats
     heat_pump_kw: Floats
     unserved_kw: Floats
+    unserved_heat_kw: Floats
+    ev_short_kwh: Floats
     battery_kwh: Floats
     ev_kwh: Floats
     tank_kwh: Floats

@@ -7,8 +7,8 @@ For each participant and period (MARKETS section 10)::
     network    = - network x (metered import - (1 - local_network_share) x local energy taken from the grid)
     taxes      = - taxes x metered import
 
-Amounts are + received, - paid.  Without a market the same lines are due with the retailer alone: import at the
-retail price, export at the feed-in price.
+Amounts are + received, - paid.  Without a market, and for passive homes at any time, energy is due with the
+retailer alone: import at the retail price, export at the feed-in price, no imbalance.
 """
 
 from dataclasses import dataclass
@@ -69,7 +69,14 @@ class SettlementLines:
     taxes: Ints
 
 
-def settle(trades: PoolTrades, metered_wh: Ints, prices: Prices, *, first: int = 0) -> SettlementLines:
+def settle(
+    trades: PoolTrades,
+    metered_wh: Ints,
+    prices: Prices,
+    *,
+    first: int = 0,
+    passive: NDArray[np.bool_] | None = None,
+) -> SettlementLines:
     """Settle periods of a pool: see the module's formulas.
 
     Parameters
@@ -78,6 +85,7 @@ def settle(trades: PoolTrades, metered_wh: Ints, prices: Prices, *, first: int =
     metered_wh : net import at the meter, + import, shape (periods, homes)
     prices : tariffs of these periods
     first : number of the first period
+    passive : homes that never trade, shape (homes,)
 
     Examples
     --------
@@ -103,13 +111,15 @@ def settle(trades: PoolTrades, metered_wh: Ints, prices: Prices, *, first: int =
     received = amount_micro(trades.quantity_wh, trades.seller_price)
     np.subtract.at(energy, (row[buys], trades.buyer[buys]), paid[buys])
     np.add.at(energy, (row[sells], trades.seller[sells]), received[sells])
-    traded = bought - sold
+    by_retailer = np.zeros(homes, np.bool_) if passive is None else passive
+    outside = np.where(by_retailer, metered_wh, 0)
+    traded = bought - sold + outside
     return SettlementLines(
         traded_wh=traded,
         local_bought_wh=local_bought,
         local_sold_wh=local_sold,
-        energy=energy,
-        imbalance=_imbalance(metered_wh - traded, prices.imbalance_short, prices.imbalance_long),
+        energy=energy + _with_retailer(outside, prices.retail, prices.feed_in),
+        imbalance=_with_retailer(metered_wh - traded, prices.imbalance_short, prices.imbalance_long),
         network=_network(metered_wh, local_bought, prices),
         taxes=-amount_micro(np.maximum(metered_wh, 0), prices.taxes[:, None]),
     )
@@ -122,15 +132,15 @@ def settle_without_market(metered_wh: Ints, prices: Prices) -> SettlementLines:
         traded_wh=metered_wh,
         local_bought_wh=zero,
         local_sold_wh=zero,
-        energy=_imbalance(metered_wh, prices.retail, prices.feed_in),
+        energy=_with_retailer(metered_wh, prices.retail, prices.feed_in),
         imbalance=zero,
         network=_network(metered_wh, zero, prices),
         taxes=-amount_micro(np.maximum(metered_wh, 0), prices.taxes[:, None]),
     )
 
 
-def _imbalance(difference_wh: Ints, short_price: Ints, long_price: Ints) -> Ints:
-    """Money for energy taken (+) at the short price or left over (-) at the long price."""
+def _with_retailer(difference_wh: Ints, short_price: Ints, long_price: Ints) -> Ints:
+    """Money for energy taken from (+) the retailer at the short price or left to it (-) at the long price."""
     short = amount_micro(np.maximum(difference_wh, 0), short_price[:, None])
     long = amount_micro(np.maximum(-difference_wh, 0), long_price[:, None])
     return np.asarray(long - short, dtype=np.int64)

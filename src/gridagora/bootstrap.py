@@ -1,0 +1,155 @@
+"""Wires clock, store, grid and homes for a study: the only place that knows which of each is used."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gridagora.adapters.clocks import SimulatedClock
+from gridagora.adapters.stores import MemoryStore
+from gridagora.adapters.studies import resolve
+from gridagora.adapters.worker import Worker
+from gridagora.agents import Delivery, Team, check_homes
+from gridagora.engine.machine import MarketContext
+from gridagora.engine.outlook import Expectation
+from gridagora.engine.simulate import World, run_sessions, run_without_market
+from gridagora.engine.wires import Wires
+from gridagora.errors import check_faults
+from gridagora.grid import GridModel
+from gridagora.market import pay_as_bid, pay_as_cleared, trade_reduction, vickrey
+from gridagora.model.events import Event
+from gridagora.model.network import Network
+from gridagora.model.study import Study
+from gridagora.scenario import load_scenario, scenario_yaml
+from gridagora.settlement import Prices
+
+Progress = Callable[[int, int, str], None]
+Stop = Callable[[], bool]
+
+MECHANISMS = {
+    "pay_as_cleared": pay_as_cleared,
+    "pay_as_bid": pay_as_bid,
+    "vickrey": vickrey,
+    "trade_reduction": trade_reduction,
+}
+
+BUSY = {"rule_based": 3_000_000, "optimal": 15_000}
+"""Homes x periods from which the half without a market gets a process of its own."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """A scenario that was read and checked: ready to run, nothing left that could be refused."""
+
+    study: Study
+    network: Network
+    scenario_yaml: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Simulated:
+    """Both halves of a study: the market's events, and the same homes without a market."""
+
+    periods: int
+    events: tuple[Event, ...]
+    event_hash: str
+    baseline: Delivery
+
+
+def prepare(
+    scenario: str | Path | Mapping[str, Any], *, overrides: Mapping[str, Any], seed: int | None = None
+) -> Prepared:
+    """Read a scenario and everything it names.
+
+    Raises
+    ------
+    InputError
+        with every fault of the scenario, its files, homes and grid.
+    """
+    changes = dict(overrides) if seed is None else {**overrides, "seed": seed}
+    spec = load_scenario(scenario, changes)
+    study, network = resolve(spec)
+    check_faults(check_homes(study.homes, study.axis))
+    return Prepared(study=study, network=network, scenario_yaml=scenario_yaml(spec))
+
+
+def wires_of(prepared: Prepared) -> Wires:
+    """Return the grid of a prepared scenario with its homes on their buses."""
+    return Wires(GridModel(prepared.network), prepared.study)
+
+
+def simulate(prepared: Prepared, wires: Wires, *, progress: Progress, stop: Stop) -> Simulated:
+    """Run a study with its market and without; large ones use a second process for the half without."""
+    study = prepared.study
+    context = _context(prepared, wires)
+    if study.axis.periods * len(study.homes) < BUSY[study.agents.ems]:
+        done, store = _run_market(context, progress, stop)
+        return _simulated(done, store, _run_baseline(study, done, progress, _never))
+    with Worker("gridagora.bootstrap:baseline_in_child", study) as worker:
+        done, store = _run_market(context, progress, stop)
+        if done < study.axis.periods:
+            worker.stop()
+        return _simulated(done, store, worker.result())
+
+
+def baseline_in_child(study: Study, stop: Stop) -> Delivery:
+    """Run the half without a market; a `Worker` calls this in a second process."""
+    return _run_baseline(study, study.axis.periods, _silent, stop)
+
+
+def _run_market(context: MarketContext, progress: Progress, stop: Stop) -> tuple[int, MemoryStore]:
+    study, store = context.study, MemoryStore()
+    team = _team(study)
+    epoch = int(study.axis.start.astype(np.int64))
+    world = World(team=team, expectation=_expectation(study), store=store, clock=SimulatedClock(epoch))
+
+    def tell(done: int, total: int) -> None:
+        progress(done, total, "market")
+
+    return run_sessions(context, world, progress=tell, stop=stop), store
+
+
+def _run_baseline(study: Study, periods: int, progress: Progress, stop: Stop) -> Delivery:
+    def tell(done: int, total: int) -> None:
+        progress(done, total, "without a market")
+
+    team, expectation = _team(study), _expectation(study)
+    return run_without_market(study, team, expectation, periods=periods, progress=tell, stop=stop)
+
+
+def _simulated(done: int, store: MemoryStore, baseline: Delivery) -> Simulated:
+    """Cut both halves to the periods that both have finished."""
+    periods = min(done, baseline.net_kw.shape[1])
+    events = tuple(e for e in store.events() if getattr(e, "first", 0) < periods)
+    return Simulated(periods=periods, events=events, event_hash=store.head(), baseline=baseline)
+
+
+def _context(prepared: Prepared, wires: Wires) -> MarketContext:
+    study = prepared.study
+    return MarketContext(
+        study=study,
+        prices=Prices.from_tariffs(study.tariffs),
+        mechanism=MECHANISMS[study.market.mechanism],
+        check=wires.check_schedule,
+        rules_text=prepared.scenario_yaml,
+    )
+
+
+def _team(study: Study) -> Team:
+    return Team(
+        study.homes, study.axis, rules=study.agents, tariffs=study.tariffs, market=study.market
+    )
+
+
+def _expectation(study: Study) -> Expectation:
+    return Expectation(study.homes, study.axis, method=study.agents.forecast)
+
+
+def _silent(done: int, total: int, what: str) -> None:
+    """Show no progress."""
+
+
+def _never() -> bool:
+    return False

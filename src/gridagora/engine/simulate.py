@@ -1,0 +1,200 @@
+"""The loop of a study: homes plan and bid, the pool clears, the grid is checked, devices run, money is settled.
+
+One session after the other; what homes know at a gate is what was measured before it.  Their stores are taken as
+they are at the first delivery period, also where the gate closes earlier (a home knows its own devices).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from gridagora.agents import Delivery, FleetState, Outlook, Plan, Team
+from gridagora.engine.commands import (
+    CheckSchedule,
+    ClearAuction,
+    Command,
+    OpenMarket,
+    RecordDelivery,
+    SettleSession,
+)
+from gridagora.engine.machine import MarketContext, MarketState, apply, handle
+from gridagora.engine.outlook import Expectation
+from gridagora.engine.pool import positions
+from gridagora.engine.ports import Clock, Store
+from gridagora.engine.timetable import MarketSession, sessions
+from gridagora.model.events import AuctionCleared, Event, Floats
+from gridagora.model.study import Study
+from gridagora.units import WH_PER_KWH
+
+Progress = Callable[[int, int], None]
+Stop = Callable[[], bool]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class World:
+    """What a run is driven with: its homes and what they expect, where events go, and the time."""
+
+    team: Team
+    expectation: Expectation
+    store: Store
+    clock: Clock
+
+
+class Market:
+    """A market at work: hands commands to the state machine, keeps its state, stores its events."""
+
+    def __init__(self, context: MarketContext, store: Store) -> None:
+        self._context = context
+        self._store = store
+        self.state = MarketState()
+
+    def do(self, command: Command) -> Event:
+        """Carry out a command: its event is stored, then the state follows it."""
+        event = handle(self.state, command, self._context)
+        self._store.append([event])
+        self.state = apply(self.state, event)
+        return event
+
+
+def run_sessions(context: MarketContext, world: World, *, progress: Progress, stop: Stop) -> int:
+    """Run the sessions of a study and return how many periods were finished.
+
+    Parameters
+    ----------
+    context : study, prices, mechanism and grid check
+    world : homes, store and clock
+    progress : called with (finished periods, periods) after each session
+    stop : asked before each session; True ends the run there
+    """
+    study = context.study
+    market = Market(context, world.store)
+    market.do(OpenMarket(at=world.clock.now()))
+    rng = np.random.default_rng(study.seed)
+    planner = Planner(world.team, world.expectation, study.agents.replan_periods)
+    state, done = world.team.initial_state(), 0
+    for session in sessions(study.axis, study.market):
+        if stop():
+            break
+        plan = planner.plan(state, session)
+        world.clock.wait_until(session.gate_closure)
+        committed = _trade(market, world, session, plan, rng)
+        world.clock.wait_until(session.delivery_end)
+        delivery = planner.deliver(state, session, plan, committed)
+        market.do(_record(world.clock.now(), session, delivery, committed))
+        market.do(SettleSession(at=world.clock.now(), session=session))
+        state, done = delivery.state, session.first + session.count
+        progress(done, study.axis.periods)
+    return done
+
+
+def run_without_market(
+    study: Study, team: Team, expectation: Expectation, *, periods: int, progress: Progress, stop: Stop
+) -> Delivery:
+    """Run the same homes with the retailer alone; returns what they did in the finished periods.
+
+    On an island without a market nobody exchanges anything: each home is held to a net import of zero.
+    """
+    planner = Planner(team, expectation, study.agents.replan_periods)
+    state, parts = team.initial_state(), []
+    isolated = np.zeros((team.fleet.homes, study.axis.periods)) if study.market.islanded else None
+    for session in sessions(study.axis, study.market):
+        if session.first >= periods or stop():
+            break
+        due = None if isolated is None else isolated[:, : session.count]
+        delivery = planner.deliver(state, session, planner.plan(state, session), due)
+        parts.append(delivery)
+        state = delivery.state
+        progress(session.first + session.count, study.axis.periods)
+    return join_deliveries(parts)
+
+
+class Planner:
+    """Asks the team for plans when they are due and hands each session its part of the plan in force."""
+
+    def __init__(self, team: Team, expectation: Expectation, replan_periods: int) -> None:
+        self._team = team
+        self._expectation = expectation
+        self._replan = replan_periods
+        self._plan: Plan | None = None
+
+    def plan(self, state: FleetState, session: MarketSession) -> Plan:
+        """Return the plan of a session's periods, made with what was known at its gate."""
+        first, count = session.first, session.count
+        held = self._plan
+        if held is None or first + count > held.t + held.periods:
+            held = self._plan = self._make(state, first, max(count, self._replan), session.gate)
+        return held.part(first, count)
+
+    def deliver(
+        self, state: FleetState, session: MarketSession, plan: Plan, committed_kw: Floats | None
+    ) -> Delivery:
+        """Run a session's devices; where homes plan anew within it, each part follows the newest plan."""
+        if plan.battery_value is None or self._replan >= session.count:
+            return self._team.deliver(state, session.first, session.count, plan=plan, committed_kw=committed_kw)
+        parts = []
+        for offset in range(0, session.count, self._replan):
+            first, count = session.first + offset, min(self._replan, session.count - offset)
+            part = plan.part(first, count) if offset == 0 else self._make(state, first, count, first)
+            due = None if committed_kw is None else committed_kw[:, offset : offset + count]
+            parts.append(self._team.deliver(state, first, count, plan=part, committed_kw=due))
+            state = parts[-1].state
+        return join_deliveries(parts)
+
+    def _make(self, state: FleetState, first: int, count: int, gate: int) -> Plan:
+        count = min(count, self._team.fleet.periods - first)
+        horizon = self._team.horizon(first, count)
+        return self._team.plan(state, first, count, self._expectation.outlook(gate, first, horizon))
+
+
+def _trade(
+    market: Market, world: World, session: MarketSession, plan: Plan, rng: np.random.Generator
+) -> Floats:
+    """Bid, clear and check a session; returns the net import committed to, kW, shape (homes, periods)."""
+    now = world.clock.now()
+    cleared = market.do(ClearAuction(at=now, session=session, bids=world.team.bids(plan, rng=rng)))
+    bought, sold = _accepted_kwh(cleared, session.count, world.team.fleet.homes)
+    committed = world.team.committed_kw(bought, sold)
+    net_kw = np.where(np.isnan(committed), plan.net_kw, committed)
+    net_kvar = world.expectation.reactive(session.gate, session.first, session.count)
+    market.do(CheckSchedule(at=now, session=session, net_kw=net_kw.T, net_kvar=net_kvar.T))
+    return committed
+
+
+def _accepted_kwh(cleared: Event, count: int, homes: int) -> tuple[Floats, Floats]:
+    """Return accepted kWh bought and sold, each of shape (homes, periods)."""
+    if not isinstance(cleared, AuctionCleared):
+        raise TypeError(cleared)
+    row, accepted = cleared.period - cleared.first, cleared.accepted / WH_PER_KWH
+    buys = cleared.side > 0
+    tables = [
+        positions(cleared.participant[rows], row[rows], accepted[rows], (count, homes + 1))[:, :homes].T
+        for rows in (buys, ~buys)
+    ]
+    return tables[0], tables[1]
+
+
+def _record(now: int, session: MarketSession, delivery: Delivery, committed: Floats) -> RecordDelivery:
+    return RecordDelivery(
+        at=now,
+        session=session,
+        cleared_kw=np.where(np.isnan(committed), 0.0, committed).T,
+        metered_kw=delivery.net_kw.T,
+        curtailed_kw=delivery.curtailed_kw.T,
+        battery_kw=delivery.battery_kw.T,
+        ev_kw=delivery.ev_kw.T,
+        heat_pump_kw=delivery.heat_pump_kw.T,
+        unserved_kw=delivery.unserved_load_kw.T,
+        unserved_heat_kw=delivery.unserved_heat_kw.T,
+        ev_short_kwh=delivery.ev_short_kwh.T,
+        battery_kwh=delivery.battery_kwh.T,
+        ev_kwh=delivery.ev_kwh.T,
+        tank_kwh=delivery.tank_kwh.T,
+    )
+
+
+def join_deliveries(parts: list[Delivery]) -> Delivery:
+    """Join deliveries of consecutive periods into one."""
+    series = [f.name for f in fields(Delivery) if f.name not in ("t", "state")]
+    joined = {name: np.concatenate([getattr(part, name) for part in parts], axis=1) for name in series}
+    return Delivery(t=parts[0].t, state=parts[-1].state, **joined)
