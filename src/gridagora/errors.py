@@ -64,6 +64,10 @@ class InputError(GridAgoraError, ValueError):
         head = f"{count} fault{'s' if count != 1 else ''} in the input"
         super().__init__("\n  ".join([head, *map(str, self.faults)]))
 
+    def __reduce__(self) -> tuple[type["InputError"], tuple[tuple[Fault, ...]]]:
+        """Pickle by the faults, so that the error crosses processes whole."""
+        return type(self), (self.faults,)
+
 
 class SolverError(GridAgoraError):
     """An optimisation that has no answer: infeasible, unbounded, or the solver failed."""

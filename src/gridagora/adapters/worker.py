@@ -6,6 +6,7 @@ used instead of multiprocessing, which would run a user's script a second time.
 """
 
 import contextlib
+import os
 import pickle
 import select
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 
 from gridagora.errors import GridAgoraError
 
+_STDIN = 0
 _PROGRAM = "from gridagora.adapters.worker import serve; serve()"
 
 
@@ -89,10 +91,10 @@ class Worker:
 
 def serve() -> None:
     """Run in the child: read the call, do it, write its result or its error."""
-    source, target = sys.stdin.buffer, sys.stdout.buffer
+    target = sys.stdout.buffer
     sys.stdout = sys.stderr  # nothing else may slip into the result
-    size = int.from_bytes(source.read(8), "big")
-    name, arguments = pickle.loads(source.read(size))  # noqa: S301 - our own parent's bytes
+    size = int.from_bytes(_read(8), "big")
+    name, arguments = pickle.loads(_read(size))  # noqa: S301 - our own parent's bytes
     module, _, function = name.partition(":")
     try:
         value = getattr(import_module(module), function)(*arguments, _asked_to_stop)
@@ -102,8 +104,19 @@ def serve() -> None:
     target.flush()
 
 
+def _read(size: int) -> bytes:
+    """Read exactly ``size`` bytes, unbuffered: a byte that asks to stop must stay visible to `select`."""
+    data = bytearray()
+    while len(data) < size:
+        part = os.read(_STDIN, size - len(data))
+        if not part:
+            raise SystemExit(1)  # the parent is gone
+        data += part
+    return bytes(data)
+
+
 def _asked_to_stop() -> bool:
-    return bool(select.select([sys.stdin.buffer], [], [], 0)[0])
+    return bool(select.select([_STDIN], [], [], 0)[0])
 
 
 def example(a: int, b: int, stop: Callable[[], bool]) -> int:
