@@ -1,1 +1,1 @@
-"""market/mechanisms."""
+"""Auction mechanisms: one rule set, one function, one file."""

@@ -1,0 +1,201 @@
+"""The welfare-optimal clearing of a double auction, which most mechanisms start from.
+
+Per period, with D>(p), D>=(p) the quantity of the buys above (at or above) a price and S<(p), S<=(p) that of
+the sells below (at or below) it, a price p supports an optimum of E1 in MARKETS.md when
+
+    D>(p) <= S<=(p)   and   S<(p) <= D>=(p).
+
+These prices are an interval [low, high]: one point where a bid is filled in part, otherwise from
+max(last accepted ask, first rejected bid) to min(last accepted bid, first rejected ask).
+
+Residues.  With float quantities both comparisons allow a difference of 2**-40 of the quantity at hand, plus
+some 2**-46 (up to 2**-45) of all quantity offered in the period: what is smaller is a rounding error of a
+sum, sets no price, and is not traded at all if it is the whole volume.  Integers are compared exactly.
+
+Balance.  Integers: accepted buys and sells are equal.  Floats: bids better than the margin are accepted in
+whole and only the level at the margin is rounded, so that the exact sums of both sides differ by at most
+4 units in the last place of the volume, whatever the number of bids (no error adds up with it).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridagora.errors import Fault, InputError
+from gridagora.model.bids import Bids
+
+RELATIVE_RESIDUE = 2.0**-40
+"""Share of a compared quantity that counts as rounding error."""
+
+ABSOLUTE_RESIDUE_UNITS = 2.0**15
+"""The same in units of a period, which scale its total quantity to between 2**60 and 2**61."""
+
+FLOAT_MASK = 0x7FFF_FFFF_FFFF_FFFF
+"""Flips the bits of a negative float so that its bits ascend like its value."""
+
+COUNTING_SPAN = 4
+"""Periods are sorted by counting if they span at most this many times the number of bids."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MeritOrder:
+    """The optimal clearing of every period; arrays per period have one entry per id in ``period``.
+
+    ``order`` lists the bids period by period (None: they already are), ``starts`` where each period starts in
+    that order.  Levels are the prices of the last bid accepted (``buy_margin``, ``sell_margin``; NaN
+    without trade); of the quantity ``buy_level`` offered there ``buy_part`` is accepted.
+    """
+
+    period: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    order: NDArray[np.int64] | None
+    accepted: NDArray[Any]
+    volume: NDArray[Any]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    buy_margin: NDArray[np.float64]
+    sell_margin: NDArray[np.float64]
+    buy_level: NDArray[Any]
+    buy_part: NDArray[Any]
+    sell_level: NDArray[Any]
+    sell_part: NDArray[Any]
+    is_integer: bool
+
+    @property
+    def price(self) -> NDArray[np.float64]:
+        """Middle of the price interval per period; ticks are rounded down to a whole tick; NaN without trade."""
+        middle = (self.low + self.high) / 2
+        return np.floor(middle) if self.is_integer else middle
+
+    @property
+    def tie(self) -> NDArray[np.bool_]:
+        """True where supply and demand overlap vertically, so that an interval of prices supports the optimum."""
+        return self.low < self.high
+
+
+def merit_order(bids: Bids) -> MeritOrder:
+    """Clear every period at the welfare optimum (E1), ties at the margin pro rata.
+
+    Raises `InputError` when the bids name more than one carrier: kWh of heat are not kWh of electricity.
+
+    >>> bids = Bids(side=["buy", "sell", "sell"], price=[5, 1, 3], quantity=[3, 2, 2])
+    >>> merit = merit_order(bids)
+    >>> merit.accepted.tolist(), merit.volume.tolist(), merit.price.tolist()
+    ([3, 2, 1], [3], [3.0])
+    """
+    from gridagora.market import _kernels
+
+    _check_one_carrier(bids)
+    order, starts = _by_period(bids.period)
+    side, price, quantity = bids.side, bids.price, bids.quantity
+    if order is not None:
+        side, price, quantity = side[order], price[order], quantity[order]
+    whole_numbers = bids.is_integer
+    bits = price.view(np.int64)
+    mask = 0 if whole_numbers else FLOAT_MASK
+    if whole_numbers:
+        residue = (0.0, 0.0)
+        units: NDArray[Any] = np.ones(len(starts) - 1, dtype=np.int64)
+    else:
+        residue = (RELATIVE_RESIDUE, ABSOLUTE_RESIDUE_UNITS)
+        units = _kernels.float_units(quantity, starts)
+    keys, whole, amount = _kernels.clear_periods(bits, mask, side, quantity, starts, units, *residue)
+    if whole_numbers:
+        accepted, lacking = _kernels.fill_integers(bits, side, quantity, starts, keys, whole)
+        if lacking.any():
+            _give_remainders(accepted, bids, order, starts, (keys, whole, lacking))
+    else:
+        accepted = _kernels.fill_floats(bits, mask, side, quantity, starts, keys, amount)
+    sums = whole if whole_numbers else amount
+    prices = _prices(keys, mask, sums[:, 0] > 0)
+    return MeritOrder(
+        period=bids.period[starts[:-1]] if order is None else bids.period[order[starts[:-1]]],
+        starts=starts,
+        order=order,
+        accepted=accepted if order is None else _unsorted(accepted, order),
+        volume=sums[:, 0],
+        low=prices[0],
+        high=prices[1],
+        buy_margin=prices[2],
+        sell_margin=prices[3],
+        buy_level=sums[:, 1],
+        buy_part=sums[:, 2],
+        sell_level=sums[:, 3],
+        sell_part=sums[:, 4],
+        is_integer=whole_numbers,
+    )
+
+
+def _check_one_carrier(bids: Bids) -> None:
+    if bids.carrier is None or len(bids) == 0 or bool((bids.carrier == bids.carrier[0]).all()):
+        return
+    names = sorted({str(name) for name in np.unique(bids.carrier)})
+    reason = "bids of several carriers cannot trade with each other in one auction"
+    fix = "clear each carrier on its own: bids.take(bids.carrier == name)"
+    raise InputError([Fault(source="bids", place="column carrier", value=names, reason=reason, fix=fix)])
+
+
+def _by_period(period: NDArray[np.int64]) -> tuple[NDArray[np.int64] | None, NDArray[np.int64]]:
+    from gridagora.market import _kernels
+
+    ascending, starts = _kernels.run_starts(period)
+    if ascending:
+        return None, starts
+    lowest = int(period.min())
+    span = int(period.max()) - lowest + 1
+    if span <= COUNTING_SPAN * len(period):
+        order = _kernels.counting_order(period, lowest, span)
+    else:
+        order = np.argsort(period, kind="stable")
+    return order, _kernels.run_starts(period[order])[1]
+
+
+def _prices(keys: NDArray[np.int64], mask: int, traded: NDArray[np.bool_]) -> NDArray[np.float64]:
+    if mask == 0:
+        prices = keys.T.astype(np.float64)
+    else:
+        prices = (keys ^ ((keys >> 63) & mask)).view(np.float64).T
+    return np.where(traded, prices, np.nan)
+
+
+def _unsorted(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:
+    out = np.empty_like(values)
+    out[order] = values
+    return out
+
+
+def _give_remainders(
+    accepted: NDArray[np.int64],
+    bids: Bids,
+    order: NDArray[np.int64] | None,
+    starts: NDArray[np.int64],
+    cleared: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
+) -> None:
+    """Give the whole units that rounding down left over to the largest remainders; equal ones by participant.
+
+    After the participant's id step, group and node decide.  Bids that are equal in all of these belong to
+    one participant, who gets the same whichever of them is filled.
+    """
+    from gridagora.market import _kernels
+
+    keys, whole, lacking = cleared
+    runs, positions, remainders, columns = _kernels.remainders(
+        bids.price if order is None else bids.price[order],
+        bids.side if order is None else bids.side[order],
+        bids.quantity if order is None else bids.quantity[order],
+        starts,
+        keys,
+        whole,
+        lacking,
+    )
+    rows = positions if order is None else order[positions]
+    ties = [column[rows] for column in (bids.node, bids.group, bids.step) if column is not None]
+    ranked = np.lexsort((*ties, bids.participant[rows], -remainders, columns, runs))
+    runs, columns = runs[ranked], columns[ranked]
+    first = np.ones(len(ranked), dtype=bool)
+    first[1:] = (runs[1:] != runs[:-1]) | (columns[1:] != columns[:-1])
+    begins = np.flatnonzero(first)
+    place = np.arange(len(ranked)) - np.repeat(begins, np.diff(np.append(begins, len(ranked))))
+    accepted[positions[ranked[place < lacking[runs, columns]]]] += 1
