@@ -27,6 +27,16 @@ def scenario_names() -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
+def scenario_descriptions() -> dict[str, str]:
+    """Return name and one-line description of the built-in scenarios.
+
+    >>> scenario_descriptions()["village"].startswith("A rural")
+    True
+    """
+    documents = {name: read_yaml(_read_source(name)[0], name).data for name in scenario_names()}
+    return {name: str(data.get("description", "")) for name, data in documents.items()}
+
+
 def load_scenario(source: str | Path, overrides: Overrides = ()) -> ScenarioSpec:
     """Read and check a scenario.
 

@@ -3,9 +3,10 @@
 An unknown key is an error.  Durations are written "15min", "1h", "7d"; times of day are local clock time.
 """
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, PrivateAttr, Tag, model_validator
 
 from gridagora.model.study import BiddingName, ForecastName, MechanismName
 from gridagora.scenario.values import (
@@ -301,4 +302,21 @@ class ScenarioSpec(Spec):
     market: MarketSpec = MarketSpec()
     agents: AgentsSpec = AgentsSpec()
     limits: LimitsSpec = LimitsSpec()
-    origin: str = Field(default="scenario", exclude=True, repr=False)
+    _origin: str = PrivateAttr(default="scenario")
+    _folder: Path | None = PrivateAttr(default=None)
+
+    @property
+    def origin(self) -> str:
+        """Name of the file that the scenario came from, for faults."""
+        return self._origin
+
+    @property
+    def folder(self) -> Path | None:
+        """Directory of the scenario file, from which a relative ``grid`` file is taken."""
+        return self._folder
+
+    def read_from(self, origin: str, folder: Path | None) -> "ScenarioSpec":
+        """Return the same scenario, noted as read from a file."""
+        copy = self.model_copy()
+        copy._origin, copy._folder = origin, folder
+        return copy

@@ -38,7 +38,7 @@ def validate(
     except ValidationError as error:
         errors = [details for details in error.errors() if not _follows_from_another(details)]
         return None, [_fault(details, document, label, overridden) for details in errors]
-    return spec.model_copy(update={"origin": label}), []
+    return spec.read_from(label, base), []
 
 
 def _follows_from_another(details: ErrorDetails) -> bool:
@@ -52,7 +52,7 @@ def _fault(
     """Turn one pydantic error into a fault."""
     path = tuple(part for part in details["loc"] if not str(part).startswith("<"))
     path = tuple(part for part in path if not str(part).startswith(("tuple[", "dict[")))
-    reason, fix = _words(details, path)
+    reason, fix = words(details, path)
     names = tuple(str(part) for part in path)
     source, place = label, dotted(path) or "scenario"
     if any(names[: len(key)] == key for key in overridden):
@@ -64,8 +64,8 @@ def _fault(
     return Fault(source=source, place=place, value=_short(value), reason=reason, fix=fix)
 
 
-def _words(details: ErrorDetails, path: tuple[str | int, ...]) -> tuple[str, str]:
-    """Return reason and fix of an error."""
+def words(details: ErrorDetails, path: tuple[str | int, ...]) -> tuple[str, str]:
+    """Return reason and fix of an error of pydantic, found at a path of the scenario."""
     kind, context = details["type"], details.get("ctx", {})
     if kind == "gridagora":
         return str(context["reason"]), str(context["fix"])
@@ -94,9 +94,7 @@ def _keys_at(path: tuple[str | int, ...]) -> list[str]:
     for part in path:
         if isinstance(part, str) and not part.isdigit():
             found = [inner for model in found for inner in _models_of(model, part)]
-    return sorted(
-        {field.alias or name for model in found for name, field in model.model_fields.items()} - {"origin"}
-    )
+    return sorted({field.alias or name for model in found for name, field in model.model_fields.items()})
 
 
 def _models_of(model: type[BaseModel], key: str) -> list[type[BaseModel]]:

@@ -1,0 +1,249 @@
+"""From a checked scenario to numbers: everything is read, every fault of every file is told at once."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridagora.adapters import simbench
+from gridagora.adapters.feeders import Feeder, read_feeder
+from gridagora.adapters.files import (
+    ParticipantTable,
+    ProfileTable,
+    read_participants,
+    read_price_series,
+    read_profiles,
+)
+from gridagora.errors import Fault, InputError, check_faults
+from gridagora.model.network import Network
+from gridagora.model.resources import Home
+from gridagora.model.study import AgentRules, GridLimits, MarketRules, Study, Tariffs
+from gridagora.model.time import TimeAxis
+from gridagora.scenario.clock import scenario_axis
+from gridagora.scenario.district import HomePlan, plan_district, plan_listed
+from gridagora.scenario.homes import UnknownProfileError, make_homes
+from gridagora.scenario.prices import scenario_tariffs
+from gridagora.scenario.spec import ParticipantSpec, ScenarioSpec, SeriesSpec
+from gridagora.scenario.suggest import near
+
+Floats = NDArray[np.float64]
+
+
+def resolve(spec: ScenarioSpec) -> tuple[Study, Network]:
+    """Read all that a scenario names and return the study and its network.
+
+    Parameters
+    ----------
+    spec : a checked scenario (`gridagora.scenario.load_scenario`)
+
+    Raises
+    ------
+    InputError
+        With every fault of grid, profiles, participants and prices.
+    """
+    faults: list[Fault] = []
+    axis, found = scenario_axis(spec)
+    faults += found
+    feeder = _feeder(spec, faults)
+    plans = _plans(spec, feeder, _by_hand(spec, faults), faults)
+    tariffs = None if axis is None else _tariffs(spec, axis, faults)
+    homes = None if axis is None or plans is None else _homes(plans, spec, axis, faults)
+    check_faults(faults)
+    if axis is None or feeder is None or tariffs is None or homes is None:
+        raise InputError(faults)
+    return _study(spec, axis, homes, tariffs), feeder.network
+
+
+def _feeder(spec: ScenarioSpec, faults: list[Fault]) -> Feeder | None:
+    """Read the feeder, or note why it cannot be read."""
+    try:
+        return read_feeder(spec.grid, source=spec.origin, base=spec.folder)
+    except InputError as error:
+        faults.extend(error.faults)
+        return None
+
+
+def _by_hand(spec: ScenarioSpec, faults: list[Fault]) -> ParticipantTable | None:
+    """Return participants written by hand; None when they are the loads of the grid, or unreadable."""
+    chosen = spec.participants
+    if chosen.file is None:
+        if chosen.listed is None:
+            return None
+        faults += _twice(chosen.listed, spec)
+        return ParticipantTable(participants=chosen.listed, rows=tuple(range(len(chosen.listed))))
+    table, found = read_participants(chosen.file)
+    faults += found
+    return table
+
+
+def _twice(participants: tuple[ParticipantSpec, ...], spec: ScenarioSpec) -> list[Fault]:
+    """Tell participants of a list that stand twice."""
+    first: dict[str, int] = {}
+    faults = []
+    for i, row in enumerate(participants):
+        if row.participant in first:
+            place = f"participants.list.{i}.participant"
+            reason = f"stands already in participants.list.{first[row.participant]}"
+            fix = "give each participant an id of its own"
+            fault = Fault(source=spec.origin, place=place, value=row.participant, reason=reason, fix=fix)
+            faults.append(fault)
+        first.setdefault(row.participant, i)
+    return faults
+
+
+def _plans(
+    spec: ScenarioSpec, feeder: Feeder | None, table: ParticipantTable | None, faults: list[Fault]
+) -> tuple[HomePlan, ...] | None:
+    """Plan the homes and check that their buses are there."""
+    if spec.participants.file is not None or spec.participants.listed is not None:
+        if table is None:
+            return None
+        plans, found = plan_listed(table.participants, spec)
+        faults += found
+        if feeder is not None:
+            faults += _bus_faults(spec, table, feeder.network)
+        return plans
+    if feeder is None:
+        return None
+    plans, found = plan_district(spec, feeder.assets)
+    faults += found
+    if not plans:
+        fix = "list participants with their buses under participants.list or participants.file"
+        faults.append(Fault(source=spec.origin, place="grid", value=spec.grid, reason="has no load", fix=fix))
+    return plans
+
+
+def _bus_faults(spec: ScenarioSpec, table: ParticipantTable, network: Network) -> list[Fault]:
+    """Tell participants at a bus that the grid does not have."""
+    known = set(network.buses)
+    file = spec.participants.file
+    faults = []
+    for row, participant in zip(table.rows, table.participants, strict=True):
+        if participant.bus not in known:
+            place = f"row {row}, column bus" if file else f"participants.list.{row}.bus"
+            some = ", ".join(network.buses[:3])
+            fix = near(participant.bus, network.buses) or f"use one of {len(known)} buses, e.g. {some}"
+            source = str(file) if file else spec.origin
+            fault = Fault(
+                source=source, place=place, value=participant.bus, reason="is no bus of the grid", fix=fix
+            )
+            faults.append(fault)
+    return faults
+
+
+def _tariffs(spec: ScenarioSpec, axis: TimeAxis, faults: list[Fault]) -> Tariffs:
+    """Return the tariffs; series are read from their files."""
+
+    def read_series(series: SeriesSpec, key: str) -> Floats:
+        prices, found = read_price_series(series, axis)
+        faults.extend(found)
+        return prices
+
+    return scenario_tariffs(spec, axis, read_series, faults)
+
+
+def _homes(
+    plans: tuple[HomePlan, ...], spec: ScenarioSpec, axis: TimeAxis, faults: list[Fault]
+) -> tuple[Home, ...] | None:
+    """Return the homes with their series."""
+    table = None
+    if spec.profiles.file is not None:
+        table, found = read_profiles(spec.profiles.file, axis, timezone=spec.profiles.timezone)
+        faults += found
+        if table is None:
+            return None
+    profiles = StudyProfiles(axis, table=table, power_factor=spec.profiles.power_factor)
+    homes, found = make_homes(plans, spec, axis, profiles)
+    faults += found
+    return homes
+
+
+class StudyProfiles:
+    """Profiles on the axis of a study: a user's file first, then SimBench's year 2016."""
+
+    def __init__(self, axis: TimeAxis, *, table: ProfileTable | None, power_factor: float) -> None:
+        self._axis, self._table = axis, table
+        self._tangent = float(np.tan(np.arccos(power_factor)))
+        self._kept: dict[tuple[str, str], Floats] = {}
+
+    def has_own(self, name: str) -> bool:
+        """Tell whether the user's file has the profile."""
+        return self._table is not None and name in self._table.columns
+
+    def active(self, name: str) -> Floats:
+        """Return active power per nominal power, or kW of a column of the user's file."""
+        if self._table is not None and name in self._table.columns:
+            return self._table.columns[name]
+        self._require(name)
+        return self._keep("active", name, simbench.active_profile)
+
+    def reactive(self, name: str) -> Floats:
+        """Return reactive power per nominal reactive power, or kvar by the power factor for a user's column."""
+        if self._table is not None and name in self._table.columns:
+            own = self._table.columns.get(f"{name} kvar")
+            return self._tangent * self._table.columns[name] if own is None else own
+        self._require(name)
+        return self._keep("reactive", name, simbench.reactive_profile)
+
+    def heat(self, name: str) -> Floats:
+        """Return a heat pump profile smoothed to a demand, per rated power."""
+        self._require(name)
+        return self._keep("heat", name, simbench.heat_profile)
+
+    def _keep(self, kind: str, name: str, read: Any) -> Floats:
+        """Read a profile once."""
+        if (kind, name) not in self._kept:
+            self._kept[kind, name] = read(name, self._axis)
+        return self._kept[kind, name]
+
+    def _require(self, name: str) -> None:
+        """Refuse a profile that SimBench does not have, or a study outside its year."""
+        if not simbench.has_profile(name):
+            known = [*(self._table.columns if self._table else ()), *simbench.profile_names()]
+            fix = (
+                near(name, known)
+                or f"use a SimBench profile such as {', '.join(known[-3:])} or a column of your file"
+            )
+            raise UnknownProfileError(name, "is no profile", fix)
+        if simbench.outside_year(self._axis):
+            reason = "is a SimBench profile, and these cover 2016-01-01T00:00Z to 2017-01-01T00:00Z alone"
+            raise UnknownProfileError(
+                name, reason, "move the period into 2016, or give profiles of your own in a file"
+            )
+
+
+def _study(spec: ScenarioSpec, axis: TimeAxis, homes: tuple[Home, ...], tariffs: Tariffs) -> Study:
+    """Put the numbers of a study together."""
+    mtu, market, agents, limits = spec.resolution, spec.market, spec.agents, spec.limits
+    infinite = float("inf")
+    return Study(
+        name=spec.name,
+        axis=axis,
+        homes=homes,
+        tariffs=tariffs,
+        market=MarketRules(
+            mechanism=market.mechanism,
+            session_periods=market.session // mtu,
+            gate_lead_periods=market.gate_lead // mtu,
+            islanded=market.islanded,
+            import_limit_kw=infinite if market.import_limit_kw is None else market.import_limit_kw,
+            export_limit_kw=infinite if market.export_limit_kw is None else market.export_limit_kw,
+            value_of_lost_load=market.value_of_lost_load,
+        ),
+        agents=AgentRules(
+            ems=agents.ems,
+            bidding=agents.bidding,
+            forecast=agents.forecast,
+            horizon_periods=agents.horizon // mtu,
+            replan_periods=agents.replan // mtu,
+            margin=agents.margin,
+        ),
+        limits=GridLimits(
+            vm_min_pu=limits.voltage[0],
+            vm_max_pu=limits.voltage[1],
+            line_loading_percent=limits.line_loading_percent,
+            transformer_loading_percent=limits.transformer_loading_percent,
+        ),
+        seed=spec.seed,
+    )
