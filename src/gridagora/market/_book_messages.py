@@ -162,8 +162,7 @@ class Messages:
     @property
     def is_timed(self) -> bool:
         """Whether any message carries a time."""
-        columns = self.columns
-        return bool((columns.at != MISSING).any() or (columns.valid_until != MISSING).any())
+        return any(int(times.max(initial=MISSING)) != MISSING for times in self.columns[-2:])
 
     def value(self, field: str, row: int) -> object:
         """Return what a message says in a field, None if nothing."""

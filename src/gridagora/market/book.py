@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gridagora.errors import Fault, check_faults
 from gridagora.market._book_messages import (
     GRID_TOLERANCE,
+    MISSING,
     NEW,
     Messages,
     Reader,
@@ -384,7 +385,9 @@ class OrderBook:
         rows = np.flatnonzero(outcomes)
         if len(rows):
             columns = messages.columns
-            at = np.maximum.accumulate(np.maximum(columns.at, now))[rows]
+            at = columns.at[rows]
+            if at.min() == MISSING:  # the time of the last message that told one
+                at = np.maximum.accumulate(np.maximum(columns.at, now))[rows]
             place = rows + self._messages
             self._rejections.append((place, columns.action[rows], columns.order[rows], at, outcomes[rows]))
         self._messages += len(messages)
