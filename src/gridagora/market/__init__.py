@@ -1,5 +1,8 @@
 """Pure clearing: mechanisms (one rule set, one function, one file), the order book, and checks for any of them."""
 
+from gridagora.market.mechanisms.pay_as_bid import pay_as_bid
 from gridagora.market.mechanisms.pay_as_cleared import pay_as_cleared
+from gridagora.market.mechanisms.trade_reduction import trade_reduction
+from gridagora.market.mechanisms.vickrey import vickrey
 
-__all__ = ["pay_as_cleared"]
+__all__ = ["pay_as_bid", "pay_as_cleared", "trade_reduction", "vickrey"]

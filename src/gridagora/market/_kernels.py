@@ -372,7 +372,11 @@ def clear_periods(
     relative: float,
     absolute: float,
 ) -> tuple[Ints, Ints, NDArray[np.float64]]:
-    """Clear every run of bids; columns of the results are those of `MARGIN_KEYS` and `MARGIN_SUMS`."""
+    """Clear every run of bids.
+
+    Returns keys (lowest and highest price, level of the last buy and of the last sell) and the sums (volume,
+    quantity at the buy level, what it gets, the same for sells) as whole units and as floats.
+    """
     runs = len(starts) - 1
     keys = np.zeros((runs, 4), np.int64)
     whole = np.zeros((runs, 5), np.int64)
@@ -437,7 +441,7 @@ def fill_floats(
 def share(quantity: int, part: int, level: int) -> Pair:
     """Quotient and remainder of quantity x part / level without overflow, for 0 <= quantity, part <= level."""
     if part == level:
-        return quantity, np.int64(0)
+        return np.int64(quantity), np.int64(0)
     if quantity == 0 or part <= np.int64(0x7FFFFFFFFFFFFFFF) // quantity:
         product = quantity * part
         return product // level, product % level
@@ -484,28 +488,30 @@ def fill_integers(
 
 @njit(cache=True)
 def remainders(
-    price: Ints,
-    side: NDArray[np.int8],
-    quantity: Ints,
-    starts: Ints,
-    keys: Ints,
-    whole: Ints,
-    lacking: Ints,
-) -> tuple[Ints, Ints, Ints, Ints]:
-    """Bids at a margin whose shares were rounded down: run, position, remainder of the division, 0 buys 1 sells."""
-    runs = np.empty(len(price), np.int64)
+    price: Ints, side: NDArray[np.int8], quantity: Ints, starts: Ints, keys: Ints, whole: Ints, lacking: Ints
+) -> tuple[Ints, Ints, Ints]:
+    """Bids at margins where rounding down left units over: position, 2 x run (+ 1 for sells), remainder."""
     positions = np.empty(len(price), np.int64)
+    groups = np.empty(len(price), np.int64)
     rests = np.empty(len(price), np.int64)
-    columns = np.empty(len(price), np.int64)
     count = 0
     for run in range(len(starts) - 1):
         for i in range(starts[run], starts[run + 1]):
             column = 0 if side[i] > 0 else 1
             if lacking[run, column] == 0 or price[i] != keys[run, 2 + column]:
                 continue
-            runs[count] = run
             positions[count] = i
+            groups[count] = 2 * run + column
             rests[count] = share(quantity[i], whole[run, 2 + 2 * column], whole[run, 1 + 2 * column])[1]
-            columns[count] = column
             count += 1
-    return runs[:count], positions[:count], rests[:count], columns[:count]
+    return positions[:count], groups[:count], rests[:count]
+
+
+@njit(cache=True)
+def shares(quantity: Ints, part: Ints, level: Ints) -> tuple[Ints, Ints]:
+    """`share` for every row."""
+    quotient = np.empty(len(quantity), np.int64)
+    rest = np.empty(len(quantity), np.int64)
+    for i in range(len(quantity)):
+        quotient[i], rest[i] = share(quantity[i], part[i], level[i])
+    return quotient, rest

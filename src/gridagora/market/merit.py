@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridagora.errors import Fault, InputError
+from gridagora.market.ration import extra_units
 from gridagora.model.bids import Bids
 
 RELATIVE_RESIDUE = 2.0**-40
@@ -44,8 +45,7 @@ class MeritOrder:
     """The optimal clearing of every period; arrays per period have one entry per id in ``period``.
 
     ``order`` lists the bids period by period (None: they already are), ``starts`` where each period starts in
-    that order.  Levels are the prices of the last bid accepted (``buy_margin``, ``sell_margin``; NaN
-    without trade); of the quantity ``buy_level`` offered there ``buy_part`` is accepted.
+    that order.  ``low`` and ``high`` bound the prices that support the optimum; NaN without trade.
     """
 
     period: NDArray[np.int64]
@@ -55,12 +55,6 @@ class MeritOrder:
     volume: NDArray[Any]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
-    buy_margin: NDArray[np.float64]
-    sell_margin: NDArray[np.float64]
-    buy_level: NDArray[Any]
-    buy_part: NDArray[Any]
-    sell_level: NDArray[Any]
-    sell_part: NDArray[Any]
     is_integer: bool
 
     @property
@@ -68,11 +62,6 @@ class MeritOrder:
         """Middle of the price interval per period; ticks are rounded down to a whole tick; NaN without trade."""
         middle = (self.low + self.high) / 2
         return np.floor(middle) if self.is_integer else middle
-
-    @property
-    def tie(self) -> NDArray[np.bool_]:
-        """True where supply and demand overlap vertically, so that an interval of prices supports the optimum."""
-        return self.low < self.high
 
 
 def merit_order(bids: Bids) -> MeritOrder:
@@ -109,7 +98,7 @@ def merit_order(bids: Bids) -> MeritOrder:
     else:
         accepted = _kernels.fill_floats(bits, mask, side, quantity, starts, keys, amount)
     sums = whole if whole_numbers else amount
-    prices = _prices(keys, mask, sums[:, 0] > 0)
+    prices = _prices(keys[:, :2], mask, sums[:, 0] > 0)
     return MeritOrder(
         period=bids.period[starts[:-1]] if order is None else bids.period[order[starts[:-1]]],
         starts=starts,
@@ -118,12 +107,6 @@ def merit_order(bids: Bids) -> MeritOrder:
         volume=sums[:, 0],
         low=prices[0],
         high=prices[1],
-        buy_margin=prices[2],
-        sell_margin=prices[3],
-        buy_level=sums[:, 1],
-        buy_part=sums[:, 2],
-        sell_level=sums[:, 3],
-        sell_part=sums[:, 4],
         is_integer=whole_numbers,
     )
 
@@ -153,11 +136,9 @@ def _by_period(period: NDArray[np.int64]) -> tuple[NDArray[np.int64] | None, NDA
 
 
 def _prices(keys: NDArray[np.int64], mask: int, traded: NDArray[np.bool_]) -> NDArray[np.float64]:
-    if mask == 0:
-        prices = keys.T.astype(np.float64)
-    else:
-        prices = (keys ^ ((keys >> 63) & mask)).view(np.float64).T
-    return np.where(traded, prices, np.nan)
+    columns = np.ascontiguousarray(keys.T)
+    bits = columns ^ ((columns >> 63) & mask)
+    return np.where(traded, columns.astype(np.float64) if mask == 0 else bits.view(np.float64), np.nan)
 
 
 def _unsorted(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:
@@ -173,29 +154,13 @@ def _give_remainders(
     starts: NDArray[np.int64],
     cleared: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
 ) -> None:
-    """Give the whole units that rounding down left over to the largest remainders; equal ones by participant.
-
-    After the participant's id step, group and node decide.  Bids that are equal in all of these belong to
-    one participant, who gets the same whichever of them is filled.
-    """
+    """Add the whole units that rounding down the shares at the margins left over; accepted is in run order."""
     from gridagora.market import _kernels
 
     keys, whole, lacking = cleared
-    runs, positions, remainders, columns = _kernels.remainders(
-        bids.price if order is None else bids.price[order],
-        bids.side if order is None else bids.side[order],
-        bids.quantity if order is None else bids.quantity[order],
-        starts,
-        keys,
-        whole,
-        lacking,
-    )
+    columns = (bids.price, bids.side, bids.quantity)
+    in_order = columns if order is None else tuple(column[order] for column in columns)
+    positions, groups, rests = _kernels.remainders(*in_order, starts, keys, whole, lacking)
     rows = positions if order is None else order[positions]
-    ties = [column[rows] for column in (bids.node, bids.group, bids.step) if column is not None]
-    ranked = np.lexsort((*ties, bids.participant[rows], -remainders, columns, runs))
-    runs, columns = runs[ranked], columns[ranked]
-    first = np.ones(len(ranked), dtype=bool)
-    first[1:] = (runs[1:] != runs[:-1]) | (columns[1:] != columns[:-1])
-    begins = np.flatnonzero(first)
-    place = np.arange(len(ranked)) - np.repeat(begins, np.diff(np.append(begins, len(ranked))))
-    accepted[positions[ranked[place < lacking[runs, columns]]]] += 1
+    extra = extra_units(bids=bids, rows=rows, rest=rests, group=groups, lacking=lacking.ravel())
+    accepted[positions] += extra

@@ -79,7 +79,7 @@ class ClearingResult:
     def volume(self) -> NDArray[Any]:
         """Quantity bought per period, in the order of ``period``."""
         bought = self.bids.is_buy
-        return _sum_by(self.period_index[bought], self.accepted[bought], len(self.period))
+        return sum_by(self.period_index[bought], self.accepted[bought], len(self.period))
 
     @property
     def welfare(self) -> float | int:
@@ -107,7 +107,7 @@ class ClearingResult:
         import pandas as pd
 
         names, index = np.unique(self.bids.participant, return_inverse=True)
-        amounts = _sum_by(index, self.paid, len(names))
+        amounts = sum_by(index, self.paid, len(names))
         return pd.Series(amounts, index=pd.Index(names, name="participant"), name="payment")
 
     @property
@@ -160,7 +160,7 @@ def _total(values: NDArray[Any]) -> float | int:
     return math.fsum(values.tolist())
 
 
-def _sum_by(index: NDArray[np.int64], values: NDArray[Any], count: int) -> NDArray[Any]:
+def sum_by(index: NDArray[np.int64], values: NDArray[Any], count: int) -> NDArray[Any]:
     """Sum per index; floats are added in ascending order of value, so that the order of bids does not matter."""
     out = np.zeros(count, dtype=values.dtype)
     if len(values) == 0:
