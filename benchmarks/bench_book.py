@@ -39,7 +39,9 @@ def heap_book(messages: Messages) -> list[tuple[int, int, int, int]]:
     heaps, alive, trades, order = ([], []), {}, [], 0
     columns = (messages.action, messages.side, messages.price_ticks, messages.quantity_wh, messages.order)
     owner = messages.participant.tolist()
-    for row, (action, side, price, quantity, target) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
+    for row, (action, side, price, quantity, target) in enumerate(
+        zip(*(c.tolist() for c in columns), strict=True)
+    ):
         if action == 1:
             alive.pop(target, None)
             continue
@@ -86,7 +88,12 @@ def run() -> list[dict[str, object]]:
         speed = MESSAGES / fastest(lambda messages=messages: OrderBook().replay(messages), REPEATS)
         heap_speed = REFERENCE_MESSAGES / fastest(lambda short=short: heap_book(short), 2)
         results += [
-            {"name": f"{name}, messages/s", "value": speed, "limit": MESSAGES_PER_SECOND, "sense": "at least"},
+            {
+                "name": f"{name}, messages/s",
+                "value": speed,
+                "limit": MESSAGES_PER_SECOND,
+                "sense": "at least",
+            },
             {
                 "name": f"{name}, times a heapq book",
                 "ratio": speed / heap_speed,

@@ -3,7 +3,8 @@
 A price level is an index into a ladder of ticks; the orders of a level form a first-in-first-out list linked
 through the order records, so submitting, cancelling and trading cost O(1).  Since a book is never crossed,
 bids and asks share one ladder.  A bitmap tree with 64 branches finds the next occupied level in
-O(log64 levels).  Slot 0 of the orders means "none", which lets untouched (zeroed) memory stand for an empty ladder.
+O(log64 levels).  Slot 0 of the orders means "none", which lets untouched (zeroed) memory stand for an empty
+ladder.
 """
 
 import numpy as np

@@ -249,7 +249,7 @@ class Reader:
         cells = self.cells.get(field)
         return None if cells is None else cells[row]
 
-    def note(self, field: str, bad: NDArray[np.bool_], reason: str, fix: str) -> None:
+    def note(self, field: str, bad: NDArray[np.bool_], *, reason: str, fix: str) -> None:
         """Note a fault for each row that is bad."""
         for row in np.flatnonzero(bad):
             place = f"row {row}, {field}" if self.rows else field
@@ -265,7 +265,9 @@ class Reader:
         if array.dtype.kind in "iuf":
             return array.astype(np.float64)
         found = [_number(cell) for cell in np.asarray(cells, dtype=object)]
-        self.note(field, np.array([number is None for number in found]), "no number", "give a number")
+        self.note(
+            field, np.array([number is None for number in found]), reason="no number", fix="give a number"
+        )
         return np.array([np.nan if number is None else number for number in found])
 
     def whole(self, field: str, *, per_unit: float, fix: str) -> NDArray[np.int64]:
@@ -273,13 +275,11 @@ class Reader:
         exact = self.numbers(field) * per_unit
         given = ~np.isnan(exact)
         infinite = np.isinf(exact)
-        self.note(field, infinite, "not finite", "give a finite number")
+        self.note(field, infinite, reason="not finite", fix="give a finite number")
         exact = np.clip(np.where(given, exact, 0.0), -LARGEST, LARGEST)
         steps = np.rint(exact)
-        off = given & ~infinite & (np.abs(exact - steps) > GRID_TOLERANCE)
-        self.note(field, off, "off the grid of the book", fix)
-        # what is reported here shall not be reported again as zero or out of the band
-        steps = np.where(off & (steps == 0), np.sign(exact), np.where(infinite, 1, steps))
+        off = ~infinite & (np.abs(exact - steps) > GRID_TOLERANCE)
+        self.note(field, off, reason="off the grid of the book", fix=fix)
         return np.where(given, steps.astype(np.int64), MISSING)
 
     def codes(self, field: str, names: Sequence[str], *, default: int) -> NDArray[np.int64]:
@@ -310,7 +310,7 @@ class Reader:
             return array.astype(np.int64), False
         given = np.array([not _is_missing(cell) for cell in array], dtype=bool)
         if required:
-            self.note(field, ~given, "no time", "give every message a time, or none")
+            self.note(field, ~given, reason="no time", fix="give every message a time, or none")
         if not given.any():
             return np.full(self.size, MISSING), None
         if array.dtype.kind != "M":
@@ -324,7 +324,9 @@ class Reader:
         import pandas as pd
 
         stamps = pd.to_datetime(pd.Series(array), utc=True, errors="coerce", format="ISO8601")
-        self.note(field, given & stamps.isna().to_numpy(), "no time", "give UTC as 2026-06-01T12:00:00")
+        self.note(
+            field, given & stamps.isna().to_numpy(), reason="no time", fix="give UTC as 2026-06-01T12:00:00"
+        )
         return stamps.dt.tz_localize(None).to_numpy()
 
 

@@ -349,7 +349,8 @@ class OrderBook:
         from gridagora.market._book_kernel import apply
 
         numbers, taken = self._numbers.propose(messages)
-        check_faults([*faults, *self._faults(messages, taken, origin)])
+        told = {fault.place for fault in faults}  # a cell that cannot be read is not judged a second time
+        check_faults([*faults, *(f for f in self._faults(messages, taken, origin) if f.place not in told)])
         self._numbers.add(numbers)
         columns = messages.columns._replace(
             participant=frozen(self._names.codes(messages)), order=frozen(self._numbers.places(messages))
@@ -369,13 +370,24 @@ class OrderBook:
         found = check(messages.columns, masks, self._low, self._high, self._now, len(messages.names))
         faults = describe(masks, source=origin.source, value=origin.value, rows=origin.rows) if found else []
         for row in np.flatnonzero(messages.columns.action == NEW)[taken] if taken.any() else ():
-            reason, fix = "this number is taken", "give each order its own number"
-            faults.append(origin.fault("order", int(row), reason, fix))
+            faults.append(
+                origin.fault(
+                    "order", int(row), reason="this number is taken", fix="give each order its own number"
+                )
+            )
         if self._utc is not None and messages.is_timed and messages.utc != self._utc:
-            reason, fix = "timestamps and plain numbers are mixed", "use one sort of time in a book"
-            faults.append(origin.fault("at", 0, reason, fix))
+            faults.append(
+                origin.fault(
+                    "at",
+                    0,
+                    reason="timestamps and plain numbers are mixed",
+                    fix="use one sort of time in a book",
+                )
+            )
         if self._order_count + len(taken) > MAX_ORDERS:
-            faults.append(origin.fault("order", 0, "the book is full", f"a book takes {MAX_ORDERS} orders"))
+            faults.append(
+                origin.fault("order", 0, reason="the book is full", fix=f"a book takes {MAX_ORDERS} orders")
+            )
         return faults
 
     def _note(self, messages: Messages, outcomes: NDArray[np.uint8], now: int) -> None:
@@ -436,7 +448,7 @@ class _Origin:
     def of(cls, reader: Reader) -> "_Origin":
         return cls(source=reader.source, rows=reader.rows, value=reader.value)
 
-    def fault(self, field: str, row: int, reason: str, fix: str) -> Fault:
+    def fault(self, field: str, row: int, *, reason: str, fix: str) -> Fault:
         place = f"row {row}, {field}" if self.rows else field
         return Fault(source=self.source, place=place, value=self.value(field, row), reason=reason, fix=fix)
 
