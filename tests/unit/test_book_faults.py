@@ -105,9 +105,7 @@ def test_the_same_faults_in_integer_columns():
 def test_columns_of_messages_must_fit():
     with pytest.raises(InputError) as error:
         Messages(side=[0, 1], price_ticks=[1.5, 2.0], quantity_wh=[1], kind=[300, 0])
-    assert [place for place, _ in places(error)] == ["kind", "price_ticks", "quantity_wh"] or len(
-        places(error)
-    ) == 3
+    assert sorted(place for place, _ in places(error)) == ["kind", "price_ticks", "quantity_wh"]
     with pytest.raises(InputError, match="no such participant"):
         OrderBook().replay(
             Messages(side=[0], price_ticks=[1], quantity_wh=[1], participant=[2], participants=("a",))

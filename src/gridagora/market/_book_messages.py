@@ -52,6 +52,7 @@ FAULTS = (
 )
 GRID_TOLERANCE = 1e-6
 LARGEST = 1 << 62
+EXACT = 1 << 53
 
 
 class Columns(NamedTuple):
@@ -285,7 +286,7 @@ class Reader:
     def codes(self, field: str, names: Sequence[str], *, default: int) -> NDArray[np.int64]:
         """Return a text column as places in ``names``: -1 if unknown, the default if not given."""
         codes, found = self.factors(field)
-        known = {name: place for place, name in enumerate(names)}
+        known: dict[Hashable, int] = {name: place for place, name in enumerate(names)}
         return np.array([*(known.get(text, -1) for text in found), default])[codes]
 
     def factors(self, field: str) -> tuple[NDArray[np.int64], list[Hashable]]:
@@ -314,7 +315,16 @@ class Reader:
         if not given.any():
             return np.full(self.size, MISSING), None
         if array.dtype.kind != "M":
+            if all(isinstance(cell, int | np.integer) for cell in array[given]):
+                return np.where(given, array, MISSING).astype(np.int64), False
             if all(isinstance(cell, int | float | np.number) for cell in array[given]):
+                inexact = np.abs(np.where(given, array, 0).astype(np.float64)) > EXACT
+                self.note(
+                    field,
+                    inexact,
+                    reason="too large to be exact as a float",
+                    fix="use integers or timestamps",
+                )
                 return self.whole(field, per_unit=1, fix="give whole numbers or timestamps"), False
             array = self._timestamps(field, array, given)
         stamps = array.astype("datetime64[us]")

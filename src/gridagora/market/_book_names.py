@@ -81,7 +81,7 @@ class Names:
 
     def of(self, codes: NDArray[np.integer]) -> NDArray[np.object_]:
         """Return names for codes, None for -1."""
-        return as_objects([*self._codes, None])[codes]
+        return np.asarray(as_objects([*self._codes, None])[codes], dtype=object)
 
 
 def as_objects(values: Sequence[object]) -> NDArray[np.object_]:

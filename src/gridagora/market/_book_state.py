@@ -1,6 +1,10 @@
-"""The state of the order book: plain arrays that the compiled kernel changes in place."""
+"""The state of the order book: plain arrays that the compiled kernel changes in place.
 
-from typing import NamedTuple
+Compiled code keeps the values of the constants here and in `_book_messages`; numba recompiles when the file of a
+compiled function changes, so whoever changes a constant also touches `_book_kernel` and `_book_check`.
+"""
+
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +55,8 @@ TRADE = np.dtype(
     align=True,
 )
 
+Scalar = TypeVar("Scalar", bound=np.generic)
+
 
 class State(NamedTuple):
     """Everything a book knows, as arrays the kernel changes in place."""
@@ -98,7 +104,7 @@ def reserve(state: State, orders: int) -> State:
     )
 
 
-def _grown(array: NDArray[np.generic], used: int, needed: int) -> NDArray[np.generic]:
+def _grown(array: NDArray[Scalar], used: int, needed: int) -> NDArray[Scalar]:
     if needed <= len(array):
         return array
     larger = np.zeros(max(needed, 2 * len(array)), dtype=array.dtype)
