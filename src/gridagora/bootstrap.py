@@ -22,7 +22,7 @@ from gridagora.market import pay_as_bid, pay_as_cleared, trade_reduction, vickre
 from gridagora.model.events import Event
 from gridagora.model.network import Network
 from gridagora.model.study import Study
-from gridagora.scenario import load_scenario, scenario_yaml
+from gridagora.scenario import load_scenario, parse_scenario, scenario_yaml
 from gridagora.settlement import Prices
 
 Progress = Callable[[int, int, str], None]
@@ -69,7 +69,10 @@ def prepare(
         with every fault of the scenario, its files, homes and grid.
     """
     changes = dict(overrides) if seed is None else {**overrides, "seed": seed}
-    spec = load_scenario(scenario, changes)
+    if isinstance(scenario, Mapping):
+        spec = parse_scenario(scenario, changes)
+    else:
+        spec = load_scenario(scenario, changes)
     study, network = resolve(spec)
     check_faults(check_homes(study.homes, study.axis))
     return Prepared(study=study, network=network, scenario_yaml=scenario_yaml(spec))
@@ -86,9 +89,13 @@ def simulate(prepared: Prepared, wires: Wires, *, progress: Progress, stop: Stop
     context = _context(prepared, wires)
     if study.axis.periods * len(study.homes) < BUSY[study.agents.ems]:
         done, store = _run_market(context, progress, stop)
-        return _simulated(done, store, _run_baseline(study, done, progress, _never))
+        if not done:
+            raise KeyboardInterrupt  # stopped before anything was finished
+        return _simulated(done, store, _run_baseline(study, done, progress=progress, stop=_never))
     with Worker("gridagora.bootstrap:baseline_in_child", study) as worker:
         done, store = _run_market(context, progress, stop)
+        if not done:
+            raise KeyboardInterrupt
         if done < study.axis.periods:
             worker.stop()
         return _simulated(done, store, worker.result())
@@ -96,7 +103,7 @@ def simulate(prepared: Prepared, wires: Wires, *, progress: Progress, stop: Stop
 
 def baseline_in_child(study: Study, stop: Stop) -> Delivery:
     """Run the half without a market; a `Worker` calls this in a second process."""
-    return _run_baseline(study, study.axis.periods, _silent, stop)
+    return _run_baseline(study, study.axis.periods, progress=None, stop=stop)
 
 
 def _run_market(context: MarketContext, progress: Progress, stop: Stop) -> tuple[int, MemoryStore]:
@@ -111,9 +118,10 @@ def _run_market(context: MarketContext, progress: Progress, stop: Stop) -> tuple
     return run_sessions(context, world, progress=tell, stop=stop), store
 
 
-def _run_baseline(study: Study, periods: int, progress: Progress, stop: Stop) -> Delivery:
+def _run_baseline(study: Study, periods: int, *, progress: Progress | None, stop: Stop) -> Delivery:
     def tell(done: int, total: int) -> None:
-        progress(done, total, "without a market")
+        if progress is not None:
+            progress(done, total, "without a market")
 
     team, expectation = _team(study), _expectation(study)
     return run_without_market(study, team, expectation, periods=periods, progress=tell, stop=stop)
@@ -138,17 +146,11 @@ def _context(prepared: Prepared, wires: Wires) -> MarketContext:
 
 
 def _team(study: Study) -> Team:
-    return Team(
-        study.homes, study.axis, rules=study.agents, tariffs=study.tariffs, market=study.market
-    )
+    return Team(study.homes, study.axis, rules=study.agents, tariffs=study.tariffs, market=study.market)
 
 
 def _expectation(study: Study) -> Expectation:
     return Expectation(study.homes, study.axis, method=study.agents.forecast)
-
-
-def _silent(done: int, total: int, what: str) -> None:
-    """Show no progress."""
 
 
 def _never() -> bool:

@@ -1,8 +1,8 @@
 """A second process that runs one function while this one goes on: a study's two halves on two cores.
 
-The function is named as ``module:name``, its arguments and result are pickled through pipes.  The child is told to
-stop by any byte on its standard input, or by its end, so it never outlives its parent.  A plain child process is
-used instead of multiprocessing, which would run a user's script a second time.
+The function is named as ``module:name``, its arguments and result are pickled through pipes.  The child is
+told to stop by any byte on its standard input, or by its end, so it never outlives its parent.  A plain
+child process is used instead of multiprocessing, which would run a user's script a second time.
 """
 
 import contextlib

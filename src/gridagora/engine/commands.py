@@ -1,4 +1,7 @@
-"""Commands: what the engine is asked to do, in the imperative; arrays have one entry per bid or (periods, homes)."""
+"""Commands: what the engine is asked to do, in the imperative.
+
+Arrays have one entry per bid or (periods, homes).
+"""
 
 from dataclasses import dataclass
 
@@ -25,7 +28,10 @@ class ClearAuction:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckSchedule:
-    """Check the cleared schedule of a session by power flow: net import kW and kvar, shape (periods, homes)."""
+    """Check the cleared schedule of a session by power flow.
+
+    Net import kW and kvar, shape (periods, homes).
+    """
 
     at: int
     session: MarketSession

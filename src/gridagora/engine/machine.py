@@ -1,13 +1,12 @@
 """The market as a state machine: a command and the state give events; the state is the fold of the events.
 
-A session goes one way: cleared -> checked -> delivered -> settled.  A command out of this order is a defect of
-the caller and raises `InvariantError`; nothing is then recorded.
+A session goes one way: cleared -> checked -> delivered -> settled.  A command out of this order is a defect
+of the caller and raises `InvariantError`; nothing is then recorded.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Protocol
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from gridagora.engine.commands import (
     RecordDelivery,
     SettleSession,
 )
+from gridagora.engine.findings import Findings
 from gridagora.engine.pool import Mechanism, pool_orders, positions
 from gridagora.errors import require
 from gridagora.ledger import Postings, check_postings, post
@@ -39,20 +39,7 @@ from gridagora.model.study import Study
 from gridagora.settlement import PoolTrades, Prices, SettlementLines, pool_trades, settle
 from gridagora.units import amount_micro, to_wh
 
-
-class ScheduleCheck(Protocol):
-    """What a power flow of a cleared schedule found, as columns (see `ScheduleChecked`)."""
-
-    converged: np.ndarray
-    period: Ints
-    kind: tuple[str, ...]
-    element: tuple[str, ...]
-    value: Floats
-    limit: Floats
-    participants: tuple[str, ...]
-
-
-CheckFunction = Callable[[int, Floats, Floats], ScheduleCheck]
+CheckFunction = Callable[[int, Floats, Floats], Findings]
 """(first period, net kW, net kvar; shape (periods, homes)) -> what the power flow found."""
 
 
@@ -69,7 +56,10 @@ class MarketContext:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MarketState:
-    """The fold of all events: what is cleared, delivered, settled, and every account's balance in micro-units."""
+    """The fold of all events.
+
+    What is cleared, delivered, settled, and every account's balance in micro-units.
+    """
 
     opened: bool = False
     cleared: int = 0
@@ -100,7 +90,9 @@ def handle(state: MarketState, command: Command, context: MarketContext) -> Even
             _require_next(command.session.number, state.cleared, "cleared", ready=state.opened)
             return clear_auction(command, context)
         case CheckSchedule():
-            _require_next(command.session.number, state.checked, "checked", ready=state.cleared > state.checked)
+            _require_next(
+                command.session.number, state.checked, "checked", ready=state.cleared > state.checked
+            )
             return _check_schedule(command, context)
         case RecordDelivery():
             ready = state.checked > state.delivered
@@ -137,7 +129,9 @@ def apply(state: MarketState, event: Event) -> MarketState:
 
 
 def _require_next(number: int, expected: int, step: str, *, ready: bool) -> None:
-    require(ready and number == expected, f"session {number} cannot be {step} now; session {expected} is next")
+    require(
+        ready and number == expected, f"session {number} cannot be {step} now; session {expected} is next"
+    )
 
 
 def clear_auction(command: ClearAuction, context: MarketContext) -> AuctionCleared:
@@ -222,7 +216,7 @@ def session_trades(cleared: AuctionCleared, *, count: int, homes: int) -> PoolTr
     buy = cleared.side > 0
 
     def table(values: np.ndarray, rows: np.ndarray) -> Floats:
-        return positions(cleared.participant[rows], row[rows], values[rows], shape)
+        return positions(cleared.participant[rows], row[rows], values[rows], shape=shape)
 
     return pool_trades(
         bought_wh=table(cleared.accepted, buy).astype(np.int64),
@@ -267,9 +261,7 @@ def settle_session(
     )
 
 
-def _postings(
-    session: int, trades: PoolTrades, lines: SettlementLines, passive: np.ndarray
-) -> Postings:
+def _postings(session: int, trades: PoolTrades, lines: SettlementLines, passive: np.ndarray) -> Postings:
     """Book a session: trades against the operator's surplus, the rest against retailer, DSO and state."""
     homes = len(passive)
     retailer = homes + SystemAccount.RETAILER

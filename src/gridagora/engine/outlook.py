@@ -1,4 +1,7 @@
-"""What homes expect at a gate: forecasts of load, production and heat, issued with what was measured before it."""
+"""What homes expect at a gate.
+
+Forecasts of load, production and heat, issued with what was measured before it.
+"""
 
 import numpy as np
 
@@ -31,7 +34,10 @@ class Expectation:
         self._reactive = np.array([home.load_kvar for home in homes])
 
     def outlook(self, gate: int, first: int, horizon: int) -> Outlook:
-        """Return what is expected at period ``gate`` for ``[first, first + horizon)``; shapes (homes, horizon)."""
+        """Return what is expected at period ``gate`` for ``[first, first + horizon)``.
+
+        Shapes (homes, horizon).
+        """
         return Outlook(
             load_kw=self._issue(self._load, gate, first, horizon),
             pv_kw=self._issue(self._pv, gate, first, horizon),

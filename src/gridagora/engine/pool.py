@@ -1,4 +1,7 @@
-"""The local pool of a session: homes' bids, the retailer's two orders beside them, cleared in whole numbers."""
+"""The local pool of a session.
+
+Homes' bids, the retailer's two orders beside them, cleared in whole numbers.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,12 +31,13 @@ class PoolOrders:
     quantity: Ints
 
 
-def pool_orders(bids: Bids, *, first: int, count: int, homes: int, prices: Prices, rules: MarketRules,
-                hours: float) -> PoolOrders:
+def pool_orders(
+    bids: Bids, *, first: int, count: int, homes: int, prices: Prices, rules: MarketRules, hours: float
+) -> PoolOrders:
     """Return the homes' bids in whole numbers with the retailer's orders after them (none when islanded).
 
-    The retailer sells at the retail price up to the import limit and buys at the feed-in price up to the export
-    limit (MARKETS section 2); ``homes`` is its participant code.
+    The retailer sells at the retail price up to the import limit and buys at the feed-in price up to the
+    export limit (MARKETS section 2); ``homes`` is its participant code.
     """
     quantity = to_wh(bids.quantity)
     if rules.islanded:
@@ -44,7 +48,10 @@ def pool_orders(bids: Bids, *, first: int, count: int, homes: int, prices: Price
         enough = local.astype(np.int64) + BEYOND_WH
         period = np.tile(np.arange(first, first + count), 2)
         price = np.concatenate([prices.retail[first : first + count], prices.feed_in[first : first + count]])
-        limits = [_limit_wh(rules.import_limit_kw, hours, enough), _limit_wh(rules.export_limit_kw, hours, enough)]
+        limits = [
+            _limit_wh(rules.import_limit_kw, hours, enough),
+            _limit_wh(rules.export_limit_kw, hours, enough),
+        ]
         upstream = (period, price, np.concatenate(limits))
         side = np.repeat(np.array([-1, 1], np.int8), count)
     return PoolOrders(
@@ -62,7 +69,7 @@ def _limit_wh(limit_kw: float, hours: float, enough: Ints) -> Ints:
     return np.minimum(enough, int(limit_kw * hours * WH_PER_KWH))
 
 
-def positions(participant: Ints, row: Ints, values: Floats, shape: tuple[int, int]) -> Floats:
+def positions(participant: Ints, row: Ints, values: Ints | Floats, *, shape: tuple[int, int]) -> Floats:
     """Sum values per period (row) and participant (column)."""
     flat = np.bincount(row * shape[1] + participant, weights=values, minlength=shape[0] * shape[1])
-    return flat.reshape(shape)
+    return np.asarray(flat, dtype=np.float64).reshape(shape)

@@ -1,7 +1,10 @@
-"""The loop of a study: homes plan and bid, the pool clears, the grid is checked, devices run, money is settled.
+"""The loop of a study: homes plan and bid, the pool clears, the grid is checked, devices run.
 
-One session after the other; what homes know at a gate is what was measured before it.  Their stores are taken as
-they are at the first delivery period, also where the gate closes earlier (a home knows its own devices).
+Money is settled.
+
+One session after the other; what homes know at a gate is what was measured before it.  Their stores are
+taken as they are at the first delivery period, also where the gate closes earlier (a home knows its own
+devices).
 """
 
 from collections.abc import Callable
@@ -9,7 +12,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from gridagora.agents import Delivery, FleetState, Outlook, Plan, Team
+from gridagora.agents import Delivery, FleetState, Plan, Team
 from gridagora.engine.commands import (
     CheckSchedule,
     ClearAuction,
@@ -131,7 +134,9 @@ class Planner:
     ) -> Delivery:
         """Run a session's devices; where homes plan anew within it, each part follows the newest plan."""
         if plan.battery_value is None or self._replan >= session.count:
-            return self._team.deliver(state, session.first, session.count, plan=plan, committed_kw=committed_kw)
+            return self._team.deliver(
+                state, session.first, session.count, plan=plan, committed_kw=committed_kw
+            )
         parts = []
         for offset in range(0, session.count, self._replan):
             first, count = session.first + offset, min(self._replan, session.count - offset)
@@ -168,7 +173,7 @@ def _accepted_kwh(cleared: Event, count: int, homes: int) -> tuple[Floats, Float
     row, accepted = cleared.period - cleared.first, cleared.accepted / WH_PER_KWH
     buys = cleared.side > 0
     tables = [
-        positions(cleared.participant[rows], row[rows], accepted[rows], (count, homes + 1))[:, :homes].T
+        positions(cleared.participant[rows], row[rows], accepted[rows], shape=(count, homes + 1))[:, :homes].T
         for rows in (buys, ~buys)
     ]
     return tables[0], tables[1]

@@ -14,7 +14,10 @@ class SystemAccount(IntEnum):
 
 
 SYSTEM_ACCOUNTS = ("retailer", "dso:network", "state:taxes", "operator:surplus")
-"""Names by `SystemAccount`; the operator's surplus takes what a rule collects and does not pay out (or lacks)."""
+"""Names by `SystemAccount`.
+
+The operator's surplus takes what a rule collects and does not pay out (or lacks).
+"""
 
 
 def account_name(code: int, participants: Sequence[str]) -> str:

@@ -68,4 +68,6 @@ def check_postings(postings: Postings) -> None:
         return
     starts = np.flatnonzero(np.diff(postings.entry, prepend=postings.entry[0] - 1))
     sums = np.add.reduceat(postings.amount, starts)
-    require(not sums.any(), f"journal entries do not balance: {postings.entry[starts][sums != 0][:5].tolist()}")
+    require(
+        not sums.any(), f"journal entries do not balance: {postings.entry[starts][sums != 0][:5].tolist()}"
+    )

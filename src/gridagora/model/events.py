@@ -1,8 +1,8 @@
 """Facts of a market in the past tense, and the hash chain that binds them.
 
 An event carries whole columns: all bids and results of a session are one `AuctionCleared`, so a year of
-sessions stays some ten thousand events.  Participants are codes: home ``k`` of the study is ``k``, the upstream
-grid (the retailer's two orders) is ``len(homes)``.
+sessions stays some ten thousand events.  Participants are codes: home ``k`` of the study is ``k``, the
+upstream grid (the retailer's two orders) is ``len(homes)``.
 """
 
 from __future__ import annotations
@@ -74,7 +74,10 @@ class ScheduleChecked:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EnergyDelivered:
-    """Meters of a session were read: what devices did, kW, shapes (periods, homes); states at the period's end."""
+    """Meters of a session were read: what devices did, kW, shapes (periods, homes).
+
+    States at the period's end.
+    """
 
     at: int
     session: int
@@ -95,7 +98,9 @@ class EnergyDelivered:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SessionSettled:
-    """Money of a session: settlement lines (periods, homes) in micro-currency and the postings of its entries.
+    """Money of a session: settlement lines (periods.
+
+    Homes) in micro-currency and the postings of its entries.
 
     ``trade_*`` are the pool's trades, one per pair; postings of one ``entry`` sum to zero; ``account`` are
     codes of `gridagora.ledger.accounts`.
@@ -145,7 +150,9 @@ def canonical_bytes(value: Any) -> bytes:
 
 
 def chain_hash(previous: bytes, event: Event) -> bytes:
-    """Return SHA-256 of the previous hash and the event: changing, dropping or swapping one changes all after it.
+    """Return SHA-256 of the previous hash and the event.
+
+    Changing, dropping or swapping one changes all after it.
 
     >>> first = StudyOpened(at=0, name="a", seed=1, participants=("x",), rules="")
     >>> len(chain_hash(GENESIS, first))

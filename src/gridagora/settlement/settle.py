@@ -126,7 +126,10 @@ def settle(
 
 
 def settle_without_market(metered_wh: Ints, prices: Prices) -> SettlementLines:
-    """Settle periods with the retailer alone: import at retail, export at feed-in, network and taxes on import."""
+    """Settle periods with the retailer alone.
+
+    Import at retail, export at feed-in, network and taxes on import.
+    """
     zero = np.zeros_like(metered_wh)
     return SettlementLines(
         traded_wh=metered_wh,

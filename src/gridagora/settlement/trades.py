@@ -1,9 +1,9 @@
 """Who traded with whom in a cleared pool: whole watt-hours, every accepted Wh in exactly one trade.
 
-A pool knows positions, not partners.  The partners are found by a stated rule, so that each buyer has the same
-share of local energy in what it bought: energy of the upstream grid is split over the buyers (or sellers) pro
-rata to their quantities, largest remainder first; the local rest is paired seller by seller in the order of the
-participants.
+A pool knows positions, not partners.  The partners are found by a stated rule, so that each buyer has the
+same share of local energy in what it bought: energy of the upstream grid is split over the buyers (or
+sellers) pro rata to their quantities, largest remainder first; the local rest is paired seller by seller in
+the order of the participants.
 """
 
 from dataclasses import dataclass
@@ -31,14 +31,14 @@ class PoolTrades:
     seller_price: Ints
 
 
-def pool_trades(*, bought_wh: Ints, sold_wh: Ints, paid: Floats, received: Floats, first: int = 0) -> PoolTrades:
+def pool_trades(
+    *, bought_wh: Ints, sold_wh: Ints, paid: Floats, received: Floats, first: int = 0
+) -> PoolTrades:
     """Pair the positions of cleared periods into trades.
 
-    Parameters
-    ----------
-    bought_wh, sold_wh : accepted Wh, shape (periods, homes + 1); the last column is the upstream grid
-    paid, received : money of each position in micro-currency x Wh / kWh, >= 0 in the ordinary case, same shape
-    first : number of the first period
+    Parameters ---------- bought_wh, sold_wh : accepted Wh, shape (periods, homes + 1); the last column is
+    the upstream grid paid, received : money of each position in micro-currency x Wh / kWh, >= 0 in the
+    ordinary case, same shape first : number of the first period
 
     Examples
     --------
@@ -77,9 +77,12 @@ def _unit_price(money: Floats, quantity_wh: Ints) -> Ints:
     return np.rint(price).astype(np.int64)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _share(quantity: Ints, total: int) -> Ints:
-    """Split ``total`` over entries pro rata to their quantities, largest remainder first, lower index first."""
+    """Split ``total`` over entries pro rata to their quantities, largest remainder first.
+
+    Lower index first.
+    """
     share = np.zeros_like(quantity)
     whole = quantity.sum()
     if whole == 0 or total == 0:
@@ -95,7 +98,7 @@ def _share(quantity: Ints, total: int) -> Ints:
     return share
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _pair(bought: Ints, sold: Ints) -> tuple[Ints, Ints, Ints, Ints]:
     periods, columns = bought.shape
     up = columns - 1

@@ -1,7 +1,7 @@
 """Key figures of a run, each with the same feeder without a market beside it (``_baseline``).
 
-Self-sufficiency is the share of consumption covered inside the feeder (or home) in the same period,
-``1 - import / consumption``; self-consumption is the share of production used there, ``1 - export / production``
+Self-sufficiency is the share of consumption covered inside the feeder (or home) in the same period, ``1 -
+import / consumption``; self-consumption is the share of production used there, ``1 - export / production``
 (MARKETS section 9).  Import and export of the feeder are sums over homes before losses.
 """
 
@@ -123,9 +123,13 @@ def kpis(record: RunRecord, participants: pd.DataFrame) -> dict[str, float | int
         "participants_better_off": int((participants["gain"] > 1e-9).sum()),
         "participants_worse_off": int((participants["gain"] < -1e-9).sum()),
     }
-    return head | _market_kpis(record, cur) | _energy_kpis(record) | _grid_kpis(record) | {
-        "event_hash": record.event_hash
-    }
+    return (
+        head
+        | _market_kpis(record, cur)
+        | _energy_kpis(record)
+        | _grid_kpis(record)
+        | {"event_hash": record.event_hash}
+    )
 
 
 def _market_kpis(record: RunRecord, cur: str) -> dict[str, Any]:
@@ -137,10 +141,10 @@ def _market_kpis(record: RunRecord, cur: str) -> dict[str, Any]:
     volume = float(traded[known].sum())
     return {
         "local_volume_kwh": float(local.sum()),
-        f"mean_price_{cur}_per_kwh": float((price[known] * traded[known]).sum() / volume) if volume else float("nan"),
-        "imbalance_kwh": float(
-            np.abs(record.delivered("metered_wh") - money.traded_wh).sum() / WH_PER_KWH
-        ),
+        f"mean_price_{cur}_per_kwh": float((price[known] * traded[known]).sum() / volume)
+        if volume
+        else float("nan"),
+        "imbalance_kwh": float(np.abs(record.delivered("metered_wh") - money.traded_wh).sum() / WH_PER_KWH),
     }
 
 

@@ -21,8 +21,8 @@ from gridagora.model.study import Study
 class Flows:
     """A power flow of all periods: shapes (periods,), (periods, buses) and (periods, elements).
 
-    ``elements`` are lines, then transformers (the last ``transformers`` columns); ``unbalance_percent`` is NaN
-    for a symmetric calculation; not converged periods hold NaN.
+    ``elements`` are lines, then transformers (the last ``transformers`` columns); ``unbalance_percent`` is
+    NaN for a symmetric calculation; not converged periods hold NaN.
     """
 
     converged: NDArray[np.bool_]

@@ -1,7 +1,6 @@
 """Run a study: a scenario in, a `Run` out with its key figures, tables and report."""
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -11,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gridagora.bootstrap import Prepared, prepare, simulate_study
+from gridagora.bootstrap import Prepared, prepare
 from gridagora.errors import Fault, InputError
 from gridagora.reports import build_report
 from gridagora.reports.tables import TABLE_NAMES, RunTables
 from gridagora.studies import metrics, tables
+from gridagora.studies.assemble import simulate_study
 from gridagora.studies.record import RunRecord
 
 Progress = Callable[[int, int, str], None]
@@ -143,9 +143,12 @@ class Run:
         return target
 
     def write(self, directory: str | Path) -> Path:
-        """Write kpis.json, Parquet tables, the scenario and report.html into ``directory``, wholly or not at all.
+        """Write kpis.json, Parquet tables, the scenario and report.html into ``directory``.
 
-        Everything is written beside the target first and then moved in one step; an older run there is replaced.
+        Wholly or not at all.
+
+        Everything is written beside the target first and then moved in one step; an older run there is
+        replaced.
 
         Raises
         ------
@@ -209,12 +212,12 @@ def run(
 
 def run_prepared(prepared: Prepared, *, progress: Progress | None = None, stop: Stop | None = None) -> Run:
     """Run a scenario that was read and checked before."""
-    record = simulate_study(prepared, progress=progress or _silent, stop=stop or _never)
+    record = simulate_study(prepared, progress=progress or _quiet, stop=stop or _never)
     return Run(record, scenario_yaml=prepared.scenario_yaml)
 
 
-def _silent(done: int, total: int, what: str) -> None:
-    """Show no progress."""
+def _quiet(*_: object) -> None:
+    return None
 
 
 def _never() -> bool:
@@ -222,7 +225,7 @@ def _never() -> bool:
 
 
 def check_target(target: Path) -> None:
-    """Raise `InputError` when a run cannot be written to ``target``: a file, or a folder that holds other things."""
+    """Raise `InputError` where a run cannot be written: at a file, or a folder that holds other things."""
     if not target.exists():
         return
     if not target.is_dir():
@@ -240,7 +243,7 @@ def _move(work: Path, target: Path) -> None:
         work.rename(target)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
-    os.replace(target, old / "run")
+    target.replace(old / "run")
     work.rename(target)
     shutil.rmtree(old)
 

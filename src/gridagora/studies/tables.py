@@ -17,15 +17,15 @@ from gridagora.ledger.journal import KINDS, EntryKind
 from gridagora.model.events import AuctionCleared, SessionSettled
 from gridagora.reports.tables import UPSTREAM
 from gridagora.studies.record import Flows, RunRecord, SettledMoney
-from gridagora.units import MICRO, WH_PER_KWH, to_micro
+from gridagora.units import MICRO, WH_PER_KWH, amount_micro, to_micro
 
 
 def _names(record: RunRecord) -> list[str]:
     return [home.participant for home in record.study.homes]
 
 
-def _labels(codes: Any, names: Sequence[str]) -> pd.Categorical:
-    return pd.Categorical.from_codes(np.asarray(codes, dtype=np.int32), categories=list(names))
+def _labels(codes: Any, names: Sequence[str]) -> Any:
+    return pd.Categorical.from_codes(np.asarray(codes, dtype=np.int64), categories=pd.Index(list(names)))
 
 
 def _start(record: RunRecord, period: Any) -> Any:
@@ -66,8 +66,6 @@ def trades_table(record: RunRecord) -> pd.DataFrame:
         name: record.column(SessionSettled, f"trade_{name}")
         for name in ("period", "buyer", "seller", "wh", "price", "seller_price")
     }
-    from gridagora.units import amount_micro
-
     names = [*_names(record), UPSTREAM]
     return pd.DataFrame(
         {
@@ -84,12 +82,15 @@ def trades_table(record: RunRecord) -> pd.DataFrame:
 
 
 def prices_table(record: RunRecord) -> pd.DataFrame:
-    """One row per period: clearing price (NaN where nothing traded), volumes in kWh, prices of the retailer."""
+    """One row per period: clearing price (NaN: nothing traded), volumes in kWh, the retailer's prices."""
     periods, homes = record.periods, len(record.study.homes)
     tariffs = record.study.tariffs
     period = record.column(SessionSettled, "trade_period").astype(np.int64)
     wh = record.column(SessionSettled, "trade_wh")
-    buyer, seller = record.column(SessionSettled, "trade_buyer"), record.column(SessionSettled, "trade_seller")
+    buyer, seller = (
+        record.column(SessionSettled, "trade_buyer"),
+        record.column(SessionSettled, "trade_seller"),
+    )
 
     def volume(rows: Any) -> Any:
         return np.bincount(period[rows], weights=wh[rows], minlength=periods) / WH_PER_KWH
@@ -113,13 +114,13 @@ def prices_table(record: RunRecord) -> pd.DataFrame:
 
 
 def schedules_table(record: RunRecord) -> pd.DataFrame:
-    """One row per period and participant: load, PV, devices, cleared and metered net import in kW, states in kWh."""
+    """One row per period and participant: devices, cleared and metered net import in kW, states in kWh."""
     periods, homes, hours = record.periods, record.study.homes, record.study.axis.hours
     to_kw = 1.0 / (WH_PER_KWH * hours)
     zero = np.zeros(periods)
     load = np.stack([h.load_kw[:periods] for h in homes], axis=1)
     pv = np.stack([zero if h.pv_kw is None else h.pv_kw[:periods] for h in homes], axis=1)
-    arrays = {"load_kw": load, "pv_kw": pv}
+    arrays: dict[str, Any] = {"load_kw": load, "pv_kw": pv}
     for name in ("curtailed_kw", "battery_kw", "ev_kw", "heat_pump_kw", "unserved_kw", "cleared_kw"):
         arrays[name] = record.delivered(name)
     arrays["metered_kw"] = record.delivered("metered_wh") * to_kw
@@ -184,7 +185,9 @@ def elements_table(record: RunRecord) -> pd.DataFrame:
     nowhere = (np.nan, np.nan)
     start = [place.get(bus, nowhere) for bus in (*drawing.buses, *drawing.from_bus)]
     end = [nowhere] * len(drawing.buses) + [place.get(bus, nowhere) for bus in drawing.to_bus]
-    maxima = np.repeat([limits.line_loading_percent, limits.transformer_loading_percent], [lines, transformers])
+    maxima = np.repeat(
+        [limits.line_loading_percent, limits.transformer_loading_percent], [lines, transformers]
+    )
     columns: dict[str, Any] = {
         "element": [*drawing.buses, *drawing.elements],
         "kind": ["bus"] * len(drawing.buses) + ["line"] * lines + ["transformer"] * transformers,
@@ -210,7 +213,7 @@ def elements_table(record: RunRecord) -> pd.DataFrame:
 
 
 def violations_table(record: RunRecord) -> pd.DataFrame:
-    """One row per limit broken: stage "cleared", "metered" or "baseline", value, limit, participants behind it."""
+    """One row per limit broken: stage ("cleared", "metered", "baseline"), value, limit, those behind it."""
     found = record.violations
     return pd.DataFrame(
         {
@@ -274,7 +277,7 @@ def local_days(record: RunRecord) -> tuple[Any, Any]:
 
 
 def journal_table(record: RunRecord) -> pd.DataFrame:
-    """One row per posting: entry number, first period of its session, account, micro-units, what it is about."""
+    """One row per posting: entry, first period of its session, account, micro-units, what it is about."""
     names = _names(record)
     accounts = [account_name(code, names) for code in range(len(names) + len(SystemAccount))]
     events = [e for e in record.events if isinstance(e, SessionSettled)]

@@ -1,0 +1,168 @@
+"""From a simulated study to its record.
+
+Power flows of what was metered, limits broken, the half without a market.
+"""
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from gridagora.bootstrap import Prepared, Simulated, simulate, wires_of
+from gridagora.engine.findings import Findings
+from gridagora.engine.wires import Wires
+from gridagora.grid import PowerFlow
+from gridagora.model.events import EnergyDelivered, Floats, Ints, ScheduleChecked
+from gridagora.model.study import Study
+from gridagora.settlement import Prices, settle_without_market
+from gridagora.studies.record import Flows, GridDrawing, RunRecord, SettledMoney, Violations
+from gridagora.units import WH_PER_KWH, to_wh
+
+Progress = Callable[[int, int, str], None]
+Stop = Callable[[], bool]
+
+
+def simulate_study(prepared: Prepared, *, progress: Progress, stop: Stop) -> RunRecord:
+    """Run a prepared study and return its record.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        when it was stopped before its first session was finished: there is nothing to show.
+    """
+    wires = wires_of(prepared)
+    simulated = simulate(prepared, wires, progress=progress, stop=stop)
+    study, periods = prepared.study, simulated.periods
+    metered = np.concatenate([e.metered_wh for e in simulated.events if isinstance(e, EnergyDelivered)])
+    baseline = to_wh(simulated.baseline.net_kw[:, :periods].T * study.axis.hours)
+    flows, found = _power_flow(wires, study, metered, progress, "power flow")
+    flows_baseline, found_baseline = _power_flow(
+        wires, study, baseline, progress, "power flow without a market"
+    )
+    cleared = [e for e in simulated.events if isinstance(e, ScheduleChecked)]
+    return RunRecord(
+        study=study,
+        periods=periods,
+        events=simulated.events,
+        event_hash=simulated.event_hash,
+        baseline_metered_wh=baseline,
+        baseline_money=_baseline_money(study, baseline),
+        flows=flows,
+        flows_baseline=flows_baseline,
+        violations=join_violations(
+            [("cleared", e) for e in cleared] + [("metered", found), ("baseline", found_baseline)]
+        ),
+        drawing=_drawing(wires),
+        **_baseline_devices(simulated),
+    )
+
+
+def _power_flow(
+    wires: Wires, study: Study, metered_wh: Ints, progress: Progress, what: str
+) -> tuple[Flows, Findings]:
+    """Calculate all periods, some days at a time so that a long run shows its progress."""
+    periods = len(metered_wh)
+    net_kw = metered_wh / (WH_PER_KWH * study.axis.hours)
+    net_kvar = np.stack([home.load_kvar[:periods] for home in study.homes], axis=1)
+    parts, findings = [], []
+    step = study.axis.periods_per_day * 30
+    for first in range(0, periods, step):
+        cut = slice(first, first + step)
+        flow = wires.flow(net_kw[cut], net_kvar[cut])
+        parts.append(_flows(flow))
+        findings.append(wires.check(flow, net_kw[cut], first=first))
+        progress(min(first + step, periods), periods, what)
+    return _join_flows(parts), _join_findings(findings)
+
+
+def _flows(flow: PowerFlow) -> Flows:
+    unbalance = flow.unbalance_percent
+    rows = len(flow.converged)
+    return Flows(
+        converged=flow.converged,
+        import_kw=flow.import_kw,
+        losses_kw=flow.losses_kw,
+        vm_pu=furthest_phase(flow.vm_pu),
+        loading_percent=flow.loading_percent,
+        transformers=flow.kinds.count("transformer"),
+        unbalance_percent=np.full(rows, np.nan) if unbalance is None else unbalance.max(axis=1),
+    )
+
+
+def furthest_phase(vm_pu: Floats) -> Floats:
+    """Return, of three phases, the voltage furthest from 1 per unit; a symmetric result is returned as it is.
+
+    >>> furthest_phase(np.array([[[0.99, 1.02, 0.97]]])).tolist()
+    [[0.97]]
+    """
+    if vm_pu.ndim == 2:
+        return vm_pu
+    worst = np.abs(np.nan_to_num(vm_pu, nan=1.0) - 1.0).argmax(axis=2)
+    return np.asarray(np.take_along_axis(vm_pu, worst[:, :, None], axis=2)[:, :, 0])
+
+
+def _join_flows(parts: list[Flows]) -> Flows:
+    arrays = [f.name for f in fields(Flows) if f.name != "transformers"]
+    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays}
+    return Flows(transformers=parts[0].transformers, **joined)
+
+
+def _join_findings(parts: list[Findings]) -> Findings:
+    columns: dict[str, Any] = {
+        name: np.concatenate([getattr(p, name) for p in parts])
+        for name in ("converged", "period", "value", "limit")
+    }
+    for name in ("kind", "element", "participants"):
+        columns[name] = tuple(text for p in parts for text in getattr(p, name))
+    return Findings(**columns)
+
+
+def join_violations(parts: list[tuple[str, Findings | ScheduleChecked]]) -> Violations:
+    """Join findings of several stages into one table in the order given."""
+    texts = {
+        name: tuple(text for _, p in parts for text in getattr(p, name))
+        for name in ("kind", "element", "participants")
+    }
+    return Violations(
+        period=np.concatenate([p.period for _, p in parts]),
+        stage=tuple(stage for stage, p in parts for _ in p.kind),
+        value=np.concatenate([p.value for _, p in parts]),
+        limit=np.concatenate([p.limit for _, p in parts]),
+        **texts,
+    )
+
+
+def _baseline_money(study: Study, metered_wh: Ints) -> SettledMoney:
+    prices = Prices.from_tariffs(study.tariffs).window(0, len(metered_wh))
+    lines = settle_without_market(metered_wh, prices)
+    return SettledMoney(**{f.name: getattr(lines, f.name) for f in fields(SettledMoney)})
+
+
+def _baseline_devices(simulated: Simulated) -> dict[str, Floats]:
+    names = {
+        "baseline_curtailed_kw": "curtailed_kw",
+        "baseline_ev_kw": "ev_kw",
+        "baseline_heat_pump_kw": "heat_pump_kw",
+        "baseline_unserved_kw": "unserved_load_kw",
+    }
+    cut = slice(0, simulated.periods)
+    return {ours: getattr(simulated.baseline, theirs)[:, cut].T for ours, theirs in names.items()}
+
+
+def _drawing(wires: Wires) -> GridDrawing:
+    network = wires.grid.network
+    buses = network.buses
+    lines, transformers = network.lines, network.transformers
+
+    def named(positions: Ints) -> tuple[str, ...]:
+        return tuple(buses[k] if k >= 0 else "" for k in positions.tolist())
+
+    return GridDrawing(
+        buses=buses,
+        x=network.bus_x,
+        y=network.bus_y,
+        elements=network.elements,
+        from_bus=(*named(lines.from_bus), *named(transformers.hv_bus)),
+        to_bus=(*named(lines.to_bus), *named(transformers.lv_bus)),
+    )
