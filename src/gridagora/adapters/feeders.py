@@ -1,7 +1,7 @@
 """A feeder: a network with what its data say is connected to it, read once and kept in the cache.
 
-Reading a SimBench code or a pandapower file takes seconds; the arrays of a feeder load in milliseconds and need
-neither package.
+Reading a SimBench code or a pandapower file takes seconds; the arrays of a feeder load in milliseconds and
+need neither package.
 """
 
 import hashlib

@@ -1,6 +1,5 @@
 """From a checked scenario to numbers: everything is read, every fault of every file is told at once."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -179,7 +178,7 @@ class StudyProfiles:
         return self._keep("active", name, simbench.active_profile)
 
     def reactive(self, name: str) -> Floats:
-        """Return reactive power per nominal reactive power, or kvar by the power factor for a user's column."""
+        """Return reactive power per nominal reactive power, or kvar of a column of the user's file."""
         if self._table is not None and name in self._table.columns:
             own = self._table.columns.get(f"{name} kvar")
             return self._tangent * self._table.columns[name] if own is None else own

@@ -1,8 +1,8 @@
 """Tables out of CSV, Excel and Parquet files, with the row of every value; faults are collected, not raised.
 
-CSV: UTF-8, comma, semicolon or tab between columns, decimal point, a header line; lines that begin with ``#`` and
-empty lines are skipped.  Excel: the first sheet.  Rows are counted as an editor shows them, the header being row 1
-where no comment stands before it; a Parquet file's first row of data is row 1.
+CSV: UTF-8, comma, semicolon or tab between columns, decimal point, a header line; lines that begin with ``#``
+and empty lines are skipped.  Excel: the first sheet.  Rows are counted as an editor shows them, the header
+being row 1 where no comment stands before it; a Parquet file's first row of data is row 1.
 """
 
 import csv
@@ -133,8 +133,15 @@ def _read_csv(path: Path, *, text: bool) -> tuple[RawTable | None, list[Fault]]:
     if faults:
         return None, faults
     body = io.StringIO("\n".join(line for _, line in numbered[1:]))
-    kind = {"dtype": str, "keep_default_na": False} if text else {}
-    frame = pd.read_csv(body, sep=separator, header=None, names=header, skipinitialspace=True, **kind)
+    frame = pd.read_csv(
+        body,
+        sep=separator,
+        header=None,
+        names=header,
+        skipinitialspace=True,
+        dtype=str if text else None,
+        keep_default_na=not text,
+    )
     rows = np.array([number for number, _ in numbered[1:]], dtype=np.int64)
     return RawTable(source=source, frame=frame, rows=rows), []
 

@@ -2,6 +2,7 @@
 
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,7 +99,7 @@ def _bump(hour: NDArray[np.float64] | NDArray[np.int64], middle: float, width: f
     return np.asarray(np.exp(-(((hour - middle) / width) ** 2)), dtype=np.float64)
 
 
-def _rounded(values: NDArray[np.float64]) -> list[float]:
+def _rounded(values: NDArray[np.floating[Any]]) -> list[float]:
     return [round(float(value), 3) for value in values]
 
 

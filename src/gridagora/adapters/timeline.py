@@ -1,7 +1,7 @@
 """Time columns: from what a file says to positions on the axis of a study.
 
-Times with an offset are what they say.  Others are local clock time of the time zone that the scenario names for
-the file; an hour that comes twice is told apart by order.  Without a time zone they are UTC.
+Times with an offset are what they say.  Others are local clock time of the time zone that the scenario names
+for the file; an hour that comes twice is told apart by order.  Without a time zone they are UTC.
 """
 
 from dataclasses import dataclass
@@ -118,8 +118,8 @@ def _from_local(table: RawTable, local: Times, timezone: str) -> tuple[Times | N
         lines = np.flatnonzero(skipped & (days == day))
         found = int((days == day).sum())
         reason = (
-            f"the clock of {timezone} skips this time: on {day} it goes forward, and the file has {found} rows"
-            f" where {found - len(lines)} were expected"
+            f"the clock of {timezone} skips this time: on {day} it goes forward, and the file"
+            f" has {found} rows where {found - len(lines)} were expected"
         )
         fix = f"remove the {len(lines)} skipped rows, or leave out timezone if the times are UTC"
         faults.append(table.fault(int(lines[0]), TIME, value=_text(local[lines[0]]), reason=reason, fix=fix))
@@ -175,7 +175,7 @@ def _gap_words(
     usual = SECONDS_PER_DAY // step
     if timezone is None:
         return (
-            f"{reason}; on this day the clock of {zone} changes, and a local day in spring has {usual - count} rows",
+            f"{reason}; on this day the clock of {zone} changes: a local day in spring has {usual - count} rows",
             f"name the time zone of the file (timezone: {zone}), or write UTC",
         )
     return (

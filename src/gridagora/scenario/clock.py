@@ -21,6 +21,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BLOCK_S = 900
 """No zone changes its clock off a quarter of an hour."""
 
+_CHUNK = 128 * SECONDS_PER_DAY // _BLOCK_S
+"""Quarter hours in a cached table of offsets: 128 days."""
+
 MAX_PERIODS = 10 * 366 * 288
 
 
@@ -57,25 +60,27 @@ def utc_offsets(times: Times, timezone: str) -> NDArray[np.int64]:
     [3600, 7200]
     """
     blocks = times.astype("datetime64[s]").astype(np.int64) // _BLOCK_S
-    if not blocks.size:
-        return np.zeros(0, dtype=np.int64)
-    first, last = int(blocks.min()), int(blocks.max())
-    return _offset_table(first, last, timezone)[blocks - first]
+    chunks = blocks // _CHUNK
+    offsets = np.zeros(blocks.shape, dtype=np.int64)
+    for chunk in np.unique(chunks).tolist():
+        inside = chunks == chunk
+        offsets[inside] = _offset_table(chunk, timezone)[blocks[inside] - chunk * _CHUNK]
+    return offsets
 
 
-@lru_cache(maxsize=16)
-def _offset_table(first: int, last: int, timezone: str) -> NDArray[np.int64]:
-    """Return the offset of every quarter hour; a day whose ends agree has one offset."""
+@lru_cache(maxsize=64)
+def _offset_table(chunk: int, timezone: str) -> NDArray[np.int64]:
+    """Return the offset of every quarter hour of a chunk; a day whose ends agree has one offset."""
     zone = ZoneInfo(timezone)
     per_day = SECONDS_PER_DAY // _BLOCK_S
-    table = np.empty(last - first + 1, dtype=np.int64)
-    for begin in range(first, last + 1, per_day):
-        end = min(begin + per_day, last + 1)
-        head, tail = _offset(begin, zone), _offset(end - 1, zone)
+    table = np.empty(_CHUNK, dtype=np.int64)
+    for begin in range(0, _CHUNK, per_day):
+        first = chunk * _CHUNK + begin
+        head, tail = _offset(first, zone), _offset(first + per_day - 1, zone)
         if head == tail:
-            table[begin - first : end - first] = head
+            table[begin : begin + per_day] = head
         else:
-            table[begin - first : end - first] = [_offset(block, zone) for block in range(begin, end)]
+            table[begin : begin + per_day] = [_offset(first + k, zone) for k in range(per_day)]
     return table
 
 

@@ -72,27 +72,27 @@ def draw_vehicle(
 def stays(
     axis: TimeAxis, arrival: Ints, departure: Ints, needed_kwh: Floats, *, charge_kw: float, efficiency: float
 ) -> ElectricVehicle:
-    """Cut stays, given in periods, to the study: the part inside keeps its share of the energy.
+    """Cut stays, given in periods, to the study.
 
-    Stays that do not touch the study, or last less than a period, fall away; needed energy is capped at what
-    the charger gives within the stay.
+    A stay under way at the start brings only what charging at once from its arrival would have left to do;
+    one that outlasts the study wants all its energy.  Stays that do not touch the study fall away, and needed
+    energy is never more than the charger gives in the stay.
 
     >>> axis = TimeAxis(start=np.datetime64("2016-06-06"), periods=8)
-    >>> car = stays(axis, np.array([-4]), np.array([4]), np.array([6.0]), charge_kw=11.0, efficiency=0.9)
+    >>> car = stays(axis, np.array([-2]), np.array([4]), np.array([6.0]), charge_kw=10.0, efficiency=0.9)
     >>> car.arrival.tolist(), car.departure.tolist(), car.needed_kwh.tolist()
-    ([0], [4], [3.0])
+    ([0], [4], [1.5])
     """
     first, last = np.maximum(arrival, 0), np.minimum(departure, axis.periods)
-    kept = (last > first) & (departure > arrival)
-    first, last = first[kept], last[kept]
-    share = (last - first) / (departure[kept] - arrival[kept])
-    limit = (last - first) * axis.hours * charge_kw * efficiency
+    kept = last > first
+    per_period = axis.hours * charge_kw * efficiency
+    left = np.maximum(needed_kwh - (first - arrival) * per_period, 0.0)
     return ElectricVehicle(
         charge_kw=charge_kw,
         efficiency=efficiency,
-        arrival=first.astype(np.int64),
-        departure=last.astype(np.int64),
-        needed_kwh=np.minimum(needed_kwh[kept] * share, limit),
+        arrival=first[kept].astype(np.int64),
+        departure=last[kept].astype(np.int64),
+        needed_kwh=np.minimum(left, (last - first) * per_period)[kept],
     )
 
 
