@@ -17,6 +17,7 @@ SOURCE = ROOT / "src" / "gridagora"
 FILE_LINES = 500
 FUNCTION_LINES = 60
 POSITIONAL_ARGUMENTS = 3
+PRIVATE_POSITIONAL_ARGUMENTS = 3
 
 PURE = frozenset(
     [
@@ -44,7 +45,7 @@ READS_FILES = frozenset({"scenario/builtin.py", "scenario/load.py"})
 ONLY_IMPORTER = {"highspy": "solve.py", "power_grid_model": "grid/power_flow.py"}
 PANDAS_AT_TOP = ("scenario/", "studies/", "reports/", "adapters/", "bootstrap.py")
 
-NOTHING_TO_DO = frozenset({"studies/run.py:_silent"})
+NOTHING_TO_DO = frozenset({"studies/run.py:_silent", "bootstrap.py:_silent"})
 """Functions that rightly do nothing: they stand for a callback that nobody gave."""
 
 MUTABLE = frozenset({"scenario/yaml_text.py:Document"})
@@ -167,11 +168,9 @@ def few_positional_arguments(module: Module) -> Iterator[Finding]:
             continue
         names = [argument.arg for argument in (*node.args.posonlyargs, *node.args.args)]
         count = len([name for name in names if name not in ("self", "cls")])
-        if count > POSITIONAL_ARGUMENTS:
-            yield (
-                node.lineno,
-                f"{node.name} takes {count} positional arguments, at most {POSITIONAL_ARGUMENTS}: use `*`",
-            )
+        limit = PRIVATE_POSITIONAL_ARGUMENTS if node.name.startswith("_") else POSITIONAL_ARGUMENTS
+        if count > limit:
+            yield node.lineno, f"{node.name} takes {count} positional arguments, at most {limit}: use `*`"
 
 
 def no_outside_world(module: Module) -> Iterator[Finding]:

@@ -140,7 +140,7 @@ def template(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the files.")],
 ) -> None:
     """Write a small scenario with its data files, ready to run and to be filled with your own."""
-    from gridagora.adapters.files import write_template
+    from gridagora.adapters.template import write_template
 
     scenario = write_template(directory)
     _console().print(f"Wrote {directory}. Try it:", highlight=False)
