@@ -1,0 +1,246 @@
+"""The page itself: template, style, scripts and data put together into one self-contained HTML text."""
+
+import pkgutil
+from collections.abc import Iterable
+from html import escape
+from string import Template
+
+from gridagora.errors import require
+from gridagora.reports.definitions import CHOICES, definition
+from gridagora.reports.payload import INVOICE_NUMBERS, MAX_VIOLATIONS, invoice_totals, payload, to_json
+from gridagora.reports.series import Timeline, timeline
+from gridagora.reports.tables import RunTables
+from gridagora.reports.words import cautions, number, span, summary, tile_difference
+
+SCRIPTS = ("core.js", "charts.js", "grid.js", "curve.js", "tables.js", "main.js")
+"""The page's own scripts, in the order in which they run."""
+
+TILES = (
+    ("All bills together", "cost_total_{cur}", "{money}", 1.0, 2, "low"),
+    ("Gain of participants", "gain_total_{cur}", "{money}", 1.0, 2, ""),
+    ("Better off", "participants_better_off", "of {count} participants", 1.0, 0, ""),
+    ("Traded between participants", "local_volume_kwh", "kWh", 1.0, None, ""),
+    ("Mean price of the pool", "mean_price_{cur}_per_kwh", "{money}/kWh", 1.0, 4, ""),
+    ("Highest transformer loading", "transformer_loading_max_percent", "%", 1.0, 1, "low"),
+    ("Highest line loading", "line_loading_max_percent", "%", 1.0, 1, "low"),
+    ("Lowest voltage", "vm_min_pu", "pu", 1.0, 4, "high"),
+    ("Highest voltage", "vm_max_pu", "pu", 1.0, 4, "low"),
+    ("Periods with a broken limit", "violation_periods", "of {periods}", 1.0, 0, "low"),
+    ("Peak import", "peak_import_kw", "kW", 1.0, 1, "low"),
+    ("Peak export", "peak_export_kw", "kW", 1.0, 1, "low"),
+    ("Reverse flow", "reverse_flow_hours", "h", 1.0, None, "low"),
+    ("Grid losses", "losses_kwh", "kWh", 1.0, None, "low"),
+    ("Self-sufficiency", "self_sufficiency", "%", 100.0, 1, "high"),
+    ("Self-consumption", "self_consumption", "%", 100.0, 1, "high"),
+    ("Curtailed", "curtailed_kwh", "kWh", 1.0, None, "low"),
+    ("Not served", "energy_not_served_kwh", "kWh", 1.0, None, "low"),
+)
+"""(label, key figure, unit, scale, digits, which direction is good) of the headline tiles."""
+
+ONLY_IF_ANY = frozenset({"curtailed_kwh", "energy_not_served_kwh"})
+"""Tiles shown only where the figure is not zero in one of the cases."""
+
+
+def build_report(tables: RunTables) -> str:
+    """Return the report of a run as one HTML page that works offline.
+
+    Numbers on the page are those of the tables and key figures, rounded for reading; long runs are drawn by hours or
+    days, and the captions say so.  Equal tables give equal bytes.
+
+    Parameters
+    ----------
+    tables : tables and key figures of a run, power kW (+ import), energy kWh
+
+    Returns
+    -------
+    str
+        HTML with scripts, style and data inside; it loads nothing from anywhere.
+
+    Raises
+    ------
+    InvariantError
+        when no table has a period.
+    """
+    require(
+        any(len(frame) for frame in (tables.prices, tables.flows, tables.schedules, tables.bids)),
+        "a report needs at least one period",
+    )
+    line = timeline(tables)
+    parts = {
+        "title": escape(tables.title),
+        "subtitle": escape(f"{span(line)}; all times {tables.timezone}"),
+        "tiles": _tiles(tables),
+        "cautions": "".join(f'<p class="caution" role="alert">{escape(text)}</p>' for text in cautions(tables, line)),
+        "summary": "".join(
+            f"<dt>{escape(topic)}</dt><dd>{escape(text)}</dd>" for topic, text in summary(tables, line)
+        ),
+        "violations": _violations(tables),
+        "invoice_totals": _invoice_totals(tables),
+        "methods": _methods(tables),
+        "kpis": _kpi_rows(tables),
+        "versions": _pairs(tables.versions.items()),
+        "scenario": escape(tables.scenario_yaml),
+        "scenario_shown": "" if tables.scenario_yaml else "hidden",
+        "aggregation": escape(_aggregation(line)),
+        "style": _asset("report.css"),
+        "data": to_json(payload(tables, line)),
+        "plotly": _plotly(),
+        "scripts": "\n".join(_asset(name) for name in SCRIPTS),
+    }
+    return Template(_asset("report.html")).substitute(parts)
+
+
+def _asset(name: str) -> str:
+    data = pkgutil.get_data("gridagora.reports", f"assets/{name}")
+    require(data is not None, f"the package lacks reports/assets/{name}")
+    return (data or b"").decode("utf-8")
+
+
+def _plotly() -> str:
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs()).replace("</script", "<\\/script")
+
+
+def _aggregation(line: Timeline) -> str:
+    """Return what a point of the time charts stands for."""
+    text = {
+        "period": "Each point is one delivery period.",
+        "hour": "Each point is one hour: the highest loading, the lowest and highest voltage, sums of energy.",
+        "day": "Each point is one local day: the highest loading, the lowest and highest voltage, sums of energy.",
+    }[line.bins.unit]
+    if line.bins.folded:
+        text += " Clocks go back in this time: the hour that comes twice is drawn twice over the same place."
+    return text
+
+
+def _tiles(tables: RunTables) -> str:
+    words = {
+        "money": tables.currency,
+        "count": f"{len(tables.participants):,}",
+        "periods": number(tables.number("periods"), 0),
+    }
+    cells = []
+    for label, key, unit, scale, digits, good in TILES:
+        now, before = tables.number(key), tables.number(_baseline(key))
+        if now is None or (key in ONLY_IF_ANY and not now and not before):
+            continue
+        cells.append(
+            f'<div class="tile"><h3>{escape(label)}</h3>'
+            f'<p class="now" data-kpi="{escape(key.replace("{cur}", tables.currency.lower()))}" data-value="{now!r}">'
+            f"{number(now * scale, digits)} <small>{escape(unit.format(**words))}</small></p>"
+            f"{_before(now, before, scale=scale, digits=digits, good=good)}</div>"
+        )
+    return "".join(cells)
+
+
+def _baseline(key: str) -> str:
+    """Return the name of the same figure without a market; the currency stays last."""
+    head, found, tail = key.partition("_{cur}")
+    return f"{head}_baseline{found}{tail}"
+
+
+def _before(now: float, before: float | None, *, scale: float, digits: int | None, good: str) -> str:
+    """Return the second line of a tile: the figure without a market, and whether the change is a good one."""
+    if before is None:
+        return '<p class="before"></p>'
+    places = digits if digits is not None else (0 if abs(before * scale) >= 1000 else 1)
+    change = tile_difference(now, before, scale=scale, digits=places)
+    better = (now < before) == (good == "low")
+    mood = "" if change == "no change" or not good else ("better" if better else "worse")
+    sign = {"better": "\u2713 ", "worse": "! "}.get(mood, "")
+    return (
+        f'<p class="before">without market {number(before * scale, digits)} '
+        f'<span class="change {mood}" title="{mood}">{sign}{change}</span></p>'
+    )
+
+
+def _violations(tables: RunTables) -> str:
+    """Return a sentence and counts by stage and kind; pride where there is nothing to count."""
+    frame = tables.violations
+    limits = tables.limits
+    band = (
+        f"{limits.vm_min_pu:g} to {limits.vm_max_pu:g} pu, lines up to {limits.line_loading_percent:g} %, transformers "
+        f"up to {limits.transformer_loading_percent:g} %"
+    )
+    if not len(frame):
+        return (
+            '<p class="proud"><strong>No limit was broken in any period, with or without the market.</strong> '
+            f"Checked by power flow: {escape(band)}.</p>"
+        )
+    counts = frame.groupby([frame["stage"].astype(str), frame["kind"].astype(str)]).agg(
+        rows=("period", "size"), periods=("period", "nunique"), elements=("element", "nunique")
+    )
+    rows = "".join(
+        f"<tr><td>{escape(str(stage))}</td><td>{escape(str(kind).replace('_', ' '))}</td>"
+        f"<td>{row.periods:,}</td><td>{row.elements:,}</td><td>{row.rows:,}</td></tr>"
+        for (stage, kind), row in zip(counts.index, counts.itertuples(), strict=True)
+    )
+    cut = f" The {MAX_VIOLATIONS:,} furthest beyond their limit are listed." if len(frame) > MAX_VIOLATIONS else ""
+    return (
+        f"<p>Limits: {escape(band)}. <em>cleared</em>: the schedule the market sold; <em>metered</em>: what was "
+        f"delivered; <em>baseline</em>: the feeder without a market.{cut}</p>"
+        '<div class="scroll"><table><thead><tr><th>stage</th><th>kind</th><th>periods</th><th>elements</th>'
+        f"<th>entries</th></tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _invoice_totals(tables: RunTables) -> str:
+    if not len(tables.invoices):
+        return "<p>No invoice was written in this run.</p>"
+    sums = invoice_totals(tables)[[name for name, _, _ in INVOICE_NUMBERS]].sum()
+    return "".join(
+        f"<tr><th scope='row'>{escape(label)}</th><td>{escape(unit or tables.currency)}</td>"
+        f'<td data-invoice="{name}" data-value="{float(sums[name])!r}">{number(float(sums[name]), 2)}</td></tr>'
+        for name, label, unit in INVOICE_NUMBERS
+    ).join(("<table><tbody>", "</tbody></table>"))
+
+
+def _methods(tables: RunTables) -> str:
+    """Return how the market, the forecasts and the planning of this run work."""
+    rows = []
+    for key, texts in CHOICES.items():
+        choice = tables.kpis.get(key)
+        if choice is not None:
+            rows.append((f"{key}: {str(choice).replace('_', ' ')}", texts.get(str(choice), "")))
+    for key in ("seed", "event_hash"):
+        if key in tables.kpis:
+            rows.append((key.replace("_", " "), str(tables.kpis[key])))
+    return _pairs(rows)
+
+
+def _pairs(rows: Iterable[tuple[str, str]]) -> str:
+    return "".join(f"<dt>{escape(str(name))}</dt><dd>{escape(str(text))}</dd>" for name, text in rows)
+
+
+def _kpi_rows(tables: RunTables) -> str:
+    """Return every key figure as told by the run, with its definition; baselines stand beside their figure."""
+    money = f"_{tables.currency.lower()}"
+    rows, done = [], set()
+    for name, value in tables.kpis.items():
+        if name in done:
+            continue
+        twin = _twin(name, money)
+        done |= {name, twin}
+        cells = (_raw(value), _raw(tables.kpis[twin]) if twin in tables.kpis else "")
+        rows.append(
+            f"<tr><th scope='row'>{escape(name)}</th><td>{cells[0]}</td><td>{cells[1]}</td>"
+            f"<td class='text'>{escape(definition(name, tables.currency))}</td></tr>"
+        )
+    return "".join(rows)
+
+
+def _twin(name: str, money: str) -> str:
+    head, found, tail = name.partition(money)
+    return f"{head}_baseline{found}{tail}"
+
+
+def _raw(value: object) -> str:
+    if value is None or value != value:  # NaN: the figure does not exist in this run
+        return "n/a"
+    if isinstance(value, float):
+        return escape(f"{value:.6g}" if abs(value) < 1e6 else f"{value:,.0f}")
+    text = str(value)
+    return f"<code>{escape(text)}</code>" if len(text) > 24 else escape(text)
+
+

@@ -1,0 +1,99 @@
+"""What a report is made from: the tables of one run, and little else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from gridagora.model.study import GridLimits
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLE_NAMES = (
+    "bids",
+    "prices",
+    "trades",
+    "schedules",
+    "flows",
+    "elements",
+    "violations",
+    "invoices",
+    "participants",
+    "journal",
+)
+"""The tables of a run, in the order of the flow of a study; also the names of its Parquet files."""
+
+UPSTREAM = "upstream"
+"""The participant that stands for the retailer beyond the feeder."""
+
+_PACKAGES = ("gridagora", "numpy", "pandas", "highspy", "power-grid-model", "pandapower", "simbench", "plotly")
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of the packages that decide a run's numbers, for the method notes.
+
+    Returns
+    -------
+    dict[str, str]
+        Package name to version; packages that are not installed are left out.
+
+    Examples
+    --------
+    >>> "numpy" in installed_versions()
+    True
+    """
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunTables:
+    """The tables of one run as a report needs them.
+
+    Parameters
+    ----------
+    title : heading of the report
+    kpis : key figures by name, units in the names; ``<name>_baseline`` is the feeder without a market
+    bids, prices, trades, schedules, flows, elements, violations, invoices, participants, journal :
+        the run's tables; power kW (+ import), energy kWh, times naive UTC; any may be empty
+    scenario_yaml : the scenario as it was run, shown in the method notes
+    timezone : IANA name in which the report states times
+    currency : name of the currency of all prices and amounts
+    limits : operational limits drawn in the charts
+    versions : package versions for the method notes
+    """
+
+    title: str
+    kpis: Mapping[str, object]
+    bids: "pd.DataFrame"
+    prices: "pd.DataFrame"
+    trades: "pd.DataFrame"
+    schedules: "pd.DataFrame"
+    flows: "pd.DataFrame"
+    elements: "pd.DataFrame"
+    violations: "pd.DataFrame"
+    invoices: "pd.DataFrame"
+    participants: "pd.DataFrame"
+    journal: "pd.DataFrame"
+    scenario_yaml: str = ""
+    timezone: str = "UTC"
+    currency: str = "EUR"
+    limits: GridLimits = field(default_factory=GridLimits)
+    versions: Mapping[str, str] = field(default_factory=installed_versions)
+
+    def number(self, name: str) -> float | None:
+        """Return a key figure as a float, or None where it is missing, text or not finite.
+
+        ``{cur}`` in a name stands for the currency as key figures spell it: ``cost_total_{cur}``.
+        """
+        value = self.kpis.get(name.replace("{cur}", self.currency.lower()))
+        if isinstance(value, bool) or not hasattr(value, "__float__"):
+            return None
+        number = float(value)
+        return number if abs(number) < float("inf") else None
