@@ -113,8 +113,8 @@ def truthful(fleet: Fleet, plan: Plan, options: Options) -> Curves:
 
 def _edges(fleet: Fleet, base: Floats, devices: tuple[Range, ...]) -> tuple[Floats, Floats]:
     """Net demand in kW between the steps, within the connection limits, and the steps' falling values."""
-    blocks = np.stack([size for device in devices for size in (device.out_kw, device.in_kw)], axis=2)
-    values = np.stack([value for device in devices for value in (device.out_value, device.in_value)], axis=2)
+    blocks = np.concatenate([device.step_kw for device in devices], axis=2)
+    values = np.concatenate([device.worth for device in devices], axis=2)
     order = np.argsort(-values, axis=2, kind="stable")
     values = np.take_along_axis(values, order, axis=2)
     steps = np.cumsum(np.take_along_axis(blocks, order, axis=2), axis=2)

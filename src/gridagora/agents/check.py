@@ -137,11 +137,11 @@ def _pump(pump: HeatPump, axis: TimeAxis) -> Found:
     yield from _share("heat_pump.initial_share", pump.initial_share)
     yield from _series("heat_pump.heat_demand_kw", pump.heat_demand_kw, axis, 0.0)
     yield from _series("heat_pump.cop", pump.cop, axis, np.nextafter(0.0, 1.0))
-    if not 0.0 <= pump.loss_per_hour * axis.hours <= 1.0:
+    if not 0.0 <= pump.loss_per_hour * axis.hours < 1.0:
         yield (
             "heat_pump.loss_per_hour",
             pump.loss_per_hour,
-            "loses more than all, or gains",
+            "loses all in one period, or gains",
             "write e.g. 0.01",
         )
 

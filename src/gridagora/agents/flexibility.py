@@ -10,42 +10,39 @@ from gridagora.agents.rules import Plan
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Range:
-    """Powers open to a device, kW, and their worth per kWh of electricity, shape (homes, n).
+    """Powers open to a device beyond ``low_kw``: steps in kW and their worth per kWh of electricity.
 
-    The device can run from ``low_kw`` (<= 0 for a battery that can discharge) over ``out_kw`` more, each kWh
-    worth ``out_value``, and then over ``in_kw`` more, each worth ``in_value``.
+    ``low_kw`` (homes, n) is the least that it can run at (below 0 for a battery that can discharge);
+    ``step_kw`` and ``worth`` are (homes, n, steps).
     """
 
     low_kw: Floats
-    out_kw: Floats
-    in_kw: Floats
-    out_value: Floats
-    in_value: Floats
+    step_kw: Floats
+    worth: Floats
 
 
 def session_ranges(fleet: Fleet, plan: Plan) -> tuple[Range, ...] | None:
     """Ranges of battery, vehicle and heat pump around the plan; None when the plan has no marginal values."""
     if plan.battery_value is None or plan.ev_value is None or plan.tank_value is None:
         return None
-    ranges = []
-    if fleet.has(Param.BATTERY_KWH).any():
-        ranges.append(_battery(fleet, plan, plan.battery_value))
-    if fleet.has(Param.EV_KW).any():
-        ranges.append(_vehicle(fleet, plan, plan.ev_value))
-    if fleet.has(Param.PUMP_KW).any():
-        ranges.append(_pump(fleet, plan, plan.tank_value))
-    return tuple(ranges) or None
+    battery = _battery(fleet, plan, plan.battery_value)
+    return battery, _vehicle(fleet, plan, plan.ev_value), _pump(fleet, plan, plan.tank_value)
 
 
 def _battery(fleet: Fleet, plan: Plan, value: Floats) -> Range:
+    """Range of the battery: more discharge, planned discharge, planned charge, more charge."""
     p, hours = fleet.params, fleet.hours
     charge, discharge = p[:, Param.CHARGE_EFF, None], p[:, Param.DISCHARGE_EFF, None]
     into, out = np.maximum(plan.battery_kw, 0.0), np.maximum(-plan.battery_kw, 0.0)
     room = _left(p[:, Param.BATTERY_KWH, None] - plan.battery_kwh) / (charge * hours)
     reserve = _left(plan.battery_kwh - p[:, Param.BATTERY_MIN_KWH, None]) * discharge / hours
-    into = into + _spend(room, p[:, Param.CHARGE_KW, None] - into)
-    out = out + _spend(reserve, p[:, Param.DISCHARGE_KW, None] - out)
-    return Range(low_kw=-out, out_kw=out, in_kw=into, out_value=value / discharge, in_value=value * charge)
+    more_in = _spend(room, p[:, Param.CHARGE_KW, None] - into)
+    more_out = _spend(reserve, p[:, Param.DISCHARGE_KW, None] - out)
+    less, more = value[..., 0], value[..., 1]
+    worth = np.stack([less / discharge, more / discharge, less * charge, more * charge], axis=2)
+    return Range(
+        low_kw=-out - more_out, step_kw=np.stack([more_out, out, into, more_in], axis=2), worth=worth
+    )
 
 
 def _vehicle(fleet: Fleet, plan: Plan, value: Floats) -> Range:
@@ -60,25 +57,22 @@ def _vehicle(fleet: Fleet, plan: Plan, value: Floats) -> Range:
     missing = np.where(plugged, rows[:, Stay.NEED_KWH, None] - plan.ev_kwh, 0.0)
     after = np.maximum(rows[:, Stay.DEPARTURE] - (t + n), 0.0)[:, None] * most
     slack = np.where(plugged, after - missing[:, -1:] / per_kw, 0.0)
-    later = _spend(_left(slack), plan.ev_kw)
+    later = _spend(_left(slack), np.where(plugged, plan.ev_kw, 0.0))
     more = _spend(_left(missing / per_kw), most - plan.ev_kw)
-    worth = value * efficiency
-    zero = np.zeros_like(worth)
-    return Range(low_kw=plan.ev_kw - later, out_kw=zero, in_kw=later + more, out_value=worth, in_value=worth)
+    step = np.stack([later, more], axis=2)
+    return Range(low_kw=plan.ev_kw - later, step_kw=step, worth=value * efficiency[..., None])
 
 
 def _pump(fleet: Fleet, plan: Plan, value: Floats) -> Range:
+    """Range of the heat pump: what may be postponed is what the tank can give instead."""
     p = fleet.params
     cop = fleet.cop[:, plan.t : plan.t + plan.periods]
     room = _left((p[:, Param.TANK_KWH, None] - plan.tank_kwh) / (cop * fleet.hours))
     reserve = _left(plan.tank_kwh / (cop * fleet.hours))
     more = _spend(room, p[:, Param.PUMP_KW, None] - plan.heat_pump_kw)
     less = _spend(reserve, plan.heat_pump_kw)
-    worth = value * cop
-    zero = np.zeros_like(worth)
-    return Range(
-        low_kw=plan.heat_pump_kw - less, out_kw=zero, in_kw=less + more, out_value=worth, in_value=worth
-    )
+    step = np.stack([less, more], axis=2)
+    return Range(low_kw=plan.heat_pump_kw - less, step_kw=step, worth=value * cop[..., None])
 
 
 def _left(budget: Floats) -> Floats:

@@ -152,13 +152,19 @@ def _dispatch(
     tank: float,
     planned: Floats,
     committed: float,
+    known: bool,
     ranges: Floats,
     powers: Floats,
     hours: float,
 ) -> float:
-    """Set ``powers`` by plan or by rule and absorb the error; returns the net import before limits."""
+    """Set ``powers`` by plan or by rule and absorb the error; returns the net import before limits.
+
+    A plan that knew of the car's stay may leave it short (it is the least evil); one that did not may not.
+    """
     by_plan = planned.size > 0
     if by_plan:
+        if known:
+            ranges[2, 0] = min(ranges[2, 0], planned[3])
         for device in range(3):
             powers[device] = _clip(planned[device + 1], ranges[device, 0], ranges[device, 1])
     else:
@@ -207,13 +213,15 @@ def simulate(
     first: int,
     hours: float,
     islanded: bool,
+    known_until: int,
 ) -> Floats:
     """Run all homes through n periods from period ``first``; returns `OUTPUTS` (11, homes, n).
 
     ``series`` (homes, n, 4): load, production, heat demand in kW and COP; ``stay`` (homes, n) rows of
     ``stays`` or -1; ``state`` (homes, 3) battery, car, tank kWh, changed in place; ``planned`` (homes, n, 4):
     net, battery, pump, car kW, or (homes, n, 0) for the rules; ``committed`` (homes, n) net kW or NaN;
-    ``curtail`` (n,) True where surplus shall not be exported; ``islanded``: a commitment is also a limit.
+    ``curtail`` (n,) True where surplus shall not be exported; ``islanded``: a commitment is also a limit;
+    the plan knew of stays that begin at ``known_until`` or before.
     """
     homes, periods = stay.shape
     out = np.zeros((11, homes, periods))
@@ -226,7 +234,8 @@ def simulate(
             x = series[i, k]
             row = stays[stay[i, k]] if stay[i, k] >= 0 else away
             _ranges(p, x, state[i], row, first + k, hours, ranges)
-            net = _dispatch(p, x, state[i, 2], planned[i, k], committed[i, k], ranges, powers, hours)
+            known = row[ARRIVAL] <= known_until
+            net = _dispatch(p, x, state[i, 2], planned[i, k], committed[i, k], known, ranges, powers, hours)
             low, high = -p[EXPORT_KW], p[IMPORT_KW]
             if curtail[k]:
                 low = max(low, 0.0 if np.isnan(committed[i, k]) else min(committed[i, k], 0.0))

@@ -46,10 +46,11 @@ class Plan:
     ``net_kw`` is the planned net import, ``load_kw`` and ``pv_kw`` the forecast (production before
     curtailment).  ``battery_value``, ``ev_value`` (currency per stored kWh) and ``tank_value`` (per kWh of
     heat) are the marginal values of one kWh more in store at the end of the period; None in rule-based mode,
-    which knows none.
+    which knows none.  ``future_stays``: the plan knew of vehicle stays that begin after ``t``.
     """
 
     t: int
+    future_stays: bool = False
     load_kw: Floats
     pv_kw: Floats
     net_kw: Floats
@@ -73,7 +74,7 @@ class Plan:
         """Return the plan of the periods ``[t, t + n)`` in it."""
         window = slice(t - self.t, t - self.t + n)
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        cut: dict[str, Any] = {key: value[:, window] for key, value in values.items() if np.ndim(value) == 2}
+        cut: dict[str, Any] = {key: value[:, window] for key, value in values.items() if np.ndim(value) >= 2}
         return replace(self, t=t, **cut)
 
 
@@ -133,6 +134,7 @@ def run_devices(
     if not outlook.future_stays:
         stay = known_stays(fleet, t, periods)
     planned = np.zeros((fleet.homes, periods, 0))
+    known_until = t + periods if plan is not None and plan.future_stays else t
     if plan is not None:
         planned = np.stack([plan.net_kw, plan.battery_kw, plan.heat_pump_kw, plan.ev_kw], axis=2)
     if committed_kw is None:
@@ -140,7 +142,7 @@ def run_devices(
     now = state.array()
     out = simulate(
         fleet.params, series, np.ascontiguousarray(stay), fleet.stays, now, planned,
-        np.ascontiguousarray(committed_kw), curtail, t, fleet.hours, islanded,
+        np.ascontiguousarray(committed_kw), curtail, t, fleet.hours, islanded, known_until,
     )  # fmt: skip
     return delivery_from_rows(t, out, state_from_array(now))
 
@@ -176,6 +178,7 @@ def rule_plan(fleet: Fleet, state: FleetState, t: int, *, outlook: Outlook, curt
     expected = run_devices(fleet, state, t, outlook=outlook, curtail=curtail)
     return Plan(
         t=t,
+        future_stays=outlook.future_stays,
         load_kw=outlook.load_kw,
         pv_kw=outlook.pv_kw,
         net_kw=expected.net_kw,

@@ -21,6 +21,7 @@ import numpy as np
 
 from gridagora.agents import bidding
 from gridagora.agents.check import check_homes
+from gridagora.agents.ems import Planner, planning_prices
 from gridagora.agents.fleet import Fleet, FleetState, Floats, fleet_from_homes, initial_state
 from gridagora.agents.rules import Delivery, Outlook, Plan, rule_plan, run_devices
 from gridagora.errors import check_faults
@@ -39,6 +40,8 @@ class Team:
     rules : how homes plan and bid
     tariffs : outside prices over the axis, currency per kWh
     market : market rules; only the outside options (islanded, retailer's limits) are used here
+    value_left : whether optimal plans value what is left in store at the end of their horizon
+    workers : threads for the linear programs of homes with several stores; no influence on results
 
     Raises
     ------
@@ -67,12 +70,19 @@ class Team:
         rules: AgentRules,
         tariffs: Tariffs,
         market: MarketRules | None = None,
+        value_left: bool = True,
+        workers: int = 2,
     ) -> None:
         check_faults(check_homes(homes, axis))
         self.fleet: Fleet = fleet_from_homes(homes, axis)
         self._rules = rules
         self._tariffs = tariffs
         self._market = market or MarketRules()
+        self._planner: Planner | None = None
+        if rules.ems == "optimal":
+            self._planner = Planner(
+                self.fleet, slots=rules.horizon_periods, value_left=value_left, workers=workers
+            )
         self._curtail = np.asarray(tariffs.feed_in < 0.0) | self._market.islanded
 
     def initial_state(self) -> FleetState:
@@ -97,6 +107,9 @@ class Team:
 
     def plan(self, state: FleetState, t: int, n: int, outlook: Outlook) -> Plan:
         """Plan ``[t, t + n)`` given an outlook of `horizon` periods or more."""
+        if self._planner is not None:
+            price = planning_prices(self._tariffs, self._market, t, outlook.periods)
+            return self._planner.plan(state, t, n, outlook=outlook, price=price)
         curtail = self._curtail[t : t + n]
         return rule_plan(self.fleet, state, t, outlook=outlook.part(n), curtail=curtail)
 

@@ -1,0 +1,190 @@
+"""Optimal home energy management: the schedule of least cost over a rolling horizon.
+
+A home minimises what it pays outside the local market, import x (retail + network + taxes) - export x
+feed-in, plus penalties for a car that is not ready, missing heat and shed load, less the value of what is
+left in store at the end of the horizon.  A home with one store is planned by dynamic programming
+(`dynamic`), one with several by a linear program that stays in the solver (`ring`); both give the optimum of
+the same problem.
+
+Prices in planning: below zero they count as zero, and the feed-in price counts at most as the import price.
+Otherwise a home could earn by burning energy (charging and discharging at once) or by trading in a circle
+through one meter, which no device does.  Bills are made with the prices as they are.
+
+Value of what is left (``value_left``; without it stores run dry at the end of the horizon): a kWh in the
+battery is worth half-way between the surplus that it saves, mean feed-in / charge efficiency, and the demand
+that it covers, mean import price x discharge efficiency; so is the tank's heat, both per mean COP; a car
+that stays longer must be able to be ready in time and a kWh in it is worth the mean import price /
+efficiency.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridagora.agents.fleet import Fleet, FleetState, Floats, Param
+from gridagora.agents.ring import BATTERY as BATTERY_STORE
+from gridagora.agents.ring import (
+    BATTERY_ROW,
+    CAR,
+    CAR_ROW,
+    CAR_STORE,
+    CHARGE,
+    DISCHARGE,
+    PUMP,
+    TANK,
+    TANK_ROW,
+    Ring,
+    Window,
+    windows,
+)
+from gridagora.agents.rules import Outlook, Plan, known_stays
+from gridagora.model.study import MarketRules, Tariffs
+
+STATE_COLUMN = (0, 2, 1)
+"""Column of the state (battery, vehicle, tank) for the devices battery, pump, vehicle."""
+
+
+def planning_prices(tariffs: Tariffs, market: MarketRules, t: int, horizon: int) -> Floats:
+    """Prices at the meter that homes plan with: import and export, currency per kWh, shape (horizon, 2).
+
+    Islanded, an imported kWh counts at the value of lost load and an exported one at nothing.
+    """
+    window = slice(t, t + horizon)
+    if market.islanded:
+        return np.tile([market.value_of_lost_load, 0.0], (horizon, 1))
+    buy = np.maximum(tariffs.retail[window] + tariffs.network[window] + tariffs.taxes[window], 0.0)
+    return np.stack([buy, np.clip(tariffs.feed_in[window], 0.0, buy)], axis=1)
+
+
+def end_values(fleet: Fleet, price: Floats, cop: Floats) -> Floats:
+    """Value of a kWh left in battery, tank and vehicle at the end of the horizon, shape (homes, 3).
+
+    ``price`` (horizon, 2) as of `planning_prices`, ``cop`` (homes, horizon).
+    """
+    buy, sell = price.mean(axis=0)
+    p = fleet.params
+    battery = 0.5 * (sell / p[:, Param.CHARGE_EFF] + buy * p[:, Param.DISCHARGE_EFF])
+    tank = 0.5 * (sell + buy) / cop.mean(axis=1)
+    return np.stack([battery, tank, buy / p[:, Param.EV_EFF]], axis=1)
+
+
+class Planner:
+    """Plans the homes of a fleet again and again; keeps the solver's models and some scratch space.
+
+    Parameters
+    ----------
+    fleet : the homes
+    slots : longest horizon in periods
+    value_left : whether what is left in store at the end of the horizon has a value
+    workers : threads that solve linear programs side by side; the result does not depend on it
+    """
+
+    def __init__(self, fleet: Fleet, *, slots: int, value_left: bool = True, workers: int = 2) -> None:
+        self._fleet = fleet
+        self._slots = max(2, min(slots, fleet.periods))
+        self._value_left = value_left
+        stores = fleet.storages
+        has = np.stack(
+            [fleet.has(Param.BATTERY_KWH), fleet.has(Param.PUMP_KW), fleet.has(Param.EV_KW)], axis=1
+        )
+        self._device = np.where(stores == 1, np.argmax(has, axis=1), -1)
+        self._several = np.flatnonzero(stores > 1)
+        self._rings: dict[int, Ring] = {}
+        self._pool = (
+            ThreadPoolExecutor(max_workers=workers) if workers > 1 and len(self._several) > 1 else None
+        )
+
+    def plan(self, state: FleetState, t: int, n: int, *, outlook: Outlook, price: Floats) -> Plan:
+        """Plan ``[t, t + n)`` at least cost over the outlook's periods.
+
+        ``price`` (horizon, 2) import and export per kWh, import >= export >= 0 (see `planning_prices`).
+        Raises `SolverError` when a linear program has no optimum.
+        """
+        fleet, horizon = self._fleet, outlook.periods
+        stay = fleet.stay[:, t : t + horizon] if outlook.future_stays else known_stays(fleet, t, horizon)
+        terminal = np.zeros((fleet.homes, 3))
+        if self._value_left:
+            terminal = end_values(fleet, price, fleet.cop[:, t : t + horizon])
+        out = np.zeros((3, fleet.homes, n, 4))
+        self._single(out, state, t, outlook=outlook, stay=stay, price=price, terminal=terminal)
+        self._multiple(out, state, t, outlook=outlook, stay=stay, price=price, terminal=terminal)
+        return _assemble(fleet, t, out, outlook)
+
+    def _single(
+        self, out: Floats, state: FleetState, t: int, *, outlook: Outlook, stay: NDArray[np.int32], price:
+        Floats, terminal: Floats,
+    ) -> None:  # fmt: skip
+        """Homes with one store, by dynamic programming."""
+        from gridagora.agents.dynamic import plan_all
+
+        fleet = self._fleet
+        window = slice(t, t + outlook.periods)
+        series = np.stack([outlook.load_kw, outlook.pv_kw, outlook.heat_kw, fleet.cop[:, window]], axis=2)
+        rows = plan_all(
+            fleet.params, self._device, series, price, np.ascontiguousarray(stay), fleet.stays, state.array(),
+            terminal, t, fleet.hours, out.shape[2],
+        )  # fmt: skip
+        for device in range(3):
+            chosen = self._device == device
+            out[device, chosen] = rows[chosen]
+
+    def _multiple(
+        self, out: Floats, state: FleetState, t: int, *, outlook: Outlook, stay: NDArray[np.int32], price:
+        Floats, terminal: Floats,
+    ) -> None:  # fmt: skip
+        """Homes with several stores, by linear programs."""
+        if not len(self._several):
+            return
+        numbers = windows(
+            self._fleet, self._several, t,
+            outlook=outlook, stay=stay, price=price, terminal=terminal, slots=self._slots,
+        )  # fmt: skip
+        held = state.array()
+        jobs = [numbers.of(index) for index in range(len(self._several))]
+        run = map if self._pool is None else self._pool.map
+        answers = run(self._solve, self._several.tolist(), jobs, held[self._several], repeat(t))
+        n, hours = out.shape[2], self._fleet.hours
+        for home, (columns, duals) in zip(self._several, answers, strict=True):
+            columns, values = columns[:n], -duals[:n]
+            battery = (columns[:, CHARGE] - columns[:, DISCHARGE]) / hours
+            rows = (
+                (battery, columns[:, BATTERY_STORE], values[:, BATTERY_ROW]),
+                (columns[:, PUMP] / hours, columns[:, TANK], values[:, TANK_ROW]),
+                (columns[:, CAR] / hours, columns[:, CAR_STORE], values[:, CAR_ROW]),
+            )
+            for device, (power, stored, value) in enumerate(rows):
+                out[device, home] = np.stack([power, stored, value, value], axis=1)
+
+    def _solve(self, home: int, numbers: Window, held: Floats, t: int) -> tuple[Floats, Floats]:
+        if home not in self._rings:
+            self._rings[home] = Ring(self._fleet.params[home], self._slots)
+        return self._rings[home].solve(numbers, held, t)
+
+
+def _assemble(fleet: Fleet, t: int, out: Floats, outlook: Outlook) -> Plan:
+    """Plan from device rows (battery, pump, vehicle) of power, stored, value less, value more."""
+    n = out.shape[2]
+    load, pv = outlook.load_kw[:, :n], outlook.pv_kw[:, :n]
+    battery, pump, car = out[..., 0]
+    net = load - pv + battery + pump + car
+    curtailed = np.clip(-fleet.params[:, Param.EXPORT_KW, None] - net, 0.0, pv)
+    shed = np.clip(net - fleet.params[:, Param.IMPORT_KW, None], 0.0, load)
+    return Plan(
+        t=t,
+        future_stays=outlook.future_stays,
+        load_kw=load,
+        pv_kw=pv,
+        net_kw=net + curtailed - shed,
+        battery_kw=battery,
+        ev_kw=car,
+        heat_pump_kw=pump,
+        curtailed_kw=curtailed,
+        battery_kwh=out[0, ..., 1],
+        ev_kwh=out[2, ..., 1],
+        tank_kwh=out[1, ..., 1],
+        battery_value=out[0, ..., 2:],
+        ev_value=out[2, ..., 2:],
+        tank_value=out[1, ..., 2:],
+    )

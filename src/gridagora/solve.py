@@ -1,0 +1,150 @@
+"""Linear programs in, values and duals out: the only place that talks to HiGHS.
+
+``minimise cost x`` subject to ``row_lower <= A x <= row_upper`` and ``lower <= x <= upper``.  The dual of a
+row is the change of the optimal cost per unit of its right-hand side.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridagora.errors import SolverError
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int32]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LinearProgram:
+    """A linear program as arrays; the matrix by columns: ``starts`` (columns + 1,), ``rows`` and ``entries``.
+
+    Examples
+    --------
+    >>> two = np.array([1.0, 1.0])
+    >>> lp = LinearProgram(cost=np.array([1.0, 2.0]), lower=0 * two, upper=two, row_lower=two[:1] * 1.5,
+    ...                    row_upper=two[:1] * 1.5, starts=np.array([0, 1, 2]), rows=np.zeros(2), entries=two)
+    >>> answer = solve(lp)
+    >>> answer.values.tolist(), answer.duals.tolist(), answer.objective
+    ([1.0, 0.5], [2.0], 2.0)
+    """
+
+    cost: Floats
+    lower: Floats
+    upper: Floats
+    row_lower: Floats
+    row_upper: Floats
+    starts: Ints
+    rows: Ints
+    entries: Floats
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """The optimum: ``values`` per column, ``duals`` per row (cost per unit of right-hand side)."""
+
+    values: Floats
+    duals: Floats
+    objective: float
+
+
+class HotModel:
+    """A linear program that stays in the solver: change it, solve it again from the last basis.
+
+    Dual simplex on one thread without presolve: after few changes it needs few steps, and the same calls in
+    the same order give the same bytes.
+    """
+
+    def __init__(self, program: LinearProgram) -> None:
+        import highspy
+
+        self._optimal = highspy.HighsModelStatus.kOptimal
+        self._error = highspy.HighsStatus.kError
+        # the type stubs of highspy know only a part of its calls
+        self._highs: Any = cast("Any", highspy.Highs)()
+        for option, value in (
+            ("output_flag", False),
+            ("threads", 1),
+            ("presolve", "off"),
+            ("solver", "simplex"),
+            ("dual_simplex_cost_perturbation_multiplier", 0.0),
+        ):
+            self._checked(self._highs.setOptionValue(option, value))
+        model = highspy.HighsLp()
+        model.num_col_, model.num_row_ = len(program.cost), len(program.row_lower)
+        model.col_cost_, model.col_lower_, model.col_upper_ = program.cost, program.lower, program.upper
+        model.row_lower_, model.row_upper_ = program.row_lower, program.row_upper
+        model.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+        model.a_matrix_.start_ = program.starts.astype(np.int32)
+        model.a_matrix_.index_ = program.rows.astype(np.int32)
+        model.a_matrix_.value_ = program.entries
+        self._checked(self._highs.passModel(model))
+
+    def change(
+        self,
+        program: LinearProgram,
+        *,
+        cost: Floats,
+        lower: Floats,
+        upper: Floats,
+        row_lower: Floats,
+        row_upper: Floats,
+    ) -> LinearProgram:
+        """Set costs and bounds that differ from ``program``, the one in the solver; returns the new one."""
+        columns = _differ(cost, program.cost)
+        if len(columns):
+            self._checked(self._highs.changeColsCost(len(columns), columns, cost[columns]))
+        columns = _differ(lower, program.lower, upper, program.upper)
+        if len(columns):
+            self._checked(self._highs.changeColsBounds(len(columns), columns, lower[columns], upper[columns]))
+        rows = _differ(row_lower, program.row_lower, row_upper, program.row_upper)
+        if len(rows):
+            self._checked(self._highs.changeRowsBounds(len(rows), rows, row_lower[rows], row_upper[rows]))
+        return replace(program, cost=cost, lower=lower, upper=upper, row_lower=row_lower, row_upper=row_upper)
+
+    def change_entry(self, row: int, column: int, value: float) -> None:
+        """Set one entry of the matrix."""
+        self._checked(self._highs.changeCoeff(row, column, value))
+
+    def solve(self) -> Answer:
+        """Solve from the last basis, if that fails from none; raises `SolverError` when there is no optimum.
+
+        After a hot start the simplex method now and then stops short of the optimum and says so ("Unknown",
+        left from its perturbed costs): a second start goes on from where it stopped, a third from nothing.
+        """
+        for attempt in range(3):
+            if attempt == 2:
+                self._checked(self._highs.clearSolver())
+            self._checked(self._highs.run())
+            if self._highs.getModelStatus() == self._optimal:
+                return self._answer()
+        status = self._highs.modelStatusToString(self._highs.getModelStatus())
+        raise SolverError(f"linear program: {status}")
+
+    def _answer(self) -> Answer:
+        solution = self._highs.getSolution()
+        return Answer(
+            values=np.array(solution.col_value),
+            duals=np.array(solution.row_dual),
+            objective=self._highs.getInfo().objective_function_value,
+        )
+
+    def _checked(self, status: object) -> None:
+        if status == self._error:
+            raise SolverError("HiGHS refused a call")
+
+
+def _differ(
+    new: Floats, old: Floats, other_new: Floats | None = None, other_old: Floats | None = None
+) -> Ints:
+    """Places where the new numbers differ from the old ones."""
+    changed = new != old
+    if other_new is not None:
+        changed |= other_new != other_old
+    return np.flatnonzero(changed).astype(np.int32)
+
+
+def solve(program: LinearProgram) -> Answer:
+    """Solve a linear program once; raises `SolverError` when it has no optimum."""
+    return HotModel(program).solve()
