@@ -3,7 +3,7 @@
 Every ``bench_*.py`` here has a function ``run()`` that returns a list of figures, and may have ``run_long()``
 for what takes minutes.  A figure is a dict with ``name``, ``limit``, ``unit`` and either ``ratio`` (two times
 measured in the same run) or ``value``; it passes when it is at most the limit, or at least the limit with
-``"at_least": True``.
+``"sense": "at least"``.
 """
 
 import argparse
@@ -71,8 +71,12 @@ def _judged(name: str, runner: Callable[[], list[Figure]], *, quiet: bool) -> It
         print(f"{name}.{runner.__name__}: {time.perf_counter() - started:.1f} s", file=sys.stderr)
     for figure in figures:
         measured, limit = _measured(figure), float(figure["limit"])
-        passed = measured >= limit if figure.get("at_least") else measured <= limit
+        passed = measured >= limit if _at_least(figure) else measured <= limit
         yield {**figure, "file": name, "passed": passed}
+
+
+def _at_least(figure: Figure) -> bool:
+    return bool(figure.get("sense", "at most") == "at least")
 
 
 def _measured(figure: Figure) -> float:
@@ -83,7 +87,7 @@ def _table(figures: list[Figure]) -> str:
     width = max(len(figure["name"]) for figure in figures)
     lines = [f"{'':{width}}  {'measured':>12}    {'limit':>12}"]
     for figure in figures:
-        sign = ">=" if figure.get("at_least") else "<="
+        sign = ">=" if _at_least(figure) else "<="
         mark = "ok" if figure["passed"] else "MISSED"
         lines.append(
             f"{figure['name']:{width}}  {_measured(figure):>12,.3g} {sign} {float(figure['limit']):>12,.3g}"
