@@ -18,11 +18,11 @@ from gridagora.errors import Fault, InputError
 from gridagora.model.network import Network
 from gridagora.scenario.district import GridAssets, LoadPoint, Unit
 from gridagora.scenario.suggest import near
+from gridagora.scenario.values import GRID_FILE_ENDINGS
 
 Arrays = dict[str, NDArray[Any]]
 
 TEST_GRIDS = ("cigre-lv", "cigre-mv", "european-lv", "ieee33")
-FILE_ENDINGS = (".json", ".xlsx", ".xls")
 EUROPEAN_HOME_KW = 4.0
 """Nominal power of a home of the European LV feeder, whose own data are a snapshot of one minute."""
 
@@ -38,14 +38,13 @@ class Feeder:
     assets: GridAssets
 
 
-def read_feeder(grid: str, *, source: str = "scenario", base: Path | None = None) -> Feeder:
+def read_feeder(grid: str, *, source: str = "scenario") -> Feeder:
     """Read a feeder by name.
 
     Parameters
     ----------
     grid : SimBench code, name of a test grid (`TEST_GRIDS`), or path of a pandapower JSON or Excel file
     source : what to name in faults
-    base : directory from which a relative path is taken
 
     Raises
     ------
@@ -55,27 +54,27 @@ def read_feeder(grid: str, *, source: str = "scenario", base: Path | None = None
     name = _ALIASES.get(grid.lower(), grid)
     if name.lower() in TEST_GRIDS:
         return _cached("test-grid", name.lower(), build=lambda: _test_grid(name.lower()))
-    if name.lower().endswith(FILE_ENDINGS):
-        return _from_file(Path(name) if base is None else base / name, source)
+    if name.lower().endswith(GRID_FILE_ENDINGS):
+        return _from_file(Path(name), source)
     return _cached("simbench", name, build=lambda: _simbench_grid(name, source))
 
 
-def feeder_from_pandapower(net: Any) -> Feeder:
+def feeder_from_pandapower(net: Any, *, name: str = "") -> Feeder:
     """Return the feeder of a pandapower net in memory."""
-    return _from_arrays(_to_arrays(net))
+    return _from_arrays(_to_arrays(net, name))
 
 
 def _cached(*parts: str, build: Callable[[], Any]) -> Feeder:
     """Return a feeder from the cache, or build its net and keep its arrays."""
     key = versioned_key("feeder", *parts, _FEEDER_VERSION, packages=["pandapower", "simbench", "gridagora"])
-    return _from_arrays(cached_arrays(key, lambda: _to_arrays(build())))
+    return _from_arrays(cached_arrays(key, lambda: _to_arrays(build(), parts[1])))
 
 
 def _from_file(path: Path, source: str) -> Feeder:
     """Read a pandapower file; its content is the key of the cache."""
     if not path.is_file():
         fix = "write the path of a pandapower JSON or Excel file, relative to the scenario file"
-        raise InputError([_fault(source, str(path), "there is no such file", fix)])
+        raise InputError([_fault(source, str(path), "there is no such file", fix=fix)])
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return _cached("file", path.suffix.lower(), digest, build=lambda: _read_net(path, source))
 
@@ -89,10 +88,10 @@ def _read_net(path: Path, source: str) -> Any:
     except Exception as error:
         fix = "write it with pandapower.to_json(net, path) or pandapower.to_excel(net, path)"
         reason = f"cannot be read as a pandapower net ({type(error).__name__}: {str(error)[:120]})"
-        raise InputError([_fault(source, str(path), reason, fix)]) from error
+        raise InputError([_fault(source, str(path), reason, fix=fix)]) from error
     if not isinstance(net, pandapower.pandapowerNet):
         fix = "write it with pandapower.to_json(net, path)"
-        raise InputError([_fault(source, str(path), "does not hold a pandapower net", fix)])
+        raise InputError([_fault(source, str(path), "does not hold a pandapower net", fix=fix)])
     return net
 
 
@@ -108,7 +107,7 @@ def _simbench_grid(code: str, source: str) -> Any:
             or f"use a SimBench code such as 1-LV-rural2--0-sw, a file, or {', '.join(TEST_GRIDS)}"
         )
         raise InputError(
-            [_fault(source, code, "is neither a SimBench code, nor a test grid, nor a file", fix)]
+            [_fault(source, code, "is neither a SimBench code, nor a test grid, nor a file", fix=fix)]
         )
     return simbench.get_simbench_net(code)
 
@@ -132,11 +131,11 @@ def _test_grid(name: str) -> Any:
     return net
 
 
-def _to_arrays(net: Any) -> Arrays:
+def _to_arrays(net: Any, name: str) -> Arrays:
     """Return network and connected elements of a pandapower net as plain arrays."""
     from gridagora.grid.convert import network_from_pandapower
 
-    network = network_from_pandapower(net)
+    network = network_from_pandapower(net, name=name)
     arrays: Arrays = {f"network/{name}": array for name, array in network.to_arrays().items()}
     bus_of = network.bus_of_number()
     tables = {"loads": _load_rows(net, bus_of), "generators": [], "storages": []}
@@ -254,5 +253,5 @@ def _columns(arrays: Mapping[str, NDArray[Any]], table: str, *names: str) -> Ite
     return zip(*(arrays[f"{table}/{name}"].tolist() for name in names), strict=True)
 
 
-def _fault(source: str, value: str, reason: str, fix: str) -> Fault:
+def _fault(source: str, value: str, reason: str, *, fix: str) -> Fault:
     return Fault(source=source, place="grid", value=value, reason=reason, fix=fix)

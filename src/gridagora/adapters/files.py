@@ -4,8 +4,8 @@
 `gridagora.scenario.spec.ParticipantSpec`; an empty cell takes the default.
 
 ``profiles``: ``time`` and a column per profile in kW (>= 0).  A participant's ``profile`` names its column,
-by default the one of its own id; ``pv_profile`` may name a column in kW per kWp.  A column ``NAME kvar`` gives
-the reactive power of the profile NAME.
+by default the one of its own id; ``pv_profile`` may name a column in kW per kWp.  A column ``NAME kvar``
+gives the reactive power of the profile NAME.
 
 ``prices``: ``time`` and a column of prices; a row holds until the next.
 

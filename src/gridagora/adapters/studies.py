@@ -45,19 +45,19 @@ def resolve(spec: ScenarioSpec) -> tuple[Study, Network]:
     axis, found = scenario_axis(spec)
     faults += found
     feeder = _feeder(spec, faults)
-    plans = _plans(spec, feeder, _by_hand(spec, faults), faults)
+    plans = _plans(spec, feeder, _by_hand(spec, faults), faults=faults)
     tariffs = None if axis is None else _tariffs(spec, axis, faults)
-    homes = None if axis is None or plans is None else _homes(plans, spec, axis, faults)
+    homes = None if axis is None or plans is None else _homes(plans, spec, axis, faults=faults)
     check_faults(faults)
     if axis is None or feeder is None or tariffs is None or homes is None:
         raise InputError(faults)
-    return _study(spec, axis, homes, tariffs), feeder.network
+    return _study(spec, axis, homes, tariffs=tariffs), feeder.network
 
 
 def _feeder(spec: ScenarioSpec, faults: list[Fault]) -> Feeder | None:
     """Read the feeder, or note why it cannot be read."""
     try:
-        return read_feeder(spec.grid, source=spec.origin, base=spec.folder)
+        return read_feeder(spec.grid, source=spec.origin)
     except InputError as error:
         faults.extend(error.faults)
         return None
@@ -92,7 +92,7 @@ def _twice(participants: tuple[ParticipantSpec, ...], spec: ScenarioSpec) -> lis
 
 
 def _plans(
-    spec: ScenarioSpec, feeder: Feeder | None, table: ParticipantTable | None, faults: list[Fault]
+    spec: ScenarioSpec, feeder: Feeder | None, table: ParticipantTable | None, *, faults: list[Fault]
 ) -> tuple[HomePlan, ...] | None:
     """Plan the homes and check that their buses are there."""
     if spec.participants.file is not None or spec.participants.listed is not None:
@@ -139,11 +139,11 @@ def _tariffs(spec: ScenarioSpec, axis: TimeAxis, faults: list[Fault]) -> Tariffs
         faults.extend(found)
         return prices
 
-    return scenario_tariffs(spec, axis, read_series, faults)
+    return scenario_tariffs(spec, axis, read_series, faults=faults)
 
 
 def _homes(
-    plans: tuple[HomePlan, ...], spec: ScenarioSpec, axis: TimeAxis, faults: list[Fault]
+    plans: tuple[HomePlan, ...], spec: ScenarioSpec, axis: TimeAxis, *, faults: list[Fault]
 ) -> tuple[Home, ...] | None:
     """Return the homes with their series."""
     table = None
@@ -153,7 +153,7 @@ def _homes(
         if table is None:
             return None
     profiles = StudyProfiles(axis, table=table, power_factor=spec.profiles.power_factor)
-    homes, found = make_homes(plans, spec, axis, profiles)
+    homes, found = make_homes(plans, spec, axis, profiles=profiles)
     faults += found
     return homes
 
@@ -212,7 +212,7 @@ class StudyProfiles:
             )
 
 
-def _study(spec: ScenarioSpec, axis: TimeAxis, homes: tuple[Home, ...], tariffs: Tariffs) -> Study:
+def _study(spec: ScenarioSpec, axis: TimeAxis, homes: tuple[Home, ...], *, tariffs: Tariffs) -> Study:
     """Put the numbers of a study together."""
     mtu, market, agents, limits = spec.resolution, spec.market, spec.agents, spec.limits
     infinite = float("inf")

@@ -129,7 +129,7 @@ def _read_csv(path: Path, *, text: bool) -> tuple[RawTable | None, list[Fault]]:
         return None, [_file_fault(source, "has no rows", "write a header and at least one row")]
     separator = max(",;\t", key=numbered[0][1].count)
     header = [name.strip() for name in next(csv.reader([numbered[0][1]], delimiter=separator))]
-    faults = [*_header_faults(source, header), *_width_faults(source, numbered, separator, len(header))]
+    faults = [*_header_faults(source, header), *_width_faults(source, numbered, separator, width=len(header))]
     if faults:
         return None, faults
     body = io.StringIO("\n".join(line for _, line in numbered[1:]))
@@ -157,7 +157,7 @@ def _header_faults(source: str, header: Sequence[str]) -> list[Fault]:
 
 
 def _width_faults(
-    source: str, numbered: Sequence[tuple[int, str]], separator: str, width: int
+    source: str, numbered: Sequence[tuple[int, str]], separator: str, *, width: int
 ) -> list[Fault]:
     """Tell lines with more or fewer fields than the header."""
     wrong = []
@@ -174,7 +174,10 @@ def _width_faults(
         Fault(source=source, place=f"row {number}", value=fields, reason=f"has {fields} {reason}", fix=fix)
         for number, fields in wrong[:SHOWN]
     ]
-    return [*faults, *more(source, "rows", len(wrong), "have another number of fields than the header")]
+    return [
+        *faults,
+        *more(source, "rows", len(wrong), reason="have another number of fields than the header"),
+    ]
 
 
 def numbers(table: RawTable, column: str, *, least: float | None = 0.0) -> tuple[Floats, list[Fault]]:
@@ -195,20 +198,24 @@ def numbers(table: RawTable, column: str, *, least: float | None = 0.0) -> tuple
     missing = np.asarray(raw.isna() | (raw.astype(str).str.strip() == "")) if np.isnan(values).any() else None
     faults: list[Fault] = []
     if missing is not None:
-        faults += _each(table, column, missing, "is missing", "write a number; 0 if there is none")
+        faults += _each(table, column, missing, reason="is missing", fix="write a number; 0 if there is none")
         text = np.isnan(values) & ~missing
         faults += _each(
-            table, column, text, "is not a number", "write a number with a decimal point, e.g. 0.5"
+            table, column, text, reason="is not a number", fix="write a number with a decimal point, e.g. 0.5"
         )
-    faults += _each(table, column, np.isinf(values), "is infinite", "write a finite number")
+    faults += _each(table, column, np.isinf(values), reason="is infinite", fix="write a finite number")
     if least is not None:
         faults += _each(
-            table, column, values < least, f"is below {least:g}", f"write a value of at least {least:g}"
+            table,
+            column,
+            values < least,
+            reason=f"is below {least:g}",
+            fix=f"write a value of at least {least:g}",
         )
     return values, faults
 
 
-def _each(table: RawTable, column: str, wrong: NDArray[np.bool_], reason: str, fix: str) -> list[Fault]:
+def _each(table: RawTable, column: str, wrong: NDArray[np.bool_], *, reason: str, fix: str) -> list[Fault]:
     """Tell the wrong values of a column, the first ones one by one."""
     lines = np.flatnonzero(wrong)
     faults = []
@@ -217,10 +224,10 @@ def _each(table: RawTable, column: str, wrong: NDArray[np.bool_], reason: str, f
         told = f"write {value.replace(',', '.')}" if isinstance(value, str) and decimal_comma(value) else fix
         why = "has a decimal comma" if isinstance(value, str) and decimal_comma(value) else reason
         faults.append(table.fault(line, column, value=value, reason=why, fix=told))
-    return [*faults, *more(table.source, f"column {column}", len(lines), reason)]
+    return [*faults, *more(table.source, f"column {column}", len(lines), reason=reason)]
 
 
-def more(source: str, place: str, count: int, reason: str) -> list[Fault]:
+def more(source: str, place: str, count: int, *, reason: str) -> list[Fault]:
     """Tell how many faults of a kind were not told one by one."""
     if count <= SHOWN:
         return []

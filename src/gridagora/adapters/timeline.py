@@ -52,16 +52,16 @@ def read_timeline(
     seconds = (times - axis.start).astype(np.int64)
     order = np.argsort(seconds, kind="stable")
     ordered = seconds[order]
-    faults += _twice(table, order, ordered, axis, timezone)
+    faults += _twice(table, order, ordered, axis=axis, timezone=timezone)
     step = _step(ordered, axis)
     if (axis.mtu_s % step if power else step % axis.mtu_s) and step != axis.mtu_s:
         return None, [*faults, _resolution_fault(table, step, axis)]
     phase = 0 if power else _phase(ordered, step)
     off = (ordered - phase) % step != 0
-    faults += _off_grid(table, order[off], times, step)
+    faults += _off_grid(table, order[off], times, step=step)
     wanted = np.arange(axis.periods)[:, None] * axis.mtu_s + np.arange(0, axis.mtu_s, min(step, axis.mtu_s))
     wanted = (wanted - phase) // step * step + phase
-    faults += _gaps(table, np.unique(wanted), ordered[~off], step, axis, timezone)
+    faults += _gaps(table, np.unique(wanted), ordered[~off], step=step, axis=axis, timezone=timezone)
     if faults:
         return None, faults
     return Timeline(lines=order[np.searchsorted(ordered, wanted)]), []
@@ -100,7 +100,7 @@ def _utc_times(table: RawTable, timezone: str | None) -> tuple[Times | None, lis
         )
         for line in wrong[:SHOWN].tolist()
     ]
-    faults += more(table.source, f"column {TIME}", len(wrong), "is not a date and time")
+    faults += more(table.source, f"column {TIME}", len(wrong), reason="is not a date and time")
     if faults:
         return None, faults
     times = (parsed.dt.tz_localize(None) if aware else parsed).to_numpy().astype("datetime64[s]")
@@ -126,7 +126,9 @@ def _from_local(table: RawTable, local: Times, timezone: str) -> tuple[Times | N
     return None, faults
 
 
-def _twice(table: RawTable, order: Ints, ordered: Ints, axis: TimeAxis, timezone: str | None) -> list[Fault]:
+def _twice(
+    table: RawTable, order: Ints, ordered: Ints, *, axis: TimeAxis, timezone: str | None
+) -> list[Fault]:
     """Tell times that stand twice, with both rows."""
     again = np.flatnonzero(ordered[1:] == ordered[:-1]) + 1
     faults = []
@@ -139,11 +141,11 @@ def _twice(table: RawTable, order: Ints, ordered: Ints, axis: TimeAxis, timezone
             fix = f"name the time zone of the file (timezone: {axis.timezone}), or write UTC"
         value = plain(table.frame[TIME].iloc[int(order[position])])
         faults.append(table.fault(int(order[position]), TIME, value=str(value), reason=reason, fix=fix))
-    return [*faults, *more(table.source, f"column {TIME}", len(again), "stands twice")]
+    return [*faults, *more(table.source, f"column {TIME}", len(again), reason="stands twice")]
 
 
 def _gaps(
-    table: RawTable, wanted: Ints, there: Ints, step: int, axis: TimeAxis, timezone: str | None
+    table: RawTable, wanted: Ints, there: Ints, *, step: int, axis: TimeAxis, timezone: str | None
 ) -> list[Fault]:
     """Tell stretches of the study that the file does not cover."""
     missing = wanted[~np.isin(wanted, there)]
@@ -159,13 +161,13 @@ def _gaps(
         begin, end = (axis.start + np.timedelta64(second, "s") for second in (first, last + step))
         count = (last - first) // step + 1
         value = f"{_text(begin)}Z to {_text(end)}Z"
-        reason, fix = _gap_words(begin, count, step, axis, timezone)
+        reason, fix = _gap_words(begin, count, step, axis=axis, timezone=timezone)
         faults.append(Fault(source=table.source, place=f"column {TIME}", value=value, reason=reason, fix=fix))
-    return [*faults, *more(table.source, f"column {TIME}", len(firsts), "gap")]
+    return [*faults, *more(table.source, f"column {TIME}", len(firsts), reason="gap")]
 
 
 def _gap_words(
-    begin: np.datetime64, count: int, step: int, axis: TimeAxis, timezone: str | None
+    begin: np.datetime64, count: int, step: int, *, axis: TimeAxis, timezone: str | None
 ) -> tuple[str, str]:
     """Say what kind of gap it is: that of a day on which the clock changes, or any other."""
     reason, fix = f"{count} rows of the study are missing", "add them, or shorten the period of the scenario"
@@ -175,7 +177,7 @@ def _gap_words(
     usual = SECONDS_PER_DAY // step
     if timezone is None:
         return (
-            f"{reason}; on this day the clock of {zone} changes: a local day in spring has {usual - count} rows",
+            f"{reason}; on this day the clock of {zone} changes: a day in spring has {usual - count} rows",
             f"name the time zone of the file (timezone: {zone}), or write UTC",
         )
     return (
@@ -185,7 +187,7 @@ def _gap_words(
     )
 
 
-def _off_grid(table: RawTable, lines: Ints, times: Times, step: int) -> list[Fault]:
+def _off_grid(table: RawTable, lines: Ints, times: Times, *, step: int) -> list[Fault]:
     """Tell times between two steps of the file."""
     faults = [
         table.fault(
@@ -197,7 +199,7 @@ def _off_grid(table: RawTable, lines: Ints, times: Times, step: int) -> list[Fau
         )
         for line in lines[:SHOWN].tolist()
     ]
-    return [*faults, *more(table.source, f"column {TIME}", len(lines), "is off the grid")]
+    return [*faults, *more(table.source, f"column {TIME}", len(lines), reason="is off the grid")]
 
 
 def _resolution_fault(table: RawTable, step: int, axis: TimeAxis) -> Fault:

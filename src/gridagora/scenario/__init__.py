@@ -8,10 +8,18 @@ if TYPE_CHECKING:
         parse_scenario,
         scenario_descriptions,
         scenario_names,
+        scenario_yaml,
     )
     from gridagora.scenario.spec import ScenarioSpec
 
-__all__ = ["ScenarioSpec", "load_scenario", "parse_scenario", "scenario_descriptions", "scenario_names"]
+__all__ = [
+    "ScenarioSpec",
+    "load_scenario",
+    "parse_scenario",
+    "scenario_descriptions",
+    "scenario_names",
+    "scenario_yaml",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -137,7 +137,9 @@ def scenario_axis(spec: ScenarioSpec) -> tuple[TimeAxis | None, list[Fault]]:
     mtu = spec.resolution
     if length <= timedelta(0):
         faults.append(
-            _fault(spec, "period.end", spec.period.end, "ends before it starts", "write a later end")
+            _fault(
+                spec, "period.end", spec.period.end, reason="ends before it starts", fix="write a later end"
+            )
         )
     elif length % mtu:
         faults.append(
@@ -145,17 +147,21 @@ def scenario_axis(spec: ScenarioSpec) -> tuple[TimeAxis | None, list[Fault]]:
                 spec,
                 "period.length",
                 str(length),
-                f"is not a whole number of {mtu} periods",
-                "lengthen or cut it",
+                reason=f"is not a whole number of {mtu} periods",
+                fix="lengthen or cut it",
             )
         )
     if start.timestamp() % mtu.total_seconds():
         fix = f"start on a multiple of {mtu}"
-        faults.append(_fault(spec, "period.start", str(spec.period.start), "is off the grid of periods", fix))
+        faults.append(
+            _fault(spec, "period.start", str(spec.period.start), reason="is off the grid of periods", fix=fix)
+        )
     periods = length // mtu
     if periods > MAX_PERIODS:
         reason = f"has {periods} periods"
-        faults.append(_fault(spec, "period.length", str(length), reason, f"stay below {MAX_PERIODS} periods"))
+        faults.append(
+            _fault(spec, "period.length", str(length), reason=reason, fix=f"stay below {MAX_PERIODS} periods")
+        )
     faults += _duration_faults(spec)
     if faults:
         return None, faults
@@ -176,11 +182,19 @@ def _duration_faults(spec: ScenarioSpec) -> list[Fault]:
     for key, (duration, least) in durations.items():
         if duration % spec.resolution or duration < least * spec.resolution:
             reason = f"is not a whole number of {spec.resolution} periods"
-            faults.append(_fault(spec, key, str(duration), reason, f"write a multiple of {spec.resolution}"))
+            faults.append(
+                _fault(spec, key, str(duration), reason=reason, fix=f"write a multiple of {spec.resolution}")
+            )
     if spec.agents.replan > spec.agents.horizon:
         fix = "plan at least as far as the next planning"
         faults.append(
-            _fault(spec, "agents.horizon", str(spec.agents.horizon), "is shorter than agents.replan", fix)
+            _fault(
+                spec,
+                "agents.horizon",
+                str(spec.agents.horizon),
+                reason="is shorter than agents.replan",
+                fix=fix,
+            )
         )
     return faults
 
@@ -191,5 +205,5 @@ def _place(moment: datetime, timezone: str) -> datetime:
     return aware.astimezone(UTC)
 
 
-def _fault(spec: ScenarioSpec, place: str, value: object, reason: str, fix: str) -> Fault:
+def _fault(spec: ScenarioSpec, place: str, value: object, *, reason: str, fix: str) -> Fault:
     return Fault(source=spec.origin, place=place, value=value, reason=reason, fix=fix)

@@ -104,7 +104,7 @@ def plan_district(spec: ScenarioSpec, assets: GridAssets) -> tuple[tuple[HomePla
     heat, vehicles, loads = _sort_out(assets.loads)
     plans = {plan.participant: plan for point in loads for plan in _homes_of(point, chosen, spec.seed)}
     if chosen.assets == "simbench":
-        plans = _with_own_assets(plans, assets, heat, vehicles)
+        plans = _with_own_assets(plans, assets, heat, vehicles=vehicles)
     weather = _weather(assets)
     return equip(plans, spec, weather)
 
@@ -130,10 +130,10 @@ def equip(
         ("heat_pump", _add_heat_pump),
     ):
         entry: HoldersSpec = getattr(spec.participants, device)
-        sizes = _chosen_homes(device, entry, equipped, spec, faults)
+        sizes = _chosen_homes(device, entry, equipped, spec=spec, faults=faults)
         for home in sorted(sizes):
-            equipped[home] = add(equipped[home], spec, sizes[home], weather)
-    passive = holders(spec.seed, "passive", equipped, spec.participants.passive_share)
+            equipped[home] = add(equipped[home], spec, sizes[home], weather=weather)
+    passive = holders(spec.seed, "passive", equipped, share=spec.participants.passive_share)
     ordered = [
         _with_limits(equipped[home], spec.participants, home in passive)
         for home in sorted(equipped, key=_natural)
@@ -166,7 +166,7 @@ def _homes_of(point: LoadPoint, chosen: ParticipantsSpec, seed: int) -> list[Hom
         return [replace(base, kind="aggregate", profile=AGGREGATE_PROFILES[category])]
     if category != "residential":
         options = COMMERCIAL_PROFILES if category == "commercial" else INDUSTRIAL_PROFILES
-        return [replace(base, kind="business", profile=pick(seed, "load", point.name, options))]
+        return [replace(base, kind="business", profile=pick(seed, "load", point.name, options=options))]
     count = 1 if chosen.home_kw is None else max(1, -int(-point.kw // chosen.home_kw))
     names = [point.name] if count == 1 else [f"{point.name} home {i + 1}" for i in range(count)]
     return [
@@ -175,7 +175,7 @@ def _homes_of(point: LoadPoint, chosen: ParticipantsSpec, seed: int) -> list[Hom
             participant=name,
             load_kw=kw / count,
             load_kvar=kvar / count,
-            profile=pick(seed, "load", name, HOUSEHOLD_PROFILES),
+            profile=pick(seed, "load", name, options=HOUSEHOLD_PROFILES),
         )
         for name in names
     ]
@@ -205,7 +205,7 @@ def _weather(assets: GridAssets) -> tuple[str, ...]:
 
 
 def _chosen_homes(
-    device: str, entry: HoldersSpec, plans: Mapping[str, HomePlan], spec: ScenarioSpec, faults: list[Fault]
+    device: str, entry: HoldersSpec, plans: Mapping[str, HomePlan], *, spec: ScenarioSpec, faults: list[Fault]
 ) -> dict[str, float | None]:
     """Return the homes that get a device, with a size where one is given."""
     if entry.homes is not None:
@@ -222,7 +222,7 @@ def _chosen_homes(
     )
     share = entry.share if entry.share is not None else DEFAULT_SHARES[device] * by_default
     able = [home for home, plan in plans.items() if _can_have(device, plan)]
-    return dict.fromkeys(holders(spec.seed, device, able, share))
+    return dict.fromkeys(holders(spec.seed, device, able, share=share))
 
 
 def _can_have(device: str, plan: HomePlan) -> bool:
@@ -243,42 +243,44 @@ def _scale(plan: HomePlan, spec: ScenarioSpec) -> float:
     return max(1.0, plan.load_kw / (spec.participants.home_kw or plan.load_kw))
 
 
-def _add_pv(plan: HomePlan, spec: ScenarioSpec, given: float | None, weather: Sequence[str]) -> HomePlan:
+def _add_pv(plan: HomePlan, spec: ScenarioSpec, given: float | None, *, weather: Sequence[str]) -> HomePlan:
     entry = spec.participants.pv
-    drawn = size(spec.seed, "pv", plan.participant, entry.size_kwp) * _scale(plan, spec)
-    profile = entry.profile or pick(spec.seed, "pv", plan.participant, weather)
+    drawn = size(spec.seed, "pv", plan.participant, ends=entry.size_kwp) * _scale(plan, spec)
+    profile = entry.profile or pick(spec.seed, "pv", plan.participant, options=weather)
     return replace(plan, pv_kwp=given or drawn, pv_profile=profile)
 
 
-def _add_battery(plan: HomePlan, spec: ScenarioSpec, given: float | None, weather: Sequence[str]) -> HomePlan:
+def _add_battery(
+    plan: HomePlan, spec: ScenarioSpec, given: float | None, *, weather: Sequence[str]
+) -> HomePlan:
     entry = spec.participants.battery
     if entry.size_kwh is not None or plan.pv_kwp == 0:
         ends = entry.size_kwh or (5.0, 10.0)
-        drawn = size(spec.seed, "battery", plan.participant, ends) * _scale(plan, spec)
+        drawn = size(spec.seed, "battery", plan.participant, ends=ends) * _scale(plan, spec)
     else:
-        drawn = round(size(spec.seed, "battery", plan.participant, entry.kwh_per_kwp) * plan.pv_kwp, 1)
+        drawn = round(size(spec.seed, "battery", plan.participant, ends=entry.kwh_per_kwp) * plan.pv_kwp, 1)
     energy = given or drawn
     return replace(plan, battery_kwh=energy, battery_kw=energy * entry.kw_per_kwh)
 
 
-def _add_ev(plan: HomePlan, spec: ScenarioSpec, given: float | None, weather: Sequence[str]) -> HomePlan:
+def _add_ev(plan: HomePlan, spec: ScenarioSpec, given: float | None, *, weather: Sequence[str]) -> HomePlan:
     entry = spec.participants.ev
     return replace(
         plan,
-        ev_kw=given or size(spec.seed, "ev", plan.participant, entry.charge_kw),
-        ev_kwh_per_day=size(spec.seed, "ev energy", plan.participant, entry.kwh_per_day),
+        ev_kw=given or size(spec.seed, "ev", plan.participant, ends=entry.charge_kw),
+        ev_kwh_per_day=size(spec.seed, "ev energy", plan.participant, ends=entry.kwh_per_day),
     )
 
 
 def _add_heat_pump(
-    plan: HomePlan, spec: ScenarioSpec, given: float | None, weather: Sequence[str]
+    plan: HomePlan, spec: ScenarioSpec, given: float | None, *, weather: Sequence[str]
 ) -> HomePlan:
     entry = spec.participants.heat_pump
     return replace(
         plan,
-        heat_pump_kw=given or size(spec.seed, "heat pump", plan.participant, entry.electric_kw),
+        heat_pump_kw=given or size(spec.seed, "heat pump", plan.participant, ends=entry.electric_kw),
         heat_profile=_heat_profile(plan.participant, spec),
-        tank_kwh=size(spec.seed, "tank", plan.participant, entry.tank_kwh),
+        tank_kwh=size(spec.seed, "tank", plan.participant, ends=entry.tank_kwh),
     )
 
 
@@ -287,7 +289,7 @@ def _heat_profile(home: str, spec: ScenarioSpec) -> str:
     source = spec.participants.heat_pump.source
     if source == "mixed":
         source = "air" if generator(spec.seed, "heat pump", "source", home).random() < AIR_SHARE else "soil"
-    return pick(spec.seed, "heat pump", home, AIR_PROFILES if source == "air" else SOIL_PROFILES)
+    return pick(spec.seed, "heat pump", home, options=AIR_PROFILES if source == "air" else SOIL_PROFILES)
 
 
 def _with_limits(plan: HomePlan, chosen: ParticipantsSpec, passive: bool) -> HomePlan:
@@ -307,38 +309,46 @@ def _with_limits(plan: HomePlan, chosen: ParticipantsSpec, passive: bool) -> Hom
 
 
 def _with_own_assets(
-    plans: dict[str, HomePlan], assets: GridAssets, heat: list[LoadPoint], vehicles: list[LoadPoint]
+    plans: dict[str, HomePlan], assets: GridAssets, heat: list[LoadPoint], *, vehicles: list[LoadPoint]
 ) -> dict[str, HomePlan]:
     """Hand the grid's own plants, storages, heat pumps and vehicles to the homes at their buses."""
     plans = dict(plans)
     for unit in assets.generators:
         _attach(
-            plans, unit.name, unit.bus, "pv_kwp", kind="producer", pv_kwp=unit.kw, pv_profile=unit.profile
+            plans,
+            unit.name,
+            unit.bus,
+            device="pv_kwp",
+            kind="producer",
+            pv_kwp=unit.kw,
+            pv_profile=unit.profile,
         )
     for unit in assets.storages:
         _attach(
             plans,
             unit.name,
             unit.bus,
-            "battery_kwh",
+            device="battery_kwh",
             kind="storage",
             battery_kwh=unit.kwh,
             battery_kw=unit.kw,
         )
     for load in vehicles:
-        _attach(plans, load.name, load.bus, "ev_kw", kind="vehicle", ev_kw=load.kw, ev_profile=load.profile)
+        _attach(
+            plans, load.name, load.bus, device="ev_kw", kind="vehicle", ev_kw=load.kw, ev_profile=load.profile
+        )
     for load in heat:
         sizes: dict[str, str | float] = {
             "heat_pump_kw": load.kw,
             "heat_profile": load.profile,
             "tank_kwh": TANK_KWH_PER_KW * load.kw,
         }
-        _attach(plans, load.name, load.bus, "heat_pump_kw", kind="heat pump", **sizes)
+        _attach(plans, load.name, load.bus, device="heat_pump_kw", kind="heat pump", **sizes)
     return plans
 
 
 def _attach(
-    plans: dict[str, HomePlan], name: str, bus: str, device: str, *, kind: str, **device_fields: str | float
+    plans: dict[str, HomePlan], name: str, bus: str, *, device: str, kind: str, **device_fields: str | float
 ) -> None:
     """Give a device to a home at its bus that has none, else make it a participant."""
     at_bus = sorted(
@@ -359,8 +369,12 @@ def _plan_of(row: ParticipantSpec, spec: ScenarioSpec) -> HomePlan:
     home, infinite = row.participant, float("inf")
     battery_kw = row.battery_kwh * chosen.battery.kw_per_kwh if row.battery_kw is None else row.battery_kw
     per_day = row.ev_kwh_per_day
-    drawn_per_day = size(spec.seed, "ev energy", home, chosen.ev.kwh_per_day)
-    tank = size(spec.seed, "tank", home, chosen.heat_pump.tank_kwh) if row.tank_kwh is None else row.tank_kwh
+    drawn_per_day = size(spec.seed, "ev energy", home, ends=chosen.ev.kwh_per_day)
+    tank = (
+        size(spec.seed, "tank", home, ends=chosen.heat_pump.tank_kwh)
+        if row.tank_kwh is None
+        else row.tank_kwh
+    )
     scale = chosen.load_scale
     return HomePlan(
         participant=home,
@@ -370,7 +384,9 @@ def _plan_of(row: ParticipantSpec, spec: ScenarioSpec) -> HomePlan:
         profile=row.profile or "",
         load_kw=row.load_kw * scale if row.load_kw is not None else None,
         pv_kwp=row.pv_kwp,
-        pv_profile=(row.pv_profile or pick(spec.seed, "pv", home, ONE_REGION_PV)) if row.pv_kwp else "",
+        pv_profile=(row.pv_profile or pick(spec.seed, "pv", home, options=ONE_REGION_PV))
+        if row.pv_kwp
+        else "",
         battery_kwh=row.battery_kwh,
         battery_kw=battery_kw,
         ev_kw=row.ev_kw,

@@ -17,22 +17,22 @@ def generator(seed: int, *names: object) -> np.random.Generator:
     return np.random.default_rng([seed, *words.tolist()])
 
 
-def holders(seed: int, device: str, homes: Iterable[str], share: float) -> frozenset[str]:
+def holders(seed: int, device: str, homes: Iterable[str], *, share: float) -> frozenset[str]:
     """Draw which homes hold a device: the ``round(share x homes)`` homes with the lowest draw of their own.
 
     Adding a home changes at most the home at the margin.
 
-    >>> holders(1, "pv", ["a", "b", "c", "d"], 0.5) == holders(1, "pv", ["d", "c", "b", "a"], 0.5)
+    >>> holders(1, "pv", ["a", "b", "c", "d"], share=0.5) == holders(1, "pv", ["d", "c", "b", "a"], share=0.5)
     True
     """
     ranked = sorted(homes, key=lambda home: (generator(seed, device, "holds", home).random(), home))
     return frozenset(ranked[: int(np.floor(share * len(ranked) + 0.5))])
 
 
-def size(seed: int, device: str, home: str, ends: tuple[float, float]) -> float:
+def size(seed: int, device: str, home: str, *, ends: tuple[float, float]) -> float:
     """Draw a size, uniform between the ends, in steps of 0.1.
 
-    >>> size(1, "pv", "a", (5.0, 5.0))
+    >>> size(1, "pv", "a", ends=(5.0, 5.0))
     5.0
     """
     low, high = ends
@@ -42,10 +42,10 @@ def size(seed: int, device: str, home: str, ends: tuple[float, float]) -> float:
     return min(max(round(drawn, 1), low), high)
 
 
-def pick(seed: int, what: str, home: str, options: Sequence[str]) -> str:
+def pick(seed: int, what: str, home: str, *, options: Sequence[str]) -> str:
     """Draw one of several profiles for a home.
 
-    >>> pick(1, "pv", "a", ["PV1"])
+    >>> pick(1, "pv", "a", options=["PV1"])
     'PV1'
     """
     return options[int(generator(seed, what, "profile", home).integers(len(options)))]

@@ -66,11 +66,11 @@ def draw_vehicle(
     leave, back, energy = _trips(home, axis, seed=seed, kwh_per_day=kwh_per_day)
     arrival = back[:-1] if back.size else back
     departure, needed = leave[1:], energy[:-1]
-    return stays(axis, arrival, departure, needed, charge_kw=charge_kw, efficiency=efficiency)
+    return stays(axis, arrival, departure, needed_kwh=needed, charge_kw=charge_kw, efficiency=efficiency)
 
 
 def stays(
-    axis: TimeAxis, arrival: Ints, departure: Ints, needed_kwh: Floats, *, charge_kw: float, efficiency: float
+    axis: TimeAxis, arrival: Ints, departure: Ints, *, needed_kwh: Floats, charge_kw: float, efficiency: float
 ) -> ElectricVehicle:
     """Cut stays, given in periods, to the study.
 
@@ -79,7 +79,8 @@ def stays(
     energy is never more than the charger gives in the stay.
 
     >>> axis = TimeAxis(start=np.datetime64("2016-06-06"), periods=8)
-    >>> car = stays(axis, np.array([-2]), np.array([4]), np.array([6.0]), charge_kw=10.0, efficiency=0.9)
+    >>> need = np.array([6.0])
+    >>> car = stays(axis, np.array([-2]), np.array([4]), needed_kwh=need, charge_kw=10.0, efficiency=0.9)
     >>> car.arrival.tolist(), car.departure.tolist(), car.needed_kwh.tolist()
     ([0], [4], [1.5])
     """
@@ -101,7 +102,7 @@ def _trips(home: str, axis: TimeAxis, *, seed: int, kwh_per_day: float) -> tuple
     ends = axis.starts[[0, -1]]
     days = ends.astype(np.int64) + utc_offsets(ends, axis.timezone)
     first, last = (int(day) // SECONDS_PER_DAY for day in days)
-    leave_h, back_h, energy, trip = _year_draws(home, seed, first - 14, last + 14)
+    leave_h, back_h, energy, trip = _year_draws(home, seed, first - 14, last=last + 14)
     day = np.arange(first - 14, last + 14)[trip]
     leave = _periods(axis, day, leave_h[trip], up=False)
     back = _periods(axis, day, back_h[trip], up=True)
@@ -109,7 +110,7 @@ def _trips(home: str, axis: TimeAxis, *, seed: int, kwh_per_day: float) -> tuple
 
 
 def _year_draws(
-    home: str, seed: int, first: int, last: int
+    home: str, seed: int, first: int, *, last: int
 ) -> tuple[Floats, Floats, Floats, NDArray[np.bool_]]:
     """Draw departure, return (local hours), relative energy and use of the days [first, last) since 1970."""
     day = np.arange(first, last)

@@ -49,14 +49,14 @@ class Profiles(Protocol):
 
 
 def make_homes(
-    plans: Iterable[HomePlan], spec: ScenarioSpec, axis: TimeAxis, profiles: Profiles
+    plans: Iterable[HomePlan], spec: ScenarioSpec, axis: TimeAxis, *, profiles: Profiles
 ) -> tuple[tuple[Home, ...], list[Fault]]:
     """Turn plans into homes; profiles that are missing are faults, each name once."""
     homes: list[Home] = []
     faults: dict[str, Fault] = {}
     for plan in plans:
         try:
-            homes.append(_home(plan, spec, axis, profiles))
+            homes.append(_home(plan, spec, axis, profiles=profiles))
         except UnknownProfileError as error:
             place = f"participant {plan.participant}"
             fault = Fault(
@@ -66,9 +66,9 @@ def make_homes(
     return tuple(homes), list(faults.values())
 
 
-def _home(plan: HomePlan, spec: ScenarioSpec, axis: TimeAxis, profiles: Profiles) -> Home:
+def _home(plan: HomePlan, spec: ScenarioSpec, axis: TimeAxis, *, profiles: Profiles) -> Home:
     """Turn one plan into a home."""
-    load_kw, load_kvar = _load(plan, spec, axis, profiles)
+    load_kw, load_kvar = _load(plan, spec, axis, profiles=profiles)
     pv_kw = plan.pv_kwp * np.maximum(profiles.active(plan.pv_profile), 0.0) if plan.pv_kwp else None
     return Home(
         participant=plan.participant,
@@ -78,7 +78,7 @@ def _home(plan: HomePlan, spec: ScenarioSpec, axis: TimeAxis, profiles: Profiles
         pv_kw=pv_kw,
         pv_peak_kw=plan.pv_kwp,
         battery=_battery(plan, spec),
-        ev=_vehicle(plan, spec, axis, profiles),
+        ev=_vehicle(plan, spec, axis, profiles=profiles),
         heat_pump=_heat_pump(plan, axis, profiles),
         import_limit_kw=plan.import_limit_kw,
         export_limit_kw=plan.export_limit_kw,
@@ -88,7 +88,7 @@ def _home(plan: HomePlan, spec: ScenarioSpec, axis: TimeAxis, profiles: Profiles
     )
 
 
-def _load(plan: HomePlan, spec: ScenarioSpec, axis: TimeAxis, profiles: Profiles) -> tuple[Floats, Floats]:
+def _load(plan: HomePlan, spec: ScenarioSpec, axis: TimeAxis, *, profiles: Profiles) -> tuple[Floats, Floats]:
     """Return the inflexible load: a file's column is in kW, SimBench's profile multiplies a nominal power."""
     if plan.load_kw == 0 and not plan.load_kvar:
         return np.zeros(axis.periods), np.zeros(axis.periods)
@@ -97,7 +97,7 @@ def _load(plan: HomePlan, spec: ScenarioSpec, axis: TimeAxis, profiles: Profiles
     if plan.profile or spec.profiles.source == "files":
         own = profiles.has_own(name)
     else:
-        name = pick(spec.seed, "load", plan.participant, HOUSEHOLD_PROFILES)
+        name = pick(spec.seed, "load", plan.participant, options=HOUSEHOLD_PROFILES)
     if own:
         factor = spec.participants.load_scale if plan.load_kw is None else plan.load_kw
         load = factor * profiles.active(name)
@@ -123,7 +123,7 @@ def _battery(plan: HomePlan, spec: ScenarioSpec) -> Battery | None:
 
 
 def _vehicle(
-    plan: HomePlan, spec: ScenarioSpec, axis: TimeAxis, profiles: Profiles
+    plan: HomePlan, spec: ScenarioSpec, axis: TimeAxis, *, profiles: Profiles
 ) -> ElectricVehicle | None:
     """Return the vehicle of a plan, drawn or read out of a SimBench charging profile."""
     if not plan.ev_kw:

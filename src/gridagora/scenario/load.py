@@ -10,7 +10,7 @@ from gridagora.errors import Fault, InputError, check_faults
 from gridagora.scenario.spec import ScenarioSpec
 from gridagora.scenario.suggest import near
 from gridagora.scenario.translate import validate
-from gridagora.scenario.yaml_text import Document, read_yaml, scalar
+from gridagora.scenario.yaml_text import Document, read_yaml, scalar, write_yaml
 
 _BUILTIN = files("gridagora.scenario") / "builtin"
 
@@ -35,6 +35,19 @@ def scenario_descriptions() -> dict[str, str]:
     """
     documents = {name: read_yaml(_read_source(name)[0], name).data for name in scenario_names()}
     return {name: str(data.get("description", "")) for name, data in documents.items()}
+
+
+def scenario_yaml(spec: ScenarioSpec) -> str:
+    """Write a scenario as YAML with every key and default, so that it can be run again as it was.
+
+    >>> spec = parse_scenario({"grid": "cigre-lv", "resolution": "30min"})
+    >>> parse_scenario(read_yaml(scenario_yaml(spec), "copy").data) == spec
+    True
+    """
+    data = spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+    if spec.participants.home_kw is None:  # the only key whose null is not its default
+        data["participants"]["home_kw"] = None
+    return write_yaml(data)
 
 
 def load_scenario(source: str | Path, overrides: Overrides = ()) -> ScenarioSpec:
@@ -89,7 +102,7 @@ def _check(
     given = set()
     for key, value in _pairs(overrides, faults):
         given.add(tuple(key.split(".")))
-        _override(document.data, key, value, faults)
+        _override(document.data, key, value, faults=faults)
     document.data.setdefault("name", stem)
     spec, found = validate(document, label=label, base=base, overridden=given)
     faults += found
@@ -162,7 +175,7 @@ def _pairs(overrides: Overrides, faults: list[Fault]) -> Iterable[tuple[str, Any
         yield key.strip(), parsed.data if value.strip() else scalar(value)
 
 
-def _override(data: dict[str, Any], key: str, value: Any, faults: list[Fault]) -> None:
+def _override(data: dict[str, Any], key: str, value: Any, *, faults: list[Fault]) -> None:
     """Set one dotted key; mappings on the way are made, list items must be there."""
     *path, last = key.split(".")
     place: Any = data

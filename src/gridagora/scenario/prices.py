@@ -10,7 +10,7 @@ from gridagora.model.study import Tariffs
 from gridagora.model.time import TimeAxis
 from gridagora.scenario.clock import LocalClock, local_clock
 from gridagora.scenario.spec import PriceSpec, ScenarioSpec, SeriesSpec, WindowSpec
-from gridagora.scenario.values import MINUTES_PER_DAY
+from gridagora.scenario.values import MINUTES_PER_DAY, clock_text
 
 Floats = NDArray[np.float64]
 SeriesReader = Callable[[SeriesSpec, str], Floats]
@@ -19,7 +19,7 @@ _DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"
 
 
 def scenario_tariffs(
-    spec: ScenarioSpec, axis: TimeAxis, read_series: SeriesReader, faults: list[Fault]
+    spec: ScenarioSpec, axis: TimeAxis, read_series: SeriesReader, *, faults: list[Fault]
 ) -> Tariffs:
     """Return the tariffs of a scenario, one price per period; faults are added to the list.
 
@@ -36,7 +36,7 @@ def scenario_tariffs(
         if isinstance(price, SeriesSpec):
             return read_series(price, key)
         if isinstance(price, tuple):
-            found = _window_faults(price, clock, axis, key, spec.origin)
+            found = _window_faults(price, clock, axis, key=key, source=spec.origin)
             faults.extend(found)
             return np.zeros(axis.periods) if found else window_prices(price, clock)
         return np.full(axis.periods, float(price))
@@ -87,7 +87,7 @@ def _inside(window: WindowSpec, minute: NDArray[np.int64], weekday: NDArray[np.i
 
 
 def _window_faults(
-    windows: tuple[WindowSpec, ...], clock: LocalClock, axis: TimeAxis, key: str, source: str
+    windows: tuple[WindowSpec, ...], clock: LocalClock, axis: TimeAxis, *, key: str, source: str
 ) -> list[Fault]:
     """Tell window ends between two periods, and clock times of the week without a price."""
     faults = []
@@ -98,21 +98,17 @@ def _window_faults(
             if (end - offset) % step:
                 reason = f"lies between two periods of {step} min"
                 fix = f"use a multiple of {step} min, or a finer resolution"
-                faults.append(_fault(source, f"{key}.{i}.{name}", _clock_text(end), reason, fix))
+                faults.append(_fault(source, f"{key}.{i}.{name}", clock_text(end), reason=reason, fix=fix))
     minute = np.tile(np.arange(MINUTES_PER_DAY), 7)
     weekday = np.repeat(np.arange(7), MINUTES_PER_DAY)
     bare = ~np.any([_inside(window, minute, weekday) for window in windows], axis=0)
     if bare.any():
         first = int(np.argmax(bare))
-        found = f"{_DAY_NAMES[int(weekday[first])]} {_clock_text(int(minute[first]))}"
+        found = f"{_DAY_NAMES[int(weekday[first])]} {clock_text(int(minute[first]))}"
         fix = "add a last window with a price alone; it holds wherever no other does"
-        faults.append(_fault(source, key, found, "no window gives a price for this time", fix))
+        faults.append(_fault(source, key, found, reason="no window gives a price for this time", fix=fix))
     return faults
 
 
-def _clock_text(minute: int) -> str:
-    return f"{minute // 60:02d}:{minute % 60:02d}"
-
-
-def _fault(source: str, place: str, value: object, reason: str, fix: str) -> Fault:
+def _fault(source: str, place: str, value: object, *, reason: str, fix: str) -> Fault:
     return Fault(source=source, place=place, value=value, reason=reason, fix=fix)

@@ -3,7 +3,6 @@
 An unknown key is an error.  Durations are written "15min", "1h", "7d"; times of day are local clock time.
 """
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, PrivateAttr, Tag, model_validator
@@ -14,6 +13,7 @@ from gridagora.scenario.values import (
     DataFile,
     Days,
     Duration,
+    GridName,
     Moment,
     NonNegative,
     Number,
@@ -291,7 +291,7 @@ class ScenarioSpec(Spec):
 
     name: Annotated[str, Field(min_length=1)] = "scenario"
     description: str = ""
-    grid: Annotated[str, Field(min_length=1)]
+    grid: GridName
     period: PeriodSpec = Field(default_factory=PeriodSpec)
     resolution: Resolution = Field(default_factory=lambda: parse_duration("15min"))
     timezone: Timezone = "Europe/Berlin"
@@ -303,20 +303,14 @@ class ScenarioSpec(Spec):
     agents: AgentsSpec = AgentsSpec()
     limits: LimitsSpec = LimitsSpec()
     _origin: str = PrivateAttr(default="scenario")
-    _folder: Path | None = PrivateAttr(default=None)
 
     @property
     def origin(self) -> str:
         """Name of the file that the scenario came from, for faults."""
         return self._origin
 
-    @property
-    def folder(self) -> Path | None:
-        """Directory of the scenario file, from which a relative ``grid`` file is taken."""
-        return self._folder
-
-    def read_from(self, origin: str, folder: Path | None) -> "ScenarioSpec":
+    def read_from(self, origin: str) -> "ScenarioSpec":
         """Return the same scenario, noted as read from a file."""
         copy = self.model_copy()
-        copy._origin, copy._folder = origin, folder
+        copy._origin = origin
         return copy

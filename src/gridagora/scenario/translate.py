@@ -37,8 +37,8 @@ def validate(
         spec = ScenarioSpec.model_validate(document.data, context={"base": base})
     except ValidationError as error:
         errors = [details for details in error.errors() if not _follows_from_another(details)]
-        return None, [_fault(details, document, label, overridden) for details in errors]
-    return spec.read_from(label, base), []
+        return None, [_fault(details, document, label, overridden=overridden) for details in errors]
+    return spec.read_from(label), []
 
 
 def _follows_from_another(details: ErrorDetails) -> bool:
@@ -47,7 +47,7 @@ def _follows_from_another(details: ErrorDetails) -> bool:
 
 
 def _fault(
-    details: ErrorDetails, document: Document, label: str, overridden: AbstractSet[tuple[str, ...]]
+    details: ErrorDetails, document: Document, label: str, *, overridden: AbstractSet[tuple[str, ...]]
 ) -> Fault:
     """Turn one pydantic error into a fault."""
     path = tuple(part for part in details["loc"] if not str(part).startswith("<"))

@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from gridagora.scenario.suggest import near
 
 MINUTES_PER_DAY = 1440
+GRID_FILE_ENDINGS = (".json", ".xlsx", ".xls")
 RESOLUTIONS = ("5min", "15min", "30min", "1h")
 
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s|min|h|d|w)\s*")
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})")
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_DAY_GROUPS = {"all": range(7), "weekdays": range(5), "weekends": range(5, 7)}
 
 
 def custom(reason: str, fix: str) -> PydanticCustomError:
@@ -98,11 +100,10 @@ def parse_days(value: Any) -> frozenset[int]:
     >>> sorted(parse_days("weekends"))
     [5, 6]
     """
-    groups = {"all": range(7), "weekdays": range(5), "weekends": range(5, 7)}
     if isinstance(value, frozenset):
         return value
-    if isinstance(value, str) and value in groups:
-        return frozenset(groups[value])
+    if isinstance(value, str) and value in _DAY_GROUPS:
+        return frozenset(_DAY_GROUPS[value])
     names = [value] if isinstance(value, str) else value
     if isinstance(names, list | tuple) and names and all(name in _DAYS for name in names):
         return frozenset(_DAYS.index(name) for name in names)
@@ -128,6 +129,42 @@ def _check_resolution(value: timedelta) -> timedelta:
     return value
 
 
+def duration_text(value: timedelta) -> str:
+    """Write a duration as `parse_duration` reads it.
+
+    >>> duration_text(timedelta(minutes=90)), duration_text(timedelta(days=7)), duration_text(timedelta(0))
+    ('90min', '7d', '0min')
+    """
+    seconds = round(value.total_seconds())
+    unit = next((unit for unit in ("d", "h", "min") if seconds and seconds % _UNITS[unit] == 0), "s")
+    return f"{seconds // _UNITS[unit]}{unit}" if seconds else "0min"
+
+
+def clock_text(minute: int) -> str:
+    """Write minutes since midnight as a clock time.
+
+    >>> clock_text(390)
+    '06:30'
+    """
+    return f"{minute // 60:02d}:{minute % 60:02d}"
+
+
+def _range_value(value: tuple[float, float]) -> float | list[float]:
+    return value[0] if value[0] == value[1] else list(value)
+
+
+def _days_value(value: frozenset[int]) -> str | list[str]:
+    group = next((name for name, days in _DAY_GROUPS.items() if value == frozenset(days)), None)
+    return group or [_DAYS[day] for day in sorted(value)]
+
+
+def _grid_beside_scenario(value: str, info: ValidationInfo) -> str:
+    """Make the relative path of a grid file one from the scenario file's directory."""
+    if not value.lower().endswith(GRID_FILE_ENDINGS):
+        return value
+    return str(_beside_scenario(Path(value), info))
+
+
 def _beside_scenario(value: Path, info: ValidationInfo) -> Path:
     """Make a relative path one from the scenario file's directory, where the file can be found again."""
     base = (info.context or {}).get("base")
@@ -140,11 +177,12 @@ Positive = Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0)]
 Share = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, le=1)]
 Whole = Annotated[int, Field(strict=True)]
 Truth = Annotated[bool, Field(strict=True)]
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
-Resolution = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_check_resolution)]
-ClockTime = Annotated[int, BeforeValidator(parse_clock)]
-Moment = Annotated[datetime, BeforeValidator(parse_moment)]
-Range = Annotated[tuple[float, float], BeforeValidator(parse_range)]
-Days = Annotated[frozenset[int], BeforeValidator(parse_days)]
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(duration_text)]
+Resolution = Annotated[Duration, AfterValidator(_check_resolution)]
+ClockTime = Annotated[int, BeforeValidator(parse_clock), PlainSerializer(clock_text)]
+Moment = Annotated[datetime, BeforeValidator(parse_moment), PlainSerializer(datetime.isoformat)]
+Range = Annotated[tuple[float, float], BeforeValidator(parse_range), PlainSerializer(_range_value)]
+Days = Annotated[frozenset[int], BeforeValidator(parse_days), PlainSerializer(_days_value)]
 Timezone = Annotated[str, AfterValidator(check_timezone)]
-DataFile = Annotated[Path, AfterValidator(_beside_scenario)]
+DataFile = Annotated[Path, AfterValidator(_beside_scenario), PlainSerializer(str)]
+GridName = Annotated[str, Field(min_length=1), AfterValidator(_grid_beside_scenario)]

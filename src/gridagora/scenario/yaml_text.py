@@ -51,7 +51,7 @@ def read_yaml(text: str, source: str) -> Document:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         if node is not None:
-            document.data = _construct(node, (), document, source)
+            document.data = _construct(node, (), document, source=source)
     except yaml.MarkedYAMLError as error:
         document.faults.append(_syntax_fault(error, text, source))
     except yaml.reader.ReaderError as error:
@@ -88,18 +88,47 @@ def scalar(text: str) -> Any:
     return math.nan if _NAN.fullmatch(text) else text
 
 
-def _construct(node: yaml.Node, path: Path, document: Document, source: str) -> Any:
+def write_yaml(data: Any) -> str:
+    r"""Write plain values as YAML that `read_yaml` reads back.
+
+    >>> write_yaml({"from": "22:00", "days": ["sat"], "id": "08"})
+    'from: "22:00"\ndays: [sat]\nid: "08"\n'
+    """
+    return str(
+        yaml.dump(
+            data, Dumper=_Writer, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
+        )
+    )
+
+
+class _Writer(yaml.SafeDumper):
+    """Quotes every text that would be read as something else."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Write equal values twice rather than by reference."""
+        return True
+
+
+def _text_node(writer: yaml.SafeDumper, text: str) -> yaml.Node:
+    style = None if isinstance(scalar(text), str) and ":" not in text else '"'
+    return writer.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Writer.add_representer(str, _text_node)
+
+
+def _construct(node: yaml.Node, path: Path, document: Document, *, source: str) -> Any:
     """Turn a node into plain values and note its line."""
     document.lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
-        return _mapping(node, path, document, source)
+        return _mapping(node, path, document, source=source)
     if isinstance(node, yaml.SequenceNode):
-        return [_construct(child, (*path, i), document, source) for i, child in enumerate(node.value)]
+        return [_construct(child, (*path, i), document, source=source) for i, child in enumerate(node.value)]
     plain = isinstance(node, yaml.ScalarNode) and node.style is None and not (node.tag or "").startswith("!")
     return scalar(node.value) if plain else node.value
 
 
-def _mapping(node: yaml.MappingNode, path: Path, document: Document, source: str) -> dict[str, Any]:
+def _mapping(node: yaml.MappingNode, path: Path, document: Document, *, source: str) -> dict[str, Any]:
     """Turn a mapping node into a dict of text keys; a repeated key is a fault."""
     result: dict[str, Any] = {}
     for key_node, value_node in node.value:
@@ -112,7 +141,7 @@ def _mapping(node: yaml.MappingNode, path: Path, document: Document, source: str
             document.faults.append(Fault(source=source, place=place, value=key, reason=reason, fix=fix))
             continue
         document.lines[(*path, key)] = line
-        result[key] = _construct(value_node, (*path, key), document, source)
+        result[key] = _construct(value_node, (*path, key), document, source=source)
     return result
 
 
