@@ -92,13 +92,13 @@ class HotModel:
         row_upper: Floats,
     ) -> LinearProgram:
         """Set costs and bounds that differ from ``program``, the one in the solver; returns the new one."""
-        columns = _differ(cost, program.cost)
+        columns = _differ((cost, program.cost))
         if len(columns):
             self._checked(self._highs.changeColsCost(len(columns), columns, cost[columns]))
-        columns = _differ(lower, program.lower, upper, program.upper)
+        columns = _differ((lower, program.lower), (upper, program.upper))
         if len(columns):
             self._checked(self._highs.changeColsBounds(len(columns), columns, lower[columns], upper[columns]))
-        rows = _differ(row_lower, program.row_lower, row_upper, program.row_upper)
+        rows = _differ((row_lower, program.row_lower), (row_upper, program.row_upper))
         if len(rows):
             self._checked(self._highs.changeRowsBounds(len(rows), rows, row_lower[rows], row_upper[rows]))
         return replace(program, cost=cost, lower=lower, upper=upper, row_lower=row_lower, row_upper=row_upper)
@@ -135,13 +135,11 @@ class HotModel:
             raise SolverError("HiGHS refused a call")
 
 
-def _differ(
-    new: Floats, old: Floats, other_new: Floats | None = None, other_old: Floats | None = None
-) -> Ints:
-    """Places where the new numbers differ from the old ones."""
-    changed = new != old
-    if other_new is not None:
-        changed |= other_new != other_old
+def _differ(*pairs: tuple[Floats, Floats]) -> Ints:
+    """Places where the new numbers of any (new, old) pair differ from the old ones."""
+    changed = np.zeros(len(pairs[0][0]), dtype=np.bool_)
+    for new, old in pairs:
+        changed |= new != old
     return np.flatnonzero(changed).astype(np.int32)
 
 

@@ -58,12 +58,12 @@ class Curves:
     price: Floats
 
 
-def outside_options(tariffs: Tariffs, market: MarketRules, t: int, n: int) -> Options:
+def outside_options(tariffs: Tariffs, market: MarketRules, *, t: int, n: int) -> Options:
     """Outside options of the periods ``[t, t + n)``.
 
     >>> price = dict(retail=.2, feed_in=.08, network=.07, taxes=.03, imbalance_short=.25, imbalance_long=.05)
     >>> tariffs = Tariffs(**{name: np.full(8, value) for name, value in price.items()})
-    >>> options = outside_options(tariffs, MarketRules(), 0, 1)
+    >>> options = outside_options(tariffs, MarketRules(), t=0, n=1)
     >>> options.buy[0], options.sell[0], round(float(options.wedge[0]), 3)
     (np.float64(0.2), np.float64(0.08), 0.1)
     """

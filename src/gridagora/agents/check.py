@@ -42,10 +42,10 @@ Found = Iterator[tuple[str, object, str, str]]
 
 
 def _home(home: Home, axis: TimeAxis) -> Found:
-    yield from _series("load_kw", home.load_kw, axis, 0.0)
-    yield from _series("load_kvar", home.load_kvar, axis, -np.inf)
+    yield from _series("load_kw", home.load_kw, axis)
+    yield from _series("load_kvar", home.load_kvar, axis, low=-np.inf)
     if home.pv_kw is not None:
-        yield from _series("pv_kw", home.pv_kw, axis, 0.0)
+        yield from _series("pv_kw", home.pv_kw, axis)
     for place in ("import_limit_kw", "export_limit_kw"):
         value = getattr(home, place)
         if not value >= 0.0:
@@ -135,8 +135,8 @@ def _pump(pump: HeatPump, axis: TimeAxis) -> Found:
     yield from _positive("heat_pump.electric_kw", pump.electric_kw)
     yield from _not_negative("heat_pump.tank_kwh", pump.tank_kwh)
     yield from _share("heat_pump.initial_share", pump.initial_share)
-    yield from _series("heat_pump.heat_demand_kw", pump.heat_demand_kw, axis, 0.0)
-    yield from _series("heat_pump.cop", pump.cop, axis, np.nextafter(0.0, 1.0))
+    yield from _series("heat_pump.heat_demand_kw", pump.heat_demand_kw, axis)
+    yield from _series("heat_pump.cop", pump.cop, axis, low=np.nextafter(0.0, 1.0))
     if not 0.0 <= pump.loss_per_hour * axis.hours < 1.0:
         yield (
             "heat_pump.loss_per_hour",
@@ -146,7 +146,7 @@ def _pump(pump: HeatPump, axis: TimeAxis) -> Found:
         )
 
 
-def _series(place: str, values: Floats, axis: TimeAxis, low: float) -> Found:
+def _series(place: str, values: Floats, axis: TimeAxis, *, low: float = 0.0) -> Found:
     if np.shape(values) != (axis.periods,):
         yield (
             place,

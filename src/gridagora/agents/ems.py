@@ -18,7 +18,6 @@ efficiency.
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +35,6 @@ from gridagora.agents.ring import (
     TANK,
     TANK_ROW,
     Ring,
-    Window,
     windows,
 )
 from gridagora.agents.rules import Outlook, Plan, known_stays
@@ -46,7 +44,7 @@ STATE_COLUMN = (0, 2, 1)
 """Column of the state (battery, vehicle, tank) for the devices battery, pump, vehicle."""
 
 
-def planning_prices(tariffs: Tariffs, market: MarketRules, t: int, horizon: int) -> Floats:
+def planning_prices(tariffs: Tariffs, market: MarketRules, *, t: int, horizon: int) -> Floats:
     """Prices at the meter that homes plan with: import and export, currency per kWh, shape (horizon, 2).
 
     Islanded, an imported kWh counts at the value of lost load and an exported one at nothing.
@@ -110,7 +108,7 @@ class Planner:
         out = np.zeros((3, fleet.homes, n, 4))
         self._single(out, state, t, outlook=outlook, stay=stay, price=price, terminal=terminal)
         self._multiple(out, state, t, outlook=outlook, stay=stay, price=price, terminal=terminal)
-        return _assemble(fleet, t, out, outlook)
+        return _assemble(fleet, out, t=t, outlook=outlook)
 
     def _single(
         self, out: Floats, state: FleetState, t: int, *, outlook: Outlook, stay: NDArray[np.int32], price:
@@ -144,7 +142,8 @@ class Planner:
         held = state.array()
         jobs = [numbers.of(index) for index in range(len(self._several))]
         run = map if self._pool is None else self._pool.map
-        answers = run(self._solve, self._several.tolist(), jobs, held[self._several], repeat(t))
+        rings = [self._ring(home) for home in self._several.tolist()]
+        answers = run(lambda ring, job, store: ring.solve(job, store, t), rings, jobs, held[self._several])
         n, hours = out.shape[2], self._fleet.hours
         for home, (columns, duals) in zip(self._several, answers, strict=True):
             columns, values = columns[:n], -duals[:n]
@@ -157,13 +156,13 @@ class Planner:
             for device, (power, stored, value) in enumerate(rows):
                 out[device, home] = np.stack([power, stored, value, value], axis=1)
 
-    def _solve(self, home: int, numbers: Window, held: Floats, t: int) -> tuple[Floats, Floats]:
+    def _ring(self, home: int) -> Ring:
         if home not in self._rings:
             self._rings[home] = Ring(self._fleet.params[home], self._slots)
-        return self._rings[home].solve(numbers, held, t)
+        return self._rings[home]
 
 
-def _assemble(fleet: Fleet, t: int, out: Floats, outlook: Outlook) -> Plan:
+def _assemble(fleet: Fleet, out: Floats, *, t: int, outlook: Outlook) -> Plan:
     """Plan from device rows (battery, pump, vehicle) of power, stored, value less, value more."""
     n = out.shape[2]
     load, pv = outlook.load_kw[:, :n], outlook.pv_kw[:, :n]

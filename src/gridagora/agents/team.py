@@ -108,14 +108,14 @@ class Team:
     def plan(self, state: FleetState, t: int, n: int, outlook: Outlook) -> Plan:
         """Plan ``[t, t + n)`` given an outlook of `horizon` periods or more."""
         if self._planner is not None:
-            price = planning_prices(self._tariffs, self._market, t, outlook.periods)
+            price = planning_prices(self._tariffs, self._market, t=t, horizon=outlook.periods)
             return self._planner.plan(state, t, n, outlook=outlook, price=price)
         curtail = self._curtail[t : t + n]
         return rule_plan(self.fleet, state, t, outlook=outlook.part(n), curtail=curtail)
 
     def bids(self, plan: Plan, *, rng: np.random.Generator | None = None) -> Bids:
         """Bids of all homes for the periods of the plan; zero intelligence draws from ``rng``."""
-        options = bidding.outside_options(self._tariffs, self._market, plan.t, plan.periods)
+        options = bidding.outside_options(self._tariffs, self._market, t=plan.t, n=plan.periods)
         if self._rules.bidding == "truthful":
             curves = bidding.truthful(self.fleet, plan, options)
         elif self._rules.bidding == "fixed_margin":

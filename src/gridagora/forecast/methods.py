@@ -99,7 +99,7 @@ def forecast(series: Floats, *, method: ForecastName, t: int, horizon: int, seas
     >>> forecast(np.array([[1.0, 2.0, 3.0]]), method="naive", t=1, horizon=2, season=96).values.tolist()
     [[1.0, 1.0]]
     """
-    check_faults(_faults(series, method, t, horizon))
+    check_faults(_faults(series, method=method, t=t, horizon=horizon))
     if method == "perfect":
         return perfect(series, t=t, horizon=horizon)
     if method == "naive":
@@ -107,7 +107,7 @@ def forecast(series: Floats, *, method: ForecastName, t: int, horizon: int, seas
     return seasonal(series[:, :t], horizon=horizon, season=season)
 
 
-def _faults(series: Floats, method: str, t: int, horizon: int) -> list[Fault]:
+def _faults(series: Floats, *, method: str, t: int, horizon: int) -> list[Fault]:
     faults = []
     if method not in ("naive", "seasonal", "perfect"):
         fix = 'use "naive", "seasonal" or "perfect"'
