@@ -10,8 +10,8 @@ from gridagora.market.book import Messages, OrderBook
 MESSAGES = 1_000_000
 REFERENCE_MESSAGES = 200_000
 REPEATS = 7
-MESSAGES_PER_SECOND = 10e6
-TIMES_THE_HEAP_BOOK = 10.0
+NS_PER_MESSAGE = 100.0
+PART_OF_HEAP_BOOK = 0.1
 
 
 def stream(messages: int, *, cancels: float, seed: int = 0) -> Messages:
@@ -69,39 +69,34 @@ def heap_book(messages: Messages) -> list[tuple[int, int, int, int]]:
 
 
 def fastest(work, repeats: int) -> float:
-    """Shortest wall time of some repeats in seconds."""
+    """Shortest CPU time of some repeats in seconds: one core, whatever else the machine does."""
     times = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.process_time()
         work()
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     return min(times)
 
 
 def run() -> list[dict[str, object]]:
-    """Return the figures: messages a second (limit: at least) and times the heap book (limit: at least)."""
+    """Return the figures; each is good if it is at most its limit.  100 ns a message are 10 million a second."""
     OrderBook().replay(stream(100, cancels=0.3))
-    results = []
+    figures: list[dict[str, object]] = []
     for cancels in (0.3, 0.2):
         name = f"OrderBook.replay, {1 - cancels:.0%} new {cancels:.0%} cancel"
         messages, short = stream(MESSAGES, cancels=cancels), stream(REFERENCE_MESSAGES, cancels=cancels)
-        speed = MESSAGES / fastest(lambda messages=messages: OrderBook().replay(messages), REPEATS)
-        heap_speed = REFERENCE_MESSAGES / fastest(lambda short=short: heap_book(short), 2)
-        results += [
+        fast = fastest(lambda messages=messages: OrderBook().replay(messages), REPEATS) / MESSAGES
+        slow = fastest(lambda short=short: heap_book(short), 2) / REFERENCE_MESSAGES
+        figures += [
             {
-                "name": f"{name}, messages/s",
-                "value": speed,
-                "limit": MESSAGES_PER_SECOND,
-                "sense": "at least",
+                "name": f"{name}, CPU time a message",
+                "value": fast * 1e9,
+                "limit": NS_PER_MESSAGE,
+                "unit": "ns",
             },
-            {
-                "name": f"{name}, times a heapq book",
-                "ratio": speed / heap_speed,
-                "limit": TIMES_THE_HEAP_BOOK,
-                "sense": "at least",
-            },
+            {"name": f"{name}, of a heapq book", "ratio": fast / slow, "limit": PART_OF_HEAP_BOOK},
         ]
-    return results
+    return figures
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ from typing import Any, TypeVar, cast
 
 from numba import njit
 
-# The kernel allocates nothing, so numba's reference counting is left out; with it a message costs four times as
-# much.  The option is private to numba: should a later version drop it, the import fails at once.
+# The kernel allocates nothing, so numba's reference counting is left out; with it a message costs four times
+# as much.  The option is private to numba: should a later version drop it, the import fails at once.
 UNCOUNTED: dict[str, Any] = {"_nrt": False}
 
 Function = TypeVar("Function", bound=Callable[..., object])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gridagora.market._book_jit import compiled, inlined
 from gridagora.market._book_messages import (
+    BUY,
     CANCEL,
     EXPIRE,
     FILL_OR_KILL,
@@ -49,7 +50,7 @@ from gridagora.market._book_state import (
 # --- the bitmap of occupied levels ----------------------------------------------------------------
 
 
-@inlined
+@compiled
 def _lowest(word: np.uint64) -> int:
     """Place of the lowest bit set."""
     place = 0
@@ -60,7 +61,7 @@ def _lowest(word: np.uint64) -> int:
     return place
 
 
-@inlined
+@compiled
 def _highest(word: np.uint64) -> int:
     """Place of the highest bit set."""
     place = 0
@@ -71,61 +72,70 @@ def _highest(word: np.uint64) -> int:
     return place
 
 
-@inlined
-def _mark(state: State, level: int) -> None:
+@compiled
+def _mark(bitmap: NDArray[np.uint64], tiers: NDArray[np.int64], level: int) -> None:
     position = level
-    for tier in range(len(state.tiers)):
-        word = state.tiers[tier] + (position >> 6)
-        before = state.bitmap[word]
-        state.bitmap[word] = before | (np.uint64(1) << np.uint64(position & 63))
+    for tier in range(len(tiers)):
+        word = tiers[tier] + (position >> 6)
+        before = bitmap[word]
+        bitmap[word] = before | (np.uint64(1) << np.uint64(position & 63))
         if before != np.uint64(0):
             return
         position >>= 6
 
 
-@inlined
-def _unmark(state: State, level: int) -> None:
+@compiled
+def _unmark(bitmap: NDArray[np.uint64], tiers: NDArray[np.int64], level: int) -> None:
     position = level
-    for tier in range(len(state.tiers)):
-        word = state.tiers[tier] + (position >> 6)
-        rest = state.bitmap[word] & ~(np.uint64(1) << np.uint64(position & 63))
-        state.bitmap[word] = rest
+    for tier in range(len(tiers)):
+        word = tiers[tier] + (position >> 6)
+        rest = bitmap[word] & ~(np.uint64(1) << np.uint64(position & 63))
+        bitmap[word] = rest
         if rest != np.uint64(0):
             return
         position >>= 6
 
 
-@inlined
-def _level_above(state: State, level: int) -> int:
-    """Next occupied level above, or the number of levels."""
+@compiled
+def _level_above(bitmap: NDArray[np.uint64], tiers: NDArray[np.int64], level: int) -> int:
+    """Next occupied level above, or -1."""
     position = level
-    for tier in range(len(state.tiers)):
+    for tier in range(len(tiers)):
         bit = position & 63
         if bit < 63:
-            rest = state.bitmap[state.tiers[tier] + (position >> 6)] >> np.uint64(bit + 1)
+            rest = bitmap[tiers[tier] + (position >> 6)] >> np.uint64(bit + 1)
             if rest != np.uint64(0):
                 position += 1 + _lowest(rest)
                 for lower in range(tier - 1, -1, -1):
-                    position = (position << 6) + _lowest(state.bitmap[state.tiers[lower] + position])
+                    position = (position << 6) + _lowest(bitmap[tiers[lower] + position])
                 return position
         position >>= 6
-    return len(state.head)
+    return -1
 
 
-@inlined
-def _level_below(state: State, level: int) -> int:
+@compiled
+def _level_below(bitmap: NDArray[np.uint64], tiers: NDArray[np.int64], level: int) -> int:
     """Next occupied level below, or -1."""
     position = level
-    for tier in range(len(state.tiers)):
+    for tier in range(len(tiers)):
         mask = (np.uint64(1) << np.uint64(position & 63)) - np.uint64(1)
-        rest = state.bitmap[state.tiers[tier] + (position >> 6)] & mask
+        rest = bitmap[tiers[tier] + (position >> 6)] & mask
         if rest != np.uint64(0):
             position = ((position >> 6) << 6) + _highest(rest)
             for lower in range(tier - 1, -1, -1):
-                position = (position << 6) + _highest(state.bitmap[state.tiers[lower] + position])
+                position = (position << 6) + _highest(bitmap[tiers[lower] + position])
             return position
         position >>= 6
     return -1
+
+
+@inlined
+def _next_level(state: State, side: int, level: int) -> int:
+    """Return the next occupied level of a side behind this one; beyond the ladder if there is none."""
+    if side == SELL:
+        above = _level_above(state.bitmap, state.tiers, level)
+        return above if above >= 0 else len(state.head)
+    return _level_below(state.bitmap, state.tiers, level)
 
 
 # --- resting orders -------------------------------------------------------------------------------
@@ -146,7 +156,7 @@ def _rest(state: State, slot: int) -> None:
         state.orders[last].after = slot
         return
     state.head[level] = slot
-    _mark(state, level)
+    _mark(state.bitmap, state.tiers, level)
     if order.side == SELL:
         state.counters[BEST_ASK] = min(state.counters[BEST_ASK], level)
     else:
@@ -169,11 +179,11 @@ def _take_out(state: State, slot: int) -> None:
         state.tail[level] = before
     if before != 0 or after != 0:
         return
-    _unmark(state, level)
+    _unmark(state.bitmap, state.tiers, level)
     if level == state.counters[BEST_ASK]:
-        state.counters[BEST_ASK] = _level_above(state, level)
+        state.counters[BEST_ASK] = _next_level(state, SELL, level)
     elif level == state.counters[BEST_BID]:
-        state.counters[BEST_BID] = _level_below(state, level)
+        state.counters[BEST_BID] = _next_level(state, BUY, level)
 
 
 @inlined
@@ -187,7 +197,7 @@ def _end(state: State, slot: int, status: int) -> None:
 # --- expiry: a binary heap of slots by end of validity; dead orders are dropped when their time comes ---
 
 
-@inlined
+@compiled
 def _enqueue(state: State, slot: int) -> None:
     queue, orders = state.queue, state.orders
     due = orders[slot].valid_until
@@ -225,7 +235,7 @@ def _dequeue(state: State) -> int:
     return int(first)
 
 
-@inlined
+@compiled
 def _expire_due(state: State) -> None:
     while state.counters[NEXT_EXPIRY] <= state.counters[NOW]:
         slot = _dequeue(state)
@@ -246,7 +256,7 @@ def _best_against(state: State, side: int, limit: int) -> int:
     return level if level <= limit else -1
 
 
-@inlined
+@compiled
 def _is_fillable(state: State, slot: int, self_match: int) -> bool:
     """Tell whether the whole order can trade at once, its own side's resting orders left out."""
     order = state.orders[slot]
@@ -263,7 +273,7 @@ def _is_fillable(state: State, slot: int, self_match: int) -> bool:
             if missing <= 0:
                 return True
             maker = state.orders[maker].after
-        level = _level_below(state, level) if order.side == SELL else _level_above(state, level)
+        level = _next_level(state, BUY if order.side == SELL else SELL, level)
     return False
 
 
@@ -425,4 +435,4 @@ def list_resting(state: State, slots: NDArray[np.int64]) -> None:
                 slots[place] = slot
                 place += 1
                 slot = state.orders[slot].after
-            level = _level_above(state, level) if side == SELL else _level_below(state, level)
+            level = _next_level(state, side, level)

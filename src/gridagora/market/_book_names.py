@@ -19,10 +19,14 @@ class Numbers:
 
     def propose(self, messages: Messages) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return the numbers of the new orders, and for each whether it is taken already."""
-        given = messages.columns.order[messages.columns.action == NEW]
-        counted = np.arange(self._count, self._count + len(given))
-        if self._own is None and ((given == -1).all() or np.array_equal(given, counted)):
-            return counted, np.zeros(len(given), dtype=np.bool_)
+        new = messages.columns.action == NEW
+        counted = np.arange(self._count, self._count + np.count_nonzero(new))
+        fresh = np.zeros(len(counted), dtype=np.bool_)
+        if self._own is None and not (new & (messages.columns.order >= 0)).any():
+            return counted, fresh
+        given = messages.columns.order[new]
+        if self._own is None and np.array_equal(given, counted):
+            return counted, fresh
         # orders without a number get one more than the largest before them: a scan of counts and maxima
         unnamed = np.cumsum(given < 0)
         numbers = np.where(

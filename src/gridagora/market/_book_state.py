@@ -1,7 +1,7 @@
 """The state of the order book: plain arrays that the compiled kernel changes in place.
 
-Compiled code keeps the values of the constants here and in `_book_messages`; numba recompiles when the file of a
-compiled function changes, so whoever changes a constant also touches `_book_kernel` and `_book_check`.
+Compiled code keeps the values of the constants here and in `_book_messages`; numba recompiles when the file
+of a compiled function changes, so whoever changes a constant also touches `_book_kernel` and `_book_check`.
 """
 
 from typing import NamedTuple, TypeVar
