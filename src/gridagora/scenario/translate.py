@@ -55,13 +55,20 @@ def _fault(
     reason, fix = words(details, path)
     names = tuple(str(part) for part in path)
     source, place = label, dotted(path) or "scenario"
-    if any(names[: len(key)] == key for key in overridden):
+    if any(_comes_from(key, names, path in document.lines) for key in overridden):
         source = "override"
     else:
         line = _line(document, path)
         place = f"line {line}, {place}" if line else place
     value = None if details["type"] == "missing" else details["input"]
     return Fault(source=source, place=place, value=_short(value), reason=reason, fix=fix)
+
+
+def _comes_from(key: tuple[str, ...], names: tuple[str, ...], in_file: bool) -> bool:
+    """Tell whether a fault at a path is due to an override: at or below its key, or beside what it made."""
+    if names[: len(key)] == key:
+        return True
+    return not in_file and len(names) > 1 and key[: len(names) - 1] == names[:-1]
 
 
 def words(details: ErrorDetails, path: tuple[str | int, ...]) -> tuple[str, str]:
