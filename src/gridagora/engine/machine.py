@@ -67,7 +67,9 @@ class MarketState:
     delivered: int = 0
     settled: int = 0
     balance: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
-    pending: Mapping[int, tuple[AuctionCleared, EnergyDelivered | None]] = MappingProxyType({})
+    pending: Mapping[int, tuple[AuctionCleared, EnergyDelivered | None]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
 
 
 def handle(state: MarketState, command: Command, context: MarketContext) -> Event:

@@ -74,7 +74,7 @@ def run_sessions(context: MarketContext, world: World, *, progress: Progress, st
     market = Market(context, world.store)
     market.do(OpenMarket(at=world.clock.now()))
     rng = np.random.default_rng(study.seed)
-    planner = Planner(world.team, world.expectation, study.agents.replan_periods)
+    planner = Planner(world.team, world.expectation, study)
     state, done = world.team.initial_state(), 0
     for session in sessions(study.axis, study.market):
         if stop():
@@ -98,7 +98,7 @@ def run_without_market(
 
     On an island without a market nobody exchanges anything: each home is held to a net import of zero.
     """
-    planner = Planner(team, expectation, study.agents.replan_periods)
+    planner = Planner(team, expectation, study)
     state, parts = team.initial_state(), []
     isolated = np.zeros((team.fleet.homes, study.axis.periods)) if study.market.islanded else None
     for session in sessions(study.axis, study.market):
@@ -113,12 +113,15 @@ def run_without_market(
 
 
 class Planner:
-    """Asks the team for plans when they are due and hands each session its part of the plan in force."""
+    """Asks the team for plans when they are due and hands each session its part of the plan in force.
 
-    def __init__(self, team: Team, expectation: Expectation, replan_periods: int) -> None:
+    Rule-based homes make theirs for each session; optimal ones every ``replan_periods``.
+    """
+
+    def __init__(self, team: Team, expectation: Expectation, study: Study) -> None:
         self._team = team
         self._expectation = expectation
-        self._replan = replan_periods
+        self._replan = study.agents.replan_periods if study.agents.ems == "optimal" else 1
         self._plan: Plan | None = None
 
     def plan(self, state: FleetState, session: MarketSession) -> Plan:

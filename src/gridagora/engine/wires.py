@@ -1,0 +1,65 @@
+"""The homes on their grid: power at connection points in, power flow and broken limits out."""
+
+import numpy as np
+
+from gridagora.engine.findings import Findings
+from gridagora.grid import GridModel, PowerFlow, check_limits, participants_behind
+from gridagora.model.events import Floats
+from gridagora.model.study import Study
+
+
+class Wires:
+    """A grid with the homes of a study on its buses.
+
+    One home on one phase makes every power flow three-phase; homes without a phase then load all three alike.
+
+    Parameters
+    ----------
+    grid : the grid
+    study : its homes and limits; homes' buses are ids of the grid
+    """
+
+    def __init__(self, grid: GridModel, study: Study) -> None:
+        self.grid = grid
+        self._limits = study.limits
+        self._names = tuple(home.participant for home in study.homes)
+        self._bus = np.array([grid.bus_position[home.bus] for home in study.homes], dtype=np.int64)
+        self._phases = np.array([_phase_shares(home.phase) for home in study.homes])
+        self.three_phase = any(home.phase is not None for home in study.homes)
+
+    def flow(self, net_kw: Floats, net_kvar: Floats) -> PowerFlow:
+        """Calculate the power flow of net imports of homes, kW and kvar, shape (periods, homes)."""
+        if not self.three_phase:
+            return self.grid.power_flow(self._at_buses(net_kw), self._at_buses(net_kvar))
+        kw, kvar = (
+            np.stack([self._at_buses(values * self._phases[:, k]) for k in range(3)], axis=2)
+            for values in (net_kw, net_kvar)
+        )
+        return self.grid.power_flow_3ph(kw, kvar, zero_sequence="assume")
+
+    def _at_buses(self, values: Floats) -> Floats:
+        total = np.zeros((len(values), len(self.grid.buses)))
+        np.add.at(total.T, self._bus, np.ascontiguousarray(values.T))
+        return total
+
+    def check_schedule(self, first: int, net_kw: Floats, net_kvar: Floats) -> Findings:
+        """Check a cleared schedule from period ``first`` on: what limits it breaks, and who stands behind."""
+        return self.check(self.flow(net_kw, net_kvar), net_kw, first=first)
+
+    def check(self, flow: PowerFlow, net_kw: Floats, *, first: int = 0) -> Findings:
+        """Return the limits that a power flow breaks, with the homes behind each."""
+        found = check_limits(flow, self._limits)
+        behind = participants_behind(found, self.grid, participants=self._names, bus=self._bus, net_kw=net_kw)
+        return Findings(
+            converged=flow.converged,
+            period=found.period + first,
+            kind=tuple(found.kind.tolist()),
+            element=tuple(found.element.tolist()),
+            value=found.value,
+            limit=found.limit,
+            participants=behind,
+        )
+
+
+def _phase_shares(phase: int | None) -> list[float]:
+    return [1 / 3] * 3 if phase is None else [float(k == phase) for k in (1, 2, 3)]
