@@ -13,7 +13,7 @@ The highest price of a tie interval is the lowest one of the mirrored market (si
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -119,17 +119,17 @@ def float_units(quantity: NDArray[np.float64], starts: Ints) -> NDArray[np.float
     """Per period the power of two that scales the total quantity to just under 2**61, from exact sums."""
     units = np.ones(len(starts) - 1)
     for run in range(len(starts) - 1):
+        mine = quantity[starts[run] : starts[run + 1]]
         largest = 0.0
-        for i in range(starts[run], starts[run + 1]):
-            largest = max(largest, quantity[i])
+        for value in mine:
+            largest = max(largest, value)
         if largest == 0.0:
             continue
-        bits = _bit_length(starts[run + 1] - starts[run])
-        exponent = min(61 - bits - math.frexp(largest)[1], 900)
+        exponent = min(61 - _bit_length(len(mine)) - math.frexp(largest)[1], 900)
         coarse = math.ldexp(1.0, exponent)
-        total = starts[run + 1] - starts[run]
-        for i in range(starts[run], starts[run + 1]):
-            total += np.int64(quantity[i] * coarse)
+        total = len(mine)
+        for value in mine:
+            total += np.int64(value * coarse)
         units[run] = math.ldexp(1.0, min(exponent + 61 - _bit_length(total), 900))
     return units
 
@@ -408,33 +408,60 @@ def clear_periods(
 
 
 @njit(cache=True)
-def fill_floats(
+def accept_better(
     price_bits: Ints,
     mask: int,
     side: NDArray[np.int8],
-    quantity: NDArray[np.float64],
+    quantity: NDArray[Any],
     starts: Ints,
     keys: Ints,
-    amount: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Accepted quantity per bid: better than the margin in whole, at the margin pro rata."""
-    accepted = np.zeros(len(quantity))
+    traded: NDArray[np.bool_],
+) -> tuple[NDArray[Any], Ints, Ints]:
+    """Accept bids better than the margin in whole; list those at a margin and their groups, 2 x run (+ 1 for sells)."""
+    accepted = np.empty_like(quantity)
+    positions = np.empty(len(quantity), np.int64)
+    groups = np.empty(len(quantity), np.int64)
+    count = 0
     for run in range(len(starts) - 1):
-        if amount[run, 0] <= 0.0:
+        start, stop = starts[run], starts[run + 1]
+        if not traded[run]:
+            accepted[start:stop] = 0
             continue
-        buy_ratio = amount[run, 2] / amount[run, 1] if amount[run, 1] > 0.0 else 0.0
-        sell_ratio = amount[run, 4] / amount[run, 3] if amount[run, 3] > 0.0 else 0.0
         buy_key, sell_key = keys[run, 2], keys[run, 3]
-        for i in range(starts[run], starts[run + 1]):
-            bits = price_bits[i]
-            key = bits ^ ((bits >> 63) & mask)
-            buys = side[i] > 0
-            margin = buy_key if buys else sell_key
-            if key == margin:
-                accepted[i] = quantity[i] * min(1.0, buy_ratio if buys else sell_ratio)
-            elif (key > margin) == buys:
-                accepted[i] = quantity[i]
-    return accepted
+        # slices from zero and no jumps: only then does the compiler use vector instructions
+        all_bits, sides, offered, given = (
+            price_bits[start:stop],
+            side[start:stop],
+            quantity[start:stop],
+            accepted[start:stop],
+        )
+        for i in range(len(all_bits)):
+            key = all_bits[i] ^ ((all_bits[i] >> 63) & mask)
+            better = ((key > buy_key) & (sides[i] > 0)) | ((key < sell_key) & (sides[i] < 0))
+            given[i] = offered[i] if better else 0
+        for i in range(len(all_bits)):
+            key = all_bits[i] ^ ((all_bits[i] >> 63) & mask)
+            if (key == buy_key or key == sell_key) and key == (buy_key if sides[i] > 0 else sell_key):
+                positions[count] = start + i
+                groups[count] = 2 * run + (sides[i] < 0)
+                count += 1
+    return accepted, positions[:count].copy(), groups[:count].copy()
+
+
+@njit(cache=True)
+def share_floats(
+    accepted: NDArray[np.float64],
+    quantity: NDArray[np.float64],
+    margin: tuple[Ints, Ints],
+    level: NDArray[np.float64],
+    part: NDArray[np.float64],
+) -> None:
+    """Fill bids at the margin pro rata: of ``level[group]`` offered there ``part[group]`` is accepted."""
+    positions, groups = margin
+    for k in range(len(positions)):
+        group = groups[k]
+        if level[group] > 0.0:
+            accepted[positions[k]] = quantity[positions[k]] * min(1.0, part[group] / level[group])
 
 
 @njit(cache=True)
@@ -460,51 +487,20 @@ def share(quantity: int, part: int, level: int) -> Pair:
 
 
 @njit(cache=True)
-def fill_integers(
-    price_bits: Ints, side: NDArray[np.int8], quantity: Ints, starts: Ints, keys: Ints, whole: Ints
+def share_integers(
+    accepted: Ints, quantity: Ints, margin: tuple[Ints, Ints], level: Ints, part: Ints
 ) -> tuple[Ints, Ints]:
-    """Accepted quantity per bid, shares at the margin rounded down; and per run what buys and sells still lack."""
-    accepted = np.zeros(len(quantity), np.int64)
-    lacking = np.zeros((len(starts) - 1, 2), np.int64)
-    for run in range(len(starts) - 1):
-        if whole[run, 0] == 0:
-            continue
-        lacking[run, 0] = whole[run, 2]
-        lacking[run, 1] = whole[run, 4]
-        buy_key, sell_key = keys[run, 2], keys[run, 3]
-        for i in range(starts[run], starts[run + 1]):
-            buys = side[i] > 0
-            margin = buy_key if buys else sell_key
-            if price_bits[i] != margin:
-                if (price_bits[i] > margin) == buys:
-                    accepted[i] = quantity[i]
-            else:
-                column = 0 if buys else 1
-                given = share(quantity[i], whole[run, 2 + 2 * column], whole[run, 1 + 2 * column])[0]
-                accepted[i] = given
-                lacking[run, column] -= given
-    return accepted, lacking
-
-
-@njit(cache=True)
-def remainders(
-    price: Ints, side: NDArray[np.int8], quantity: Ints, starts: Ints, keys: Ints, whole: Ints, lacking: Ints
-) -> tuple[Ints, Ints, Ints]:
-    """Bids at margins where rounding down left units over: position, 2 x run (+ 1 for sells), remainder."""
-    positions = np.empty(len(price), np.int64)
-    groups = np.empty(len(price), np.int64)
-    rests = np.empty(len(price), np.int64)
-    count = 0
-    for run in range(len(starts) - 1):
-        for i in range(starts[run], starts[run + 1]):
-            column = 0 if side[i] > 0 else 1
-            if lacking[run, column] == 0 or price[i] != keys[run, 2 + column]:
-                continue
-            positions[count] = i
-            groups[count] = 2 * run + column
-            rests[count] = share(quantity[i], whole[run, 2 + 2 * column], whole[run, 1 + 2 * column])[1]
-            count += 1
-    return positions[:count], groups[:count], rests[:count]
+    """Fill likewise, rounded down; return the remainders and what each group still lacks."""
+    positions, groups = margin
+    lacking = part.copy()
+    rests = np.zeros(len(positions), np.int64)
+    for k in range(len(positions)):
+        group = groups[k]
+        if level[group] > 0:
+            given, rests[k] = share(quantity[positions[k]], part[group], level[group])
+            accepted[positions[k]] = given
+            lacking[group] -= given
+    return rests, lacking
 
 
 @njit(cache=True)

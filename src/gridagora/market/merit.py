@@ -91,14 +91,21 @@ def merit_order(bids: Bids) -> MeritOrder:
         residue = (RELATIVE_RESIDUE, ABSOLUTE_RESIDUE_UNITS)
         units = _kernels.float_units(quantity, starts)
     keys, whole, amount = _kernels.clear_periods(bits, mask, side, quantity, starts, units, *residue)
-    if whole_numbers:
-        accepted, lacking = _kernels.fill_integers(bits, side, quantity, starts, keys, whole)
-        if lacking.any():
-            _give_remainders(accepted, bids, order, starts, (keys, whole, lacking))
-    else:
-        accepted = _kernels.fill_floats(bits, mask, side, quantity, starts, keys, amount)
     sums = whole if whole_numbers else amount
-    prices = _prices(keys[:, :2], mask, sums[:, 0] > 0)
+    traded = sums[:, 0] > 0
+    accepted, *margin = _kernels.accept_better(bits, mask, side, quantity, starts, keys, traded)
+    # columns of buys and sells become one list of groups, 2 x run (+ 1 for sells)
+    level, part = sums[:, 1::2].ravel(), sums[:, 2::2].ravel()
+    if whole_numbers:
+        rests, lacking = _kernels.share_integers(accepted, quantity, tuple(margin), level, part)
+        if lacking.any():
+            rows = margin[0] if order is None else order[margin[0]]
+            accepted[margin[0]] += extra_units(
+                bids=bids, rows=rows, rest=rests, group=margin[1], lacking=lacking
+            )
+    else:
+        _kernels.share_floats(accepted, quantity, tuple(margin), level, part)
+    prices = _prices(keys[:, :2], mask, traded)
     return MeritOrder(
         period=bids.period[starts[:-1]] if order is None else bids.period[order[starts[:-1]]],
         starts=starts,
@@ -145,22 +152,3 @@ def _unsorted(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:
     out = np.empty_like(values)
     out[order] = values
     return out
-
-
-def _give_remainders(
-    accepted: NDArray[np.int64],
-    bids: Bids,
-    order: NDArray[np.int64] | None,
-    starts: NDArray[np.int64],
-    cleared: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
-) -> None:
-    """Add the whole units that rounding down the shares at the margins left over; accepted is in run order."""
-    from gridagora.market import _kernels
-
-    keys, whole, lacking = cleared
-    columns = (bids.price, bids.side, bids.quantity)
-    in_order = columns if order is None else tuple(column[order] for column in columns)
-    positions, groups, rests = _kernels.remainders(*in_order, starts, keys, whole, lacking)
-    rows = positions if order is None else order[positions]
-    extra = extra_units(bids=bids, rows=rows, rest=rests, group=groups, lacking=lacking.ravel())
-    accepted[positions] += extra

@@ -48,8 +48,8 @@ def extra_units(
 ) -> NDArray[np.int64]:
     """Give each group's ``lacking[g]`` whole units, one each, to its rows with the largest remainders.
 
-    Equal remainders go by participant id, then step, group and node of the bid.  Bids that are equal in all
-    of these belong to one participant, who gets the same whichever of them is filled.
+    Equal remainders go by participant id, then step, group, node, quantity and price of the bid.  Bids equal
+    in all of these belong to one participant, who gets the same whichever of them is filled.
 
     >>> bids = Bids(side=["buy", "buy"], price=[1, 1], quantity=[5, 5], participant=["b", "a"])
     >>> same = np.zeros(2, dtype=np.int64)
@@ -57,7 +57,8 @@ def extra_units(
     [0, 1]
     """
     ties = [column[rows] for column in (bids.node, bids.group, bids.step) if column is not None]
-    ranked = np.lexsort((*ties, bids.participant[rows], -rest, group))
+    own = (bids.price[rows], bids.quantity[rows], *ties, bids.participant[rows])
+    ranked = np.lexsort((*own, -rest, group))
     ordered = group[ranked]
     begins = np.flatnonzero(np.diff(ordered, prepend=-1))
     place = np.arange(len(ordered)) - np.repeat(begins, np.diff(np.append(begins, len(ordered))))
