@@ -51,9 +51,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _use_one_blas_thread()
     try:
         app(args=words, prog_name="gridagora")
-    except KeyboardInterrupt:
-        _say("[yellow]Stopped.[/] Nothing was written.")
-        sys.exit(130)
     except Exception as error:
         if debug:
             raise
@@ -111,10 +108,14 @@ def run(
     from gridagora.studies import run as study
 
     study.check_target(output)  # before any work, not after minutes of it
-    with _progress(show=not quiet) as (progress, stop):
-        result = study.run(scenario, overrides=overrides, seed=seed, progress=progress, stop=stop)
-    with nullcontext() if quiet else _console(stderr=True).status("writing tables and report"):
-        result.write(output)
+    try:
+        with _progress(show=not quiet) as (progress, stop):
+            result = study.run(scenario, overrides=overrides, seed=seed, progress=progress, stop=stop)
+        with nullcontext() if quiet else _console(stderr=True).status("writing tables and report"):
+            result.write(output)
+    except KeyboardInterrupt:
+        _say("[yellow]Stopped.[/] Nothing was written.")
+        raise typer.Exit(130) from None
     _print_result(result, output=output, quiet=quiet)
     if not result.finished:
         _say("[yellow]Stopped early:[/] the folder holds the sessions that were finished.")
@@ -128,7 +129,7 @@ def scenarios() -> None:
 
     table = _table("Scenario", "What it is")
     for name in scenario_names():
-        table.add_row(name, load_scenario(name).description)
+        _add_row(table, name, load_scenario(name).description)
     _console().print(table)
     _console().print("Run one with: gridagora run NAME -o DIR", highlight=False)
 
@@ -162,7 +163,7 @@ def compare(
     frame = study.compare(directories)
     table = _table("", *map(str, frame.columns), numbers=True)
     for name, *values in frame.itertuples():
-        table.add_row(str(name), *map(_plain, values))
+        _add_row(table, name, *map(_plain, values))
     _console().print(table)
     if output is not None:
         study.compare_report(directories, output)
@@ -322,7 +323,7 @@ def _key_figures(kpis: Mapping[str, Any]) -> "Table":
     table = _table(str(kpis.get("scenario", "")), "with market", "without market", numbers=True)
     for label, key, key_baseline, form in rows:
         cells = ["" if name is None else _form(kpis.get(name), form) for name in (key, key_baseline)]
-        table.add_row(label, *cells)
+        _add_row(table, label, *cells)
     return table
 
 
@@ -351,6 +352,13 @@ def _table(*columns: str, numbers: bool = False) -> "Table":
     return table
 
 
+def _add_row(table: "Table", *cells: object) -> None:
+    """Add cells as plain text; rich would take ``[kWh]`` for markup."""
+    from rich.markup import escape
+
+    table.add_row(*(escape(str(cell)) for cell in cells))
+
+
 def _console(*, stderr: bool = False) -> "Console":
     from rich.console import Console
 
@@ -377,12 +385,9 @@ def _explain(error: Exception) -> int:
 
 
 def _print_faults(error: InputError) -> None:
-    from rich.markup import escape
-
     count = len(error.faults)
     _say(f"[red]{count} fault{'s' if count != 1 else ''} in the input.[/] Nothing was written.")
     table = _table("where", "place", "found", "what is wrong", "what to do")
     for fault in error.faults:
-        cells = (fault.source, fault.place, repr(fault.value), fault.reason, fault.fix)
-        table.add_row(*map(escape, cells))
+        _add_row(table, fault.source, fault.place, repr(fault.value), fault.reason, fault.fix)
     _console(stderr=True).print(table)

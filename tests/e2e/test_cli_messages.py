@@ -83,6 +83,7 @@ def test_run_ends_with_key_figures_hash_and_report(use_run, tmp_path, capsys) ->
     lines = capsys.readouterr().out.splitlines()
     assert any("1,234.50" in line and "1,300.00" in line for line in lines)
     assert any("41.0%" in line for line in lines)
+    assert any("Traded locally [kWh]" in line for line in lines), "units are no markup"
     assert any("Voltage, lowest" in line and " - " in line for line in lines), "NaN is shown as a dash"
     assert "Event hash: ab12" in lines[-2]
     assert lines[-1].endswith(str(tmp_path / "out" / "report.html"))
@@ -108,7 +109,7 @@ def test_first_interrupt_keeps_what_is_finished(use_run, tmp_path, capsys) -> No
     assert "holds the sessions that were finished" in capsys.readouterr().err
 
 
-def test_second_interrupt_stops_at_once_and_writes_nothing(use_run, tmp_path) -> None:
+def test_second_interrupt_stops_at_once_and_writes_nothing(use_run, tmp_path, capsys) -> None:
     def run(scenario, *, progress, stop, **options):
         progress(1, 10, "market")
         signal.raise_signal(signal.SIGINT)
@@ -118,6 +119,7 @@ def test_second_interrupt_stops_at_once_and_writes_nothing(use_run, tmp_path) ->
     use_run(run)
     assert call("run", "village", "-o", tmp_path / "out") == 130
     assert list(tmp_path.iterdir()) == []
+    assert "Nothing was written" in capsys.readouterr().err
 
 
 def test_interrupt_while_reading_input_stops_at_once(use_run, tmp_path) -> None:
