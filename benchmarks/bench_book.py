@@ -79,7 +79,7 @@ def fastest(work, repeats: int) -> float:
 
 
 def run() -> list[dict[str, object]]:
-    """Return the figures; each is good if it is at most its limit.  100 ns a message are 10 million a second."""
+    """Return the figures, each good up to its limit; 100 ns a message are 10 million a second."""
     OrderBook().replay(stream(100, cancels=0.3))
     figures: list[dict[str, object]] = []
     for cancels in (0.3, 0.2):

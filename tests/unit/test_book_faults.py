@@ -38,6 +38,8 @@ def places(error):
         ({"at": 5, "valid_until": 5}, "valid_until", "ends before"),
         ({"at": 5, "valid_until": "2026-01-01"}, "valid_until", "mixed"),
         ({"order": -3}, "order", "no number"),
+        ({"participant": ["ann"]}, "participant", "no name"),
+        ({"side": ["buy"]}, "side", "no name"),
     ],
 )
 def test_one_bad_order(change, place, reason):
@@ -157,3 +159,16 @@ def test_no_order_has_such_a_number(number):
 def test_a_book_that_cannot_be_opened(settings):
     with pytest.raises(InputError):
         OrderBook(**settings)
+
+
+def test_something_else_than_a_table():
+    with pytest.raises(InputError, match="no table of messages"):
+        OrderBook().replay([GOOD])
+
+
+def test_the_end_of_time_expires_what_ends_and_no_more():
+    book = OrderBook()
+    book.submit(**GOOD, valid_until=10)
+    book.submit(**GOOD)
+    assert book.expire(2**63 - 1) == (0,)
+    assert len(book.orders()) == 1

@@ -237,7 +237,7 @@ def _dequeue(state: State) -> int:
 
 @compiled
 def _expire_due(state: State) -> None:
-    while state.counters[NEXT_EXPIRY] <= state.counters[NOW]:
+    while state.counters[QUEUED] > 0 and state.counters[NEXT_EXPIRY] <= state.counters[NOW]:
         slot = _dequeue(state)
         if state.orders[slot].status == RESTING:
             _end(state, slot, EXPIRED)

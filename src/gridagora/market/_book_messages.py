@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gridagora.errors import Fault, check_faults
+from gridagora.errors import Fault, InputError, check_faults
 from gridagora.units import MICRO, WH_PER_KWH
 
 if TYPE_CHECKING:
@@ -265,7 +265,7 @@ class Reader:
         array = np.asarray(cells)
         if array.dtype.kind in "iuf":
             return array.astype(np.float64)
-        found = [_number(cell) for cell in np.asarray(cells, dtype=object)]
+        found = [_number(cell) for cell in as_cells(cells)]
         self.note(
             field, np.array([number is None for number in found]), reason="no number", fix="give a number"
         )
@@ -294,11 +294,15 @@ class Reader:
         cells = self.cells.get(field)
         if cells is None:
             return np.full(self.size, -1), []
+        array = as_cells(cells)
+        bad = np.array([not _is_hashable(cell) for cell in array], dtype=bool)
+        self.note(field, bad, reason="no name", fix="give a text or a number")
+        array[bad] = None
         if self.size == 1:
-            return (np.array([-1]), []) if _is_missing(cells[0]) else (np.array([0]), [cells[0]])
+            return (np.array([-1]), []) if _is_missing(array[0]) else (np.array([0]), [array[0]])
         import pandas as pd
 
-        codes, names = pd.factorize(np.asarray(cells, dtype=object))
+        codes, names = pd.factorize(array)
         return np.asarray(codes, dtype=np.int64), list(names)
 
     def times(self, field: str, *, required: bool = False) -> tuple[NDArray[np.int64], bool | None]:
@@ -338,6 +342,19 @@ class Reader:
             field, given & stamps.isna().to_numpy(), reason="no time", fix="give UTC as 2026-06-01T12:00:00"
         )
         return stamps.dt.tz_localize(None).to_numpy()
+
+
+def as_cells(values: Any) -> NDArray[np.object_]:
+    """Return a fresh array of Python objects, sequences among them as they are."""
+    return np.fromiter(values, dtype=object, count=len(values))
+
+
+def _is_hashable(cell: object) -> bool:
+    try:
+        hash(cell)
+    except TypeError:
+        return False
+    return True
 
 
 def _is_missing(cell: object) -> bool:
@@ -400,6 +417,12 @@ FIELDS = ("action", "side", "price", "quantity", "participant", "kind", "order",
 
 def frame_reader(frame: "pd.DataFrame") -> Reader:
     """Return a reader of a table of messages; refuse a table whose columns are not those of messages."""
+    import pandas as pd
+
+    if not isinstance(frame, pd.DataFrame):
+        reason, fix = "no table of messages", "give a DataFrame or Messages"
+        found = type(frame).__name__
+        raise InputError([Fault(source="messages", place="messages", value=found, reason=reason, fix=fix)])
     needed = (
         set() if "action" in frame and not (frame["action"] == "new").any() else {"side", "price", "quantity"}
     )

@@ -1,11 +1,11 @@
 """Numbers of orders and names of participants, as users see them, for the dense codes of the kernel."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gridagora.market._book_messages import NEW, Messages
+from gridagora.market._book_messages import NEW, Messages, as_cells
 
 
 class Numbers:
@@ -85,9 +85,4 @@ class Names:
 
     def of(self, codes: NDArray[np.integer]) -> NDArray[np.object_]:
         """Return names for codes, None for -1."""
-        return np.asarray(as_objects([*self._codes, None])[codes], dtype=object)
-
-
-def as_objects(values: Sequence[object]) -> NDArray[np.object_]:
-    """Return an array of Python objects."""
-    return np.fromiter(values, dtype=object, count=len(values))
+        return np.asarray(as_cells([*self._codes, None])[codes], dtype=object)

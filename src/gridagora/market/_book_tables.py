@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gridagora.market._book_messages import ACTIONS, KINDS, MARKET, SIDES
-from gridagora.market._book_names import Names, Numbers, as_objects
+from gridagora.market._book_messages import ACTIONS, KINDS, MARKET, SIDES, as_cells
+from gridagora.market._book_names import Names, Numbers
 from gridagora.market._book_state import NEVER, TRADES, State
 from gridagora.units import MICRO, WH_PER_KWH
 
@@ -192,4 +192,4 @@ class View:
 
 
 def _texts(names: Sequence[str], codes: NDArray[Any]) -> NDArray[np.object_]:
-    return np.asarray(as_objects(names)[codes.astype(np.intp)], dtype=object)
+    return np.asarray(as_cells(names)[codes.astype(np.intp)], dtype=object)
