@@ -22,7 +22,7 @@ class Wires:
     def __init__(self, grid: GridModel, study: Study) -> None:
         self.grid = grid
         self._limits = study.limits
-        self._names = tuple(home.participant for home in study.homes)
+        self._bus_of_participant = {home.participant: home.bus for home in study.homes}
         self._bus = np.array([grid.bus_position[home.bus] for home in study.homes], dtype=np.int64)
         self._phases = np.array([_phase_shares(home.phase) for home in study.homes])
         self.three_phase = any(home.phase is not None for home in study.homes)
@@ -49,7 +49,12 @@ class Wires:
     def check(self, flow: PowerFlow, net_kw: Floats, *, first: int = 0) -> Findings:
         """Return the limits that a power flow breaks, with the homes behind each."""
         found = check_limits(flow, self._limits)
-        behind = participants_behind(found, self.grid, participants=self._names, bus=self._bus, net_kw=net_kw)
+        behind: tuple[str, ...] = ()
+        if len(found):
+            names = participants_behind(
+                found, self.grid, bus_of_participant=self._bus_of_participant, net_kw=net_kw
+            )
+            behind = tuple(names.tolist())
         return Findings(
             converged=flow.converged,
             period=found.period + first,
