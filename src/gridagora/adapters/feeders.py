@@ -97,9 +97,7 @@ def _read_net(path: Path, source: str) -> Any:
 
 def _simbench_grid(code: str, source: str) -> Any:
     """Read a SimBench grid; an unknown code names near ones."""
-    import simbench
-
-    codes = simbench.collect_all_simbench_codes()
+    codes = _simbench_codes()
     if code not in codes:
         known = [*TEST_GRIDS, *codes]
         fix = (
@@ -109,7 +107,25 @@ def _simbench_grid(code: str, source: str) -> Any:
         raise InputError(
             [_fault(source, code, "is neither a SimBench code, nor a test grid, nor a file", fix=fix)]
         )
+    import simbench
+
     return simbench.get_simbench_net(code)
+
+
+def _simbench_codes() -> list[str]:
+    """Return all SimBench codes; kept, because importing SimBench to refuse a typo takes seconds."""
+
+    def build() -> Arrays:
+        import simbench
+
+        return {"codes": np.array(simbench.collect_all_simbench_codes(), dtype=np.str_)}
+
+    return list(
+        map(
+            str,
+            cached_arrays(versioned_key("simbench-codes", packages=["simbench"]), build)["codes"].tolist(),
+        )
+    )
 
 
 def _test_grid(name: str) -> Any:

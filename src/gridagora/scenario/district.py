@@ -351,9 +351,12 @@ def _attach(
     plans: dict[str, HomePlan], name: str, bus: str, *, device: str, kind: str, **device_fields: str | float
 ) -> None:
     """Give a device to a home at its bus that has none, else make it a participant."""
-    at_bus = sorted(
-        (home for home, plan in plans.items() if plan.bus == bus and not getattr(plan, device)), key=_natural
-    )
+    hosts = [
+        home
+        for home, plan in plans.items()
+        if plan.bus == bus and not getattr(plan, device) and (plan.load_kw or device == "battery_kwh")
+    ]
+    at_bus = sorted(hosts, key=_natural)
     if device == "battery_kwh":
         at_bus.sort(key=lambda home: plans[home].pv_kwp == 0)
     if at_bus:

@@ -1,0 +1,71 @@
+"""The template: what it writes loads and resolves as it is, in every file format."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gridagora.adapters.files import write_template
+from gridagora.adapters.studies import resolve
+from gridagora.errors import InputError
+from gridagora.scenario import load_scenario
+
+
+@pytest.fixture(scope="module")
+def scenario(tmp_path_factory):
+    return write_template(tmp_path_factory.mktemp("template") / "mine")
+
+
+def loads(path, **overrides):
+    study, _ = resolve(load_scenario(path, overrides))
+    return {home.participant: home for home in study.homes}
+
+
+def test_template_is_complete_and_resolves(scenario):
+    names = {path.name for path in scenario.parent.iterdir()}
+    assert names == {"scenario.yaml", "participants.csv", "profiles.csv", "profiles.xlsx", "prices.csv"}
+    homes = loads(scenario)
+    assert set(homes) == {"mill", "farm", "home-1", "home-2", "home-3", "home-4"}
+    assert homes["farm"].battery.energy_kwh == 20.0
+    assert homes["home-1"].ev is not None
+    assert homes["home-2"].heat_pump is not None
+    assert homes["home-4"].passive
+    assert all(home.load_kw.shape == (192,) for home in homes.values())
+    assert homes["farm"].pv_kw.max() == pytest.approx(30 * 0.72, rel=0.02)
+
+
+def test_excel_and_parquet_instead_of_csv(scenario):
+    folder = scenario.parent
+    csv = loads(scenario)
+    for name in ("profiles", "participants", "prices"):
+        frame = pd.read_csv(folder / f"{name}.csv", comment="#")
+        frame.to_parquet(folder / f"{name}.parquet")
+    files = {
+        "profiles.file": "profiles.parquet",
+        "participants.file": "participants.parquet",
+        "tariffs.retail": {"file": "prices.parquet", "column": "retail", "timezone": "Europe/Berlin"},
+    }
+    for overrides in (files, {"profiles.file": "profiles.xlsx"}):
+        other = loads(scenario, **overrides)
+        for participant, home in csv.items():
+            np.testing.assert_allclose(other[participant].load_kw, home.load_kw)
+            assert other[participant].battery == home.battery
+
+
+def test_template_overwrites_nothing(scenario):
+    before = {path: path.read_bytes() for path in scenario.parent.iterdir()}
+    with pytest.raises(InputError, match="not overwritten"):
+        write_template(scenario.parent)
+    assert {path: path.read_bytes() for path in scenario.parent.iterdir()} == before
+
+
+def test_template_in_the_place_of_a_file(tmp_path):
+    (tmp_path / "taken").write_text("x")
+    with pytest.raises(InputError, match="is a file"):
+        write_template(tmp_path / "taken")
+
+
+def test_prices_follow_the_local_clock(scenario):
+    study, _ = resolve(load_scenario(scenario))
+    cheapest = int(np.argmin(study.tariffs.retail[:96]))
+    assert cheapest // 4 == 13
+    assert study.tariffs.network.reshape(2, 96)[:, 68:80].min() == pytest.approx(0.14)
