@@ -1,4 +1,4 @@
-"""Tables of a made-up run, realistic enough to look at: a street of homes with sun, batteries and a local pool."""
+"""Tables of a made-up run: a street of homes with sun, batteries and a local pool."""
 
 import numpy as np
 import pandas as pd
@@ -67,7 +67,9 @@ def make_tables(
             "amount_micro": 0,
         }
     )
-    journal = pd.DataFrame({"entry": [0, 0], "period": 0, "account": ["a", "b"], "amount_micro": [1, -1], "memo": "energy"})
+    journal = pd.DataFrame(
+        {"entry": [0, 0], "period": 0, "account": ["a", "b"], "amount_micro": [1, -1], "memo": "energy"}
+    )
     tables = RunTables(
         title="village (made up)",
         kpis={},
@@ -95,8 +97,12 @@ def _auction(long, metered, starts, *, rng, islanded):
     periods, homes = metered.shape
     energy = metered.ravel() * HOURS
     buy = energy > 0
-    price = np.where(buy, rng.uniform(0.15, RETAIL, energy.size), rng.uniform(FEED_IN, 0.2, energy.size)).round(4)
-    home = pd.DataFrame({**long, "side": np.where(buy, "buy", "sell"), "price": price, "quantity": np.abs(energy)})
+    price = np.where(
+        buy, rng.uniform(0.15, RETAIL, energy.size), rng.uniform(FEED_IN, 0.2, energy.size)
+    ).round(4)
+    home = pd.DataFrame(
+        {**long, "side": np.where(buy, "buy", "sell"), "price": price, "quantity": np.abs(energy)}
+    )
     ends = [
         pd.DataFrame(
             {
@@ -113,12 +119,20 @@ def _auction(long, metered, starts, *, rng, islanded):
     demand = np.maximum(metered, 0).sum(axis=1) * HOURS
     supply = np.maximum(-metered, 0).sum(axis=1) * HOURS
     local = np.minimum(demand, supply)
-    fraction = np.where(energy > 0, np.repeat(local / np.maximum(demand, 1e-9), homes), np.repeat(local / np.maximum(supply, 1e-9), homes))
+    fraction = np.where(
+        energy > 0,
+        np.repeat(local / np.maximum(demand, 1e-9), homes),
+        np.repeat(local / np.maximum(supply, 1e-9), homes),
+    )
     home["accepted"] = home["quantity"] * (fraction if islanded else 1.0)
     ends[0]["accepted"] = 0.0 if islanded else demand - local
     ends[1]["accepted"] = 0.0 if islanded else supply - local
-    bids = pd.concat([home, *ends], ignore_index=True).sort_values(["period", "participant"], ignore_index=True)
-    clearing = np.where(demand > supply, RETAIL, FEED_IN) if not islanded else np.where(local > 0, 0.18, np.nan)
+    bids = pd.concat([home, *ends], ignore_index=True).sort_values(
+        ["period", "participant"], ignore_index=True
+    )
+    clearing = (
+        np.where(demand > supply, RETAIL, FEED_IN) if not islanded else np.where(local > 0, 0.18, np.nan)
+    )
     outside = np.zeros(periods) if islanded else 1.0
     prices = pd.DataFrame(
         {
@@ -179,9 +193,15 @@ def _elements(homes, flows):
         low = float(flows[f"vm_min_pu{suffix}"].min())
         share = np.linspace(0.3, 1.0, len(frame))[::-1]
         value = np.where(frame["kind"] == "bus", 1 - (1 - low) * share[::-1], peak * share)
-        frame[f"worst_value{suffix}"] = np.where(frame["kind"] == "transformer", flows[f"transformer_loading_percent{suffix}"].max(), value)
+        frame[f"worst_value{suffix}"] = np.where(
+            frame["kind"] == "transformer", flows[f"transformer_loading_percent{suffix}"].max(), value
+        )
         column = frame["kind"].map(
-            {"bus": f"vm_min_pu{suffix}", "line": f"line_loading_percent{suffix}", "transformer": f"transformer_loading_percent{suffix}"}
+            {
+                "bus": f"vm_min_pu{suffix}",
+                "line": f"line_loading_percent{suffix}",
+                "transformer": f"transformer_loading_percent{suffix}",
+            }
         )
         frame[f"worst_period{suffix}"] = [
             int(flows[c].idxmin() if "vm" in c else flows[c].idxmax()) for c in column
@@ -241,7 +261,8 @@ def _money(names, starts, metered, base, load, pv, pv_peak, prices):
             "cost_baseline": cost_baseline,
             "gain": cost_baseline - cost,
             "self_sufficiency": 1 - imported / consumption,
-            "self_consumption": 1 - np.divide(exported, production, out=np.full(homes, np.nan), where=production > 0),
+            "self_consumption": 1
+            - np.divide(exported, production, out=np.full(homes, np.nan), where=production > 0),
         }
     )
     days = (np.arange(periods) // 96).astype(int)
@@ -303,7 +324,9 @@ def _kpis(tables):
             f"self_sufficiency{suffix}": 0.41 if not suffix else 0.33,
             f"self_consumption{suffix}": 0.72 if not suffix else 0.55,
             f"losses_kwh{suffix}": float(column[f"losses_kw{suffix}"].sum() * hours),
-            f"transformer_loading_max_percent{suffix}": float(column[f"transformer_loading_percent{suffix}"].max()),
+            f"transformer_loading_max_percent{suffix}": float(
+                column[f"transformer_loading_percent{suffix}"].max()
+            ),
             f"line_loading_max_percent{suffix}": float(column[f"line_loading_percent{suffix}"].max()),
             f"vm_min_pu{suffix}": float(column[f"vm_min_pu{suffix}"].min()),
             f"vm_max_pu{suffix}": float(column[f"vm_max_pu{suffix}"].max()),

@@ -1,6 +1,7 @@
 """Time bins of a report: a week is shown period by period, a year by days, with the rule stated.
 
-One path for both: a short run has one period in each bin, so every rule (highest, lowest, sum, mean) is the value.
+One path for both: a short run has one period in each bin, so every rule (highest, lowest, sum, mean) is the
+value.
 """
 
 from dataclasses import dataclass
@@ -35,7 +36,8 @@ def local_times(starts: ArrayLike, timezone: str) -> "pd.DatetimeIndex":
 class Bins:
     """Periods gathered for drawing.
 
-    ``labels`` is the local wall time at which each bin starts, ``index`` the bin of each period, ``unit`` what a bin
+    ``labels`` is the local wall time at which each bin starts, ``index`` the bin of each period, ``unit``
+    what a bin
     is ("period", "hour" or "day"), ``hours`` the length of one period.
     """
 
@@ -48,7 +50,8 @@ class Bins:
     def gather(self, values: ArrayLike, rule: Rule) -> Floats:
         """Return one value per bin by a rule; NaN periods are left out, a bin of NaN only is NaN.
 
-        >>> bins = make_bins(np.array(["2016-06-01T00:00", "2016-06-01T00:30"], "datetime64[s]"), timezone="UTC", most=1)
+        >>> starts = np.array(["2016-06-01T00:00", "2016-06-01T00:30"], "datetime64[s]")
+        >>> bins = make_bins(starts, timezone="UTC", most=1)
         >>> bins.gather([1.0, 3.0], "max").tolist()
         [3.0]
         """
@@ -56,13 +59,13 @@ class Bins:
 
         series = pd.Series(np.asarray(values, dtype=np.float64))
         if self.unit == "period":
-            return series.to_numpy()
+            return np.asarray(series, dtype=np.float64)
         groups = series.groupby(self.index)
         found = groups.sum(min_count=1) if rule == "sum" else groups.agg(rule)
-        return found.reindex(range(len(self.labels))).to_numpy(dtype=np.float64)
+        return np.asarray(found.reindex(range(len(self.labels))), dtype=np.float64)
 
     def where(self, values: ArrayLike, names: ArrayLike, rule: Literal["max", "min"]) -> list[str]:
-        """Return the name that stands beside the highest or lowest value of each bin ("" where all are NaN)."""
+        """Return the name beside the highest or lowest value of each bin, "" where all are NaN."""
         import pandas as pd
 
         series = pd.Series(np.asarray(values, dtype=np.float64))
@@ -76,7 +79,7 @@ class Bins:
 
 
 def make_bins(starts: ArrayLike, *, timezone: str, most: int = MAX_POINTS) -> Bins:
-    """Gather periods so that a chart draws at most about ``most`` points: periods, else hours, else local days.
+    """Gather periods so that a chart draws about ``most`` points: periods, else hours, else local days.
 
     Parameters
     ----------
@@ -113,7 +116,8 @@ def make_bins(starts: ArrayLike, *, timezone: str, most: int = MAX_POINTS) -> Bi
 def duration_curve(values: ArrayLike, points: int = 400) -> list[tuple[float, float]]:
     """Return (percent of time, value that is reached or exceeded that long), highest first, NaN left out.
 
-    The first point is the highest value and the last the lowest; between them every k-th sorted value is kept.
+    The first point is the highest value and the last the lowest; between them every k-th sorted value is
+    kept.
 
     >>> duration_curve([1.0, 3.0, float("nan"), 2.0])
     [(0.0, 3.0), (50.0, 2.0), (100.0, 1.0)]

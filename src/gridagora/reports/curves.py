@@ -51,7 +51,7 @@ def curve_data(tables: RunTables, line: Timeline, *, most: int = MAX_BIDS) -> di
 
 
 def _stress(tables: RunTables, line: Timeline) -> Any:
-    """Loading of the most loaded element over its limit, per period; 0 where it is unknown."""
+    """Return the highest loading over its limit, per period; 0 where it is unknown."""
     lines = line.align(tables.flows, "line_loading_percent") / tables.limits.line_loading_percent
     transformers = line.align(tables.flows, "transformer_loading_percent")
     return np.nan_to_num(np.fmax(lines, transformers / tables.limits.transformer_loading_percent))
@@ -65,7 +65,8 @@ def _choose(tables: RunTables, line: Timeline, bids: "pd.DataFrame", *, most: in
     best = [np.argsort(-key, kind="stable")[:CHOSEN_PERIODS] for key in (stress, volume)]
     place = np.unique(np.concatenate(best))
     rule = (
-        f"{len(place)} of {len(line.periods):,} periods: the {CHOSEN_PERIODS} with the highest line or transformer "
+        f"{len(place)} of {len(line.periods):,} periods: the {CHOSEN_PERIODS} with the highest line or "
+        f"transformer "
         f"loading and the {CHOSEN_PERIODS} with the most energy traded between participants; "
         "all others are in bids.parquet"
     )

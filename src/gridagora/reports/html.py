@@ -8,7 +8,7 @@ from string import Template
 from gridagora.errors import require
 from gridagora.reports.definitions import CHOICES, definition
 from gridagora.reports.payload import INVOICE_NUMBERS, MAX_VIOLATIONS, invoice_totals, payload, to_json
-from gridagora.reports.series import Timeline, timeline
+from gridagora.reports.series import Timeline, not_converged, timeline
 from gridagora.reports.tables import RunTables
 from gridagora.reports.words import cautions, number, span, summary, tile_difference
 
@@ -44,7 +44,8 @@ ONLY_IF_ANY = frozenset({"curtailed_kwh", "energy_not_served_kwh"})
 def build_report(tables: RunTables) -> str:
     """Return the report of a run as one HTML page that works offline.
 
-    Numbers on the page are those of the tables and key figures, rounded for reading; long runs are drawn by hours or
+    Numbers on the page are those of the tables and key figures, rounded for reading; long runs are drawn by
+    hours or
     days, and the captions say so.  Equal tables give equal bytes.
 
     Parameters
@@ -70,7 +71,9 @@ def build_report(tables: RunTables) -> str:
         "title": escape(tables.title),
         "subtitle": escape(f"{span(line)}; all times {tables.timezone}"),
         "tiles": _tiles(tables),
-        "cautions": "".join(f'<p class="caution" role="alert">{escape(text)}</p>' for text in cautions(tables, line)),
+        "cautions": "".join(
+            f'<p class="caution" role="alert">{escape(text)}</p>' for text in cautions(tables, line)
+        ),
         "summary": "".join(
             f"<dt>{escape(topic)}</dt><dd>{escape(text)}</dd>" for topic, text in summary(tables, line)
         ),
@@ -106,8 +109,10 @@ def _aggregation(line: Timeline) -> str:
     """Return what a point of the time charts stands for."""
     text = {
         "period": "Each point is one delivery period.",
-        "hour": "Each point is one hour: the highest loading, the lowest and highest voltage, sums of energy.",
-        "day": "Each point is one local day: the highest loading, the lowest and highest voltage, sums of energy.",
+        "hour": "Each point is one hour: the highest loading, the lowest and highest voltage, sums of "
+        "energy.",
+        "day": "Each point is one local day: the highest loading, the lowest and highest voltage, sums "
+        "of energy.",
     }[line.bins.unit]
     if line.bins.folded:
         text += " Clocks go back in this time: the hour that comes twice is drawn twice over the same place."
@@ -127,7 +132,7 @@ def _tiles(tables: RunTables) -> str:
             continue
         cells.append(
             f'<div class="tile"><h3>{escape(label)}</h3>'
-            f'<p class="now" data-kpi="{escape(key.replace("{cur}", tables.currency.lower()))}" data-value="{now!r}">'
+            f'<p class="now" data-kpi="{escape(tables.key(key))}" data-value="{now!r}">'
             f"{number(now * scale, digits)} <small>{escape(unit.format(**words))}</small></p>"
             f"{_before(now, before, scale=scale, digits=digits, good=good)}</div>"
         )
@@ -160,28 +165,36 @@ def _violations(tables: RunTables) -> str:
     frame = tables.violations
     limits = tables.limits
     band = (
-        f"{limits.vm_min_pu:g} to {limits.vm_max_pu:g} pu, lines up to {limits.line_loading_percent:g} %, transformers "
+        f"{limits.vm_min_pu:g} to {limits.vm_max_pu:g} pu, lines up to {limits.line_loading_percent:g} %, "
+        f"transformers "
         f"up to {limits.transformer_loading_percent:g} %"
     )
     if not len(frame):
+        blind = not_converged(tables) or not_converged(tables, "_baseline") or not len(tables.flows)
+        seen = "that could be calculated" if blind else "of the run"
         return (
-            '<p class="proud"><strong>No limit was broken in any period, with or without the market.</strong> '
-            f"Checked by power flow: {escape(band)}.</p>"
+            f'<p class="{"" if blind else "proud"}"><strong>No limit was broken in any period {seen}, with the '
+            f"market or without.</strong> Checked by power flow: {escape(band)}.</p>"
         )
     counts = frame.groupby([frame["stage"].astype(str), frame["kind"].astype(str)]).agg(
         rows=("period", "size"), periods=("period", "nunique"), elements=("element", "nunique")
     )
     rows = "".join(
-        f"<tr><td>{escape(str(stage))}</td><td>{escape(str(kind).replace('_', ' '))}</td>"
+        f"<tr><td>{escape(str(stage))}</td><td class=text>{escape(str(kind).replace('_', ' '))}</td>"
         f"<td>{row.periods:,}</td><td>{row.elements:,}</td><td>{row.rows:,}</td></tr>"
         for (stage, kind), row in zip(counts.index, counts.itertuples(), strict=True)
     )
-    cut = f" The {MAX_VIOLATIONS:,} furthest beyond their limit are listed." if len(frame) > MAX_VIOLATIONS else ""
+    cut = (
+        f" The {MAX_VIOLATIONS:,} furthest beyond their limit are listed."
+        if len(frame) > MAX_VIOLATIONS
+        else ""
+    )
     return (
-        f"<p>Limits: {escape(band)}. <em>cleared</em>: the schedule the market sold; <em>metered</em>: what was "
+        f"<p>Limits: {escape(band)}. <em>cleared</em>: the schedule the market sold; <em>metered</em>: "
+        f"what was "
         f"delivered; <em>baseline</em>: the feeder without a market.{cut}</p>"
-        '<div class="scroll"><table><thead><tr><th>stage</th><th>kind</th><th>periods</th><th>elements</th>'
-        f"<th>entries</th></tr></thead><tbody>{rows}</tbody></table></div>"
+        '<div class="scroll"><table><thead><tr><th>stage</th><th class="text">kind</th><th>periods</th>'
+        f"<th>elements</th><th>entries</th></tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 
@@ -191,8 +204,8 @@ def _invoice_totals(tables: RunTables) -> str:
     sums = invoice_totals(tables)[[name for name, _, _ in INVOICE_NUMBERS]].sum()
     return "".join(
         f"<tr><th scope='row'>{escape(label)}</th><td>{escape(unit or tables.currency)}</td>"
-        f'<td data-invoice="{name}" data-value="{float(sums[name])!r}">{number(float(sums[name]), 2)}</td></tr>'
-        for name, label, unit in INVOICE_NUMBERS
+        f'<td data-invoice="{name}" data-value="{total!r}">{number(total, 2)}</td></tr>'
+        for (name, label, unit), total in zip(INVOICE_NUMBERS, map(float, sums), strict=True)
     ).join(("<table><tbody>", "</tbody></table>"))
 
 
@@ -214,11 +227,11 @@ def _pairs(rows: Iterable[tuple[str, str]]) -> str:
 
 
 def _kpi_rows(tables: RunTables) -> str:
-    """Return every key figure as told by the run, with its definition; baselines stand beside their figure."""
+    """Return every numeric key figure with its definition; baselines stand beside their figure."""
     money = f"_{tables.currency.lower()}"
     rows, done = [], set()
     for name, value in tables.kpis.items():
-        if name in done:
+        if name in done or isinstance(value, str):
             continue
         twin = _twin(name, money)
         done |= {name, twin}
@@ -242,5 +255,3 @@ def _raw(value: object) -> str:
         return escape(f"{value:.6g}" if abs(value) < 1e6 else f"{value:,.0f}")
     text = str(value)
     return f"<code>{escape(text)}</code>" if len(text) > 24 else escape(text)
-
-

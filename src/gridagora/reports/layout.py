@@ -14,7 +14,8 @@ Point = tuple[float, float]
 def branches(elements: "pd.DataFrame") -> list[tuple[str, str, str, str]]:
     """Return (element, kind, from_bus, to_bus) of the branches that carry power.
 
-    A branch whose worst loading is zero or unknown in both cases is open (a ring's normally open point): it does
+    A branch whose worst loading is zero or unknown in both cases is open (a ring's normally open point): it
+    does
     not tell who is behind whom.
     """
     rows = elements[elements["kind"] != "bus"]
@@ -25,7 +26,7 @@ def branches(elements: "pd.DataFrame") -> list[tuple[str, str, str, str]]:
 
 
 def source_bus(elements: "pd.DataFrame") -> str | None:
-    """Return the bus that feeds the grid: the upper side of a transformer, else the first bus; None without buses."""
+    """Return the bus that feeds the grid: upper side of a transformer, else the first bus."""
     rows = elements[elements["kind"] == "transformer"]
     lower = set(rows["to_bus"].astype(str))
     for bus in rows["from_bus"].astype(str):
@@ -88,7 +89,8 @@ def participants_behind(elements: "pd.DataFrame", participants: "pd.DataFrame") 
 def bus_points(elements: "pd.DataFrame") -> tuple[dict[str, Point], bool]:
     """Return where each bus is drawn and whether that is its real place.
 
-    Grids without coordinates (or with one place for all) are drawn as a tree: distance from the source in branches
+    Grids without coordinates (or with one place for all) are drawn as a tree: distance from the source in
+    branches
     to the right, end points one below the other.
     """
     rows = elements[elements["kind"] == "bus"]
@@ -103,7 +105,7 @@ def bus_points(elements: "pd.DataFrame") -> tuple[dict[str, Point], bool]:
 def _tree(elements: "pd.DataFrame", names: list[str]) -> dict[str, Point]:
     order, parent, _ = walk(elements)
     children: dict[str, list[str]] = defaultdict(list)
-    depth = {bus: 0 for bus in order[:1]}
+    depth = dict.fromkeys(order[:1], 0)
     for bus in order[1:]:
         before = parent[bus][0]
         children[before].append(bus)

@@ -37,10 +37,10 @@ Column = dict[str, Any]
 
 
 def to_json(value: Any) -> str:
-    """Return JSON that may stand inside an HTML script element: no ``<``, ``>`` or ``&`` survives.
+    r"""Return JSON that may stand inside an HTML script element: no ``<``, ``>`` or ``&`` survives.
 
     >>> to_json({"name": "</script><b>"})
-    '{"name":"\\\\u003c/script\\\\u003e\\\\u003cb\\\\u003e"}'
+    '{"name":"\\u003c/script\\u003e\\u003cb\\u003e"}'
     """
     text = json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
     for character in "<>&\u2028\u2029":
@@ -103,7 +103,9 @@ def grid_data(tables: RunTables, line: Timeline) -> dict[str, Any]:
         "value": plain(elements["worst_value"]),
         "value_baseline": plain(elements["worst_value_baseline"]),
         "when": [line.label(p) for p in elements["worst_period"]],
-        "when_baseline": [line.label(p) for p in elements.get("worst_period_baseline", [None] * len(elements))],
+        "when_baseline": [
+            line.label(p) for p in elements.get("worst_period_baseline", [None] * len(elements))
+        ],
         "broken": [int(n) for n in elements["violation_periods"].fillna(0)],
         "broken_baseline": [int(n) for n in elements["violation_periods_baseline"].fillna(0)],
         "behind": [_name_list(found) for found in who],
@@ -118,7 +120,7 @@ def _is_geographic(places: list[list[float | None]]) -> bool:
     if not xs or not ys:
         return False
     small = max(xs) - min(xs) < 2 and max(ys) - min(ys) < 2
-    return small and min(ys) > 20 and max(ys) < 72 and -25 < min(xs) and max(xs) < 50
+    return small and min(ys) > 20 and max(ys) < 72 and min(xs) > -25 and max(xs) < 50
 
 
 def _name_list(names: list[str]) -> str:
@@ -212,7 +214,9 @@ def violation_columns(tables: RunTables, line: Timeline) -> list[Column]:
     """Return broken limits, the furthest beyond their limit first, at most `MAX_VIOLATIONS`."""
     frame = tables.violations
     excess = (frame["value"].astype(float) / frame["limit"].astype(float) - 1).abs().fillna(np.inf)
-    frame = frame.assign(excess=excess).sort_values("excess", ascending=False, kind="stable").head(MAX_VIOLATIONS)
+    frame = (
+        frame.assign(excess=excess).sort_values("excess", ascending=False, kind="stable").head(MAX_VIOLATIONS)
+    )
     return [
         _texts("stage", "stage", frame["stage"]),
         _texts("time", "period begins", [line.label(p) for p in frame["period"]]),

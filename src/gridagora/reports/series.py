@@ -26,7 +26,7 @@ class Timeline:
     bins: Bins
 
     def align(self, frame: "pd.DataFrame", column: str) -> Floats:
-        """Return a column of a table with one row per period as one float per period, NaN where it has none."""
+        """Return a column of a per-period table as one float per period, NaN where it has no row."""
         found = np.full(len(self.periods), np.nan)
         if column in frame.columns and len(frame):
             place = np.searchsorted(self.periods, frame["period"].to_numpy(dtype=np.int64))
@@ -44,7 +44,8 @@ class Timeline:
     def total(self, frame: "pd.DataFrame", values: Any) -> Floats:
         """Return the sum of ``values`` (one per row of a long table) for each period."""
         place = np.searchsorted(self.periods, frame["period"].to_numpy(dtype=np.int64))
-        return np.bincount(place, weights=np.asarray(values, dtype=np.float64), minlength=len(self.periods))
+        weights = np.asarray(values, dtype=np.float64)
+        return np.bincount(place, weights=weights, minlength=len(self.periods)).astype(np.float64)
 
     def label(self, period: Any) -> str:
         """Return the local start of a period, "" for one that is not in the run."""
@@ -68,8 +69,12 @@ def timeline(tables: RunTables) -> Timeline:
 
 
 def price_series(tables: RunTables, line: Timeline) -> dict[str, Any]:
-    """Prices (volume-weighted mean, lowest and highest of a bin), retailer's prices and traded kWh."""
-    get = {name: line.align(tables.prices, name) for name in tables.prices.columns if name not in ("period", "start")}
+    """Return prices (volume-weighted mean, lowest and highest of a bin), retailer's prices and traded kWh."""
+    get = {
+        name: line.align(tables.prices, name)
+        for name in tables.prices.columns
+        if name not in ("period", "start")
+    }
     price, volume = get["price"], np.nan_to_num(get["volume_kwh"])
     weight = np.where(np.isnan(price), np.nan, np.maximum(volume, 1e-9))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -98,7 +103,7 @@ def _extreme(tables: RunTables, line: Timeline, column: str, *, where: str, rule
 
 
 def flow_series(tables: RunTables, line: Timeline) -> dict[str, Any]:
-    """Loading, voltage, unbalance, losses and exchange over time, with and without the market."""
+    """Return loading, voltage, unbalance, losses and exchange over time, with and without the market."""
     specs: tuple[tuple[str, str, str, Rule], ...] = (
         ("line", "line_loading_percent", "worst_line", "max"),
         ("transformer", "transformer_loading_percent", "worst_transformer", "max"),
@@ -114,24 +119,32 @@ def flow_series(tables: RunTables, line: Timeline) -> dict[str, Any]:
     }
     hours = line.bins.hours
     found["losses"] = {
-        f"value{s}": plain(line.bins.gather(line.align(tables.flows, f"losses_kw{s}") * hours, "sum")) for s in CASES
+        f"value{s}": plain(line.bins.gather(line.align(tables.flows, f"losses_kw{s}") * hours, "sum"))
+        for s in CASES
     }
     return found
 
 
 def duration_series(tables: RunTables, line: Timeline) -> dict[str, Any]:
-    """Duration curves of loading and of the exchange with the upstream grid, both cases, from all periods."""
-    columns = {"line": "line_loading_percent", "transformer": "transformer_loading_percent", "import": "import_kw"}
+    """Return duration curves of loading and of the upstream exchange from all periods, both cases."""
+    columns = {
+        "line": "line_loading_percent",
+        "transformer": "transformer_loading_percent",
+        "import": "import_kw",
+    }
     found = {}
     for name, column in columns.items():
         for suffix in CASES:
             points = duration_curve(line.align(tables.flows, column + suffix))
-            found[name + suffix] = {"share": plain([p[0] for p in points], 2), "value": plain([p[1] for p in points])}
+            found[name + suffix] = {
+                "share": plain([p[0] for p in points], 2),
+                "value": plain([p[1] for p in points]),
+            }
     return found
 
 
 def reverse_hours(tables: RunTables, line: Timeline) -> dict[str, Any]:
-    """Hours with export to the upstream grid by local hour of the day, both cases."""
+    """Return the hours with export to the upstream grid by local hour of the day, both cases."""
     clock = np.array([int(label[11:13]) for label in line.labels], dtype=np.int64)
     found = {}
     for suffix in CASES:
@@ -141,9 +154,10 @@ def reverse_hours(tables: RunTables, line: Timeline) -> dict[str, Any]:
 
 
 def energy_series(tables: RunTables, line: Timeline) -> dict[str, Any]:
-    """Where the consumed energy came from and where the produced went, kWh per bin.
+    """Return where the consumed energy came from and where the produced went, kWh per bin.
 
-    Behind the meter: use of a home (with battery charging) less its import.  Between homes: the smaller of all
+    Behind the meter: use of a home (with battery charging) less its import.  Between homes: the smaller of
+    all
     imports and all exports of a period.  The rest of imports (exports) is exchanged with the upstream grid.
     """
     frame, hours = tables.schedules, line.bins.hours
@@ -171,18 +185,23 @@ def energy_series(tables: RunTables, line: Timeline) -> dict[str, Any]:
 
 
 def marks(tables: RunTables, line: Timeline) -> dict[str, Any]:
-    """Bins with broken limits (by stage) and bins in which a power flow did not converge."""
+    """Return the bins in which metered schedules break a limit, by kind, and those without a power flow."""
 
     def bins_of(periods: Any) -> list[int]:
         place = np.searchsorted(line.periods, np.unique(np.asarray(periods, dtype=np.int64)))
         return [int(number) for number in np.unique(line.bins.index[place])]
 
-    stage = tables.violations["stage"].astype(str) if len(tables.violations) else []
-    broken = {
-        name: bins_of(tables.violations.loc[stage == name, "period"]) if len(tables.violations) else []
-        for name in ("cleared", "metered", "baseline")
+    rows = tables.violations
+    metered = rows[rows["stage"].astype(str) == "metered"]
+    kinds = metered["kind"].astype(str)
+    names = {
+        "line": "line_loading",
+        "transformer": "transformer_loading",
+        "voltage_low": "voltage_low",
+        "voltage_high": "voltage_high",
     }
-    return {"violations": broken, "not_converged": bins_of(not_converged(tables))}
+    broken = {name: bins_of(metered.loc[kinds == kind, "period"]) for name, kind in names.items()}
+    return {"broken": broken, "not_converged": bins_of(not_converged(tables))}
 
 
 def not_converged(tables: RunTables, suffix: str = "") -> Sequence[int]:

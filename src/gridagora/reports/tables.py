@@ -27,7 +27,16 @@ TABLE_NAMES = (
 UPSTREAM = "upstream"
 """The participant that stands for the retailer beyond the feeder."""
 
-_PACKAGES = ("gridagora", "numpy", "pandas", "highspy", "power-grid-model", "pandapower", "simbench", "plotly")
+_PACKAGES = (
+    "gridagora",
+    "numpy",
+    "pandas",
+    "highspy",
+    "power-grid-model",
+    "pandapower",
+    "simbench",
+    "plotly",
+)
 
 
 def installed_versions() -> dict[str, str]:
@@ -87,12 +96,16 @@ class RunTables:
     limits: GridLimits = field(default_factory=GridLimits)
     versions: Mapping[str, str] = field(default_factory=installed_versions)
 
+    def key(self, name: str) -> str:
+        """Return the name of a key figure with ``{cur}`` replaced by the currency as key figures spell it."""
+        return name.replace("{cur}", self.currency.lower())
+
     def number(self, name: str) -> float | None:
         """Return a key figure as a float, or None where it is missing, text or not finite.
 
         ``{cur}`` in a name stands for the currency as key figures spell it: ``cost_total_{cur}``.
         """
-        value = self.kpis.get(name.replace("{cur}", self.currency.lower()))
+        value = self.kpis.get(self.key(name))
         if isinstance(value, bool) or not hasattr(value, "__float__"):
             return None
         number = float(value)

@@ -55,7 +55,9 @@ def peak(tables: RunTables, line: Timeline, column: str, *, where: str, lowest: 
     if not np.isfinite(values).any():
         return None
     row = int(np.nanargmin(values) if lowest else np.nanargmax(values))
-    return Peak(value=float(values[row]), where=str(line.names(tables.flows, where)[row]), when=line.labels[row])
+    return Peak(
+        value=float(values[row]), where=str(line.names(tables.flows, where)[row]), when=line.labels[row]
+    )
 
 
 def summary(tables: RunTables, line: Timeline) -> list[tuple[str, str]]:
@@ -72,20 +74,23 @@ def summary(tables: RunTables, line: Timeline) -> list[tuple[str, str]]:
 
 
 def cautions(tables: RunTables, line: Timeline) -> list[str]:
-    """Return what a reader must know before trusting the numbers: stopped runs, power flows without a solution."""
+    """Return what to know before trusting the numbers: a stopped run, power flows without a solution."""
     found = []
     planned, done = tables.number("periods_planned"), tables.number("periods")
     if planned and done is not None and done < planned:
         found.append(
-            f"The run was stopped after {number(done, 0)} of {number(planned, 0)} periods; all figures are of those."
+            f"The run was stopped after {number(done, 0)} of {number(planned, 0)} periods; all figures "
+            f"are of those."
         )
     for suffix, case in (("", "with the market"), ("_baseline", "without a market")):
         periods = not_converged(tables, suffix)
         if periods:
             first = ", ".join(moment(line.label(p)) for p in periods[:3])
             found.append(
-                f"The power flow {case} found no solution in {len(periods):,} of {len(line.periods):,} periods "
-                f"(first: {first}). Their voltages, loadings and losses are not known and are left out of every "
+                f"The power flow {case} found no solution in {len(periods):,} of {len(line.periods):,} "
+                f"periods "
+                f"(first: {first}). Their voltages, loadings and losses are not known and are left out of "
+                f"every "
                 "figure here; the schedules of those periods cannot be called safe."
             )
     return found
@@ -94,7 +99,11 @@ def cautions(tables: RunTables, line: Timeline) -> list[str]:
 def span(line: Timeline) -> str:
     """Return the time a run covers, in words, local times."""
     hours = len(line.periods) * line.bins.hours
-    length = f"{number(hours / 24, 0 if hours % 24 == 0 else 1)} days" if hours > 48 else f"{number(hours, 0)} hours"
+    length = (
+        f"{number(hours / 24, 0 if hours % 24 == 0 else 1)} days"
+        if hours > 48
+        else f"{number(hours, 0)} hours"
+    )
     minutes = line.bins.hours * 60
     return f"{length} from {moment(line.labels[0])}, in periods of {minutes:g} minutes"
 
@@ -106,19 +115,19 @@ def _trade(tables: RunTables, line: Timeline) -> str:
     if not local:
         start = f"Over {span(line)}, {who} took part and nothing was traded between participants."
     else:
-        start = f"Over {span(line)}, {who} took part and {number(local)} kWh changed hands between participants"
+        start = (
+            f"Over {span(line)}, {who} took part and {number(local)} kWh changed hands between participants"
+        )
         used = tables.number("consumption_kwh")
         start += f", {number(100 * local / used, 1)} % of what they consumed." if used else "."
     if price is None:
         return start
+    mean = f"The pool's mean price was {number(price, 3)} {tables.currency}/kWh"
     ends = [line.align(tables.prices, name) for name in ("feed_in", "retail")]
     if not all(np.isfinite(end).any() for end in ends):
-        return f"{start} The pool's mean price was {number(price, 3)} {tables.currency}/kWh, with no retailer behind it."
+        return f"{start} {mean}, with no retailer behind it."
     feed_in, retail = (number(float(np.nanmean(end)), 3) for end in ends)
-    return (
-        f"{start} The pool's mean price was {number(price, 3)} {tables.currency}/kWh, beside {feed_in} for feeding in "
-        f"and {retail} for buying at the retailer (means)."
-    )
+    return f"{start} {mean}, beside {feed_in} for feeding in and {retail} for buying at the retailer (means)."
 
 
 def _bills(tables: RunTables) -> str:
@@ -135,7 +144,8 @@ def _bills(tables: RunTables) -> str:
     else:
         word = "less" if saved > 0 else "more"
         text = (
-            f"All bills together come to {number(cost, 2)} {money}; without a market {number(before, 2)} {money}. "
+            f"All bills together come to {number(cost, 2)} {money}; without a market {number(before, 2)} "
+            f"{money}. "
             f"That is {number(abs(saved), 2)} {money}{share} {word}."
         )
     return f"{text} {_who_gains(tables)}".strip()
@@ -168,12 +178,13 @@ def _wires(tables: RunTables, line: Timeline) -> str:
         before = peak(tables, line, f"{column}_baseline", where=f"{where}_baseline")
         if now is None:
             continue
-        text = (
-            f"The most loaded {kind}, {now.where}, reaches {number(now.value, 1)} % of its rating on {moment(now.when)}"
-        )
+        text = f"The most loaded {kind}, {now.where}, reaches {number(now.value, 1)} % of its rating "
+        text += f"on {moment(now.when)}"
         if before is not None:
             other = f" at {before.where}" if before.where != now.where else ""
-            text += f"; without a market the peak is {number(before.value, 1)} %{other} on {moment(before.when)}"
+            text += (
+                f"; without a market the peak is {number(before.value, 1)} %{other} on {moment(before.when)}"
+            )
         parts.append(text + ".")
     return " ".join(parts)
 
@@ -188,13 +199,17 @@ def _voltage(tables: RunTables, line: Timeline) -> str:
         before = peak(tables, line, f"{column}_baseline", where=f"{where}_baseline", lowest=lowest)
         if now is None:
             continue
-        text = f"The {word} voltage is {number(now.value, 3)} pu at bus {now.where} on {moment(now.when)}"
+        text = f"The {word} voltage is {number(now.value, 3)} pu at {_bus(now.where)} on {moment(now.when)}"
         text += f" (without a market {number(before.value, 3)} pu)." if before is not None else "."
         parts.append(text)
     if not parts:
         return ""
     band = f"{tables.limits.vm_min_pu:g} to {tables.limits.vm_max_pu:g} pu"
     return " ".join(parts) + f" The allowed band is {band}."
+
+
+def _bus(name: str) -> str:
+    return name if "bus" in name.lower() else f"bus {name}"
 
 
 def _limits(tables: RunTables) -> str:
@@ -210,10 +225,14 @@ def _limits(tables: RunTables) -> str:
     )
     if before is not None:
         text += (
-            " Nor without a market." if now == before == 0 else f" Without a market: in {number(before, 0)} periods."
+            " Nor without a market."
+            if now == before == 0
+            else f" Without a market: in {number(before, 0)} periods."
         )
     if planned:
-        text += f" The schedules as cleared, before delivery, would break limits in {number(planned, 0)} periods."
+        text += (
+            f" The schedules as cleared, before delivery, would break limits in {number(planned, 0)} periods."
+        )
     return text
 
 
@@ -221,7 +240,7 @@ def _worst_element(tables: RunTables) -> str:
     frame = tables.elements
     if not len(frame) or not (frame["violation_periods"].fillna(0) > 0).any():
         return ""
-    row = frame.loc[frame["violation_periods"].idxmax()]
+    row = frame.iloc[int(np.argmax(frame["violation_periods"].fillna(0)))]
     return f", most often at {row['kind']} {row['element']} ({int(row['violation_periods']):,} periods)"
 
 
@@ -233,7 +252,9 @@ def _energy(tables: RunTables) -> str:
             continue
         what = "of its consumption itself" if word == "covers" else "of its solar production itself"
         text = f"The feeder {word} {number(100 * now, 1)} % {what}"
-        parts.append(text + (f" ({number(100 * before, 1)} % without a market)." if before is not None else "."))
+        parts.append(
+            text + (f" ({number(100 * before, 1)} % without a market)." if before is not None else ".")
+        )
     losses, before = tables.number("losses_kwh"), tables.number("losses_kwh_baseline")
     if losses is not None:
         text = f"Grid losses are {number(losses)} kWh"

@@ -15,7 +15,7 @@ function markers(name, bins, y, symbol, colour) {
   if (!bins.length) return [];
   return [{
     type: "scatter", mode: "markers", name, x: bins.map((k) => DATA.time[k]), y: bins.map(y), hoverinfo: "name",
-    marker: { symbol, size: 9, color: colour, line: { width: 0 } },
+    marker: { symbol, size: 7, color: colour, line: { width: 0 } },
   }];
 }
 
@@ -27,8 +27,7 @@ function loadingChart(kind, word) {
     line: caseStyle(suffix).line, text: flow[`where${suffix}`].map(safe), hovertemplate: "%{y:.1f} % (%{text})",
   }));
   data.push(limitLine("limit", limit));
-  const broken = DATA.marks.violations.metered;
-  data.push(...markers("limit broken", broken, (k) => Math.max(flow.value[k] ?? 0, 0), "triangle-up", css("limit")));
+  data.push(...markers("limit broken", DATA.marks.broken[kind], (k) => flow.value[k] ?? limit, "triangle-up", css("limit")));
   data.push(...markers("power flow without solution", DATA.marks.not_converged, () => 0, "x", css("bad")));
   return { data, layout: layout({ xaxis: timeAxis(), yaxis: { ...title("loading (%)"), rangemode: "tozero" } }) };
 }
@@ -73,6 +72,9 @@ chart("voltage", () => {
       value: flow[`value${suffix}`], where: flow[`where${suffix}`].map(safe), template: "%{y:.4f} pu (bus %{text})" });
     return bandTraces(side(low), side(high), suffix, name);
   });
+  const broken = { low: DATA.marks.broken.voltage_low, high: DATA.marks.broken.voltage_high };
+  data.push(...markers("below the band", broken.low, (k) => low.value[k], "triangle-down", css("limit")));
+  data.push(...markers("above the band", broken.high, (k) => high.value[k], "triangle-up", css("limit")));
   data.push(limitLine("limits", DATA.limits.vm_min), { ...limitLine("upper limit", DATA.limits.vm_max), showlegend: false });
   return { data, layout: layout({ xaxis: timeAxis(), yaxis: { ...title("voltage (pu)"), tickformat: ".3f" } }) };
 }, { overTime: true });
@@ -124,7 +126,7 @@ chart("prices", () => {
   if (anyNumber(price.retail)) data.push(line("retail", DATA.time, price.retail, css("limit"), { line: { dash: "dash", width: 1.4, shape: "hv" }, hovertemplate: "%{y:.4f}" }));
   if (anyNumber(price.feed_in)) data.push(line("feed-in", DATA.time, price.feed_in, css("between"), {
     line: { dash: "dash", width: 1.4, shape: "hv" }, hovertemplate: "%{y:.4f}",
-    ...(data.length ? { fill: "tonexty", fillcolor: css("band-without") } : {}) }));
+    ...(data.length ? { fill: "tonexty", fillcolor: css("band-price") } : {}) }));
   if (DATA.bin !== "period" && anyNumber(price.mean)) {
     data.push(line("lowest", DATA.time, price.low, css("with"), { line: { width: 0 }, showlegend: false, hovertemplate: "%{y:.4f}" }));
     data.push(line("highest", DATA.time, price.high, css("with"), { line: { width: 0 }, fill: "tonexty", fillcolor: css("band"), showlegend: false, hovertemplate: "%{y:.4f}" }));

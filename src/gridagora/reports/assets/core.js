@@ -44,7 +44,10 @@ const timeCharts = []; // ids of charts over time: they zoom together
 const CONFIG = {
   responsive: true,
   displaylogo: false,
-  modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"],
+  displayModeBar: narrow() ? false : "hover",
+  modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d", "sendChartToCloud"],
+  showSendToCloud: false, // data of a run never leave the page
+  plotlyServerURL: "",
   toImageButtonOptions: { format: "svg" },
 };
 
@@ -58,7 +61,8 @@ function layout(extra = {}) {
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     margin: { l: 60, r: 14, t: 34, b: 44 },
-    legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", xanchor: "left", bgcolor: "rgba(0,0,0,0)" },
+    legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", xanchor: "left", bgcolor: "rgba(0,0,0,0)", traceorder: "normal" },
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: css("rule"), activecolor: css("quiet") },
     hoverlabel: { bgcolor: css("panel"), bordercolor: css("rule"), font: { color: css("ink") }, align: "left" },
     hovermode: "x unified",
     dragmode: "zoom",

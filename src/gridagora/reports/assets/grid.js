@@ -8,12 +8,17 @@ const gridIndex = (kind) => GRID.kind.flatMap((found, k) => found === kind ? [k]
 const middle = (place) => [(place[0] + place[2]) / 2, (place[1] + place[3]) / 2];
 const limitOf = (k) => DATA.limits[GRID.kind[k]];
 
+function elementName(k) {
+  const [kind, name] = [GRID.kind[k], GRID.element[k]];
+  return name.toLowerCase().includes(kind) ? safe(name) : `${kind} ${safe(name)}`;
+}
+
 function elementText(k) {
   const bus = GRID.kind[k] === "bus";
   const format = (value) => value === null ? "not known" : bus ? `${show(value, 4)} pu` : `${show(value, 1)} %`;
   const at = (when) => when ? ` on ${when}` : "";
   const rows = [
-    `<b>${GRID.kind[k]} ${safe(GRID.element[k])}</b>`,
+    `<b>${elementName(k)}</b>`,
     `with market: ${format(GRID.value[k])}${at(GRID.when[k])}`,
     `without market: ${format(GRID.value_baseline[k])}${at(GRID.when_baseline[k])}`,
   ];
@@ -84,7 +89,7 @@ function callouts(values) {
   return found.map(([k, ax, ay]) => {
     const [x, y] = middle(GRID.place[k]);
     const value = GRID.kind[k] === "bus" ? `${show(values[k], 3)} pu` : `${show(values[k], 0)} %`;
-    return { x, y, ax, ay, text: `${GRID.kind[k]} ${safe(GRID.element[k])}: ${value}`, showarrow: true, arrowhead: 0, arrowwidth: 1,
+    return { x, y, ax, ay, text: `${elementName(k)}: ${value}`, showarrow: true, arrowhead: 0, arrowwidth: 1,
       arrowcolor: css("quiet"), bgcolor: css("paper"), bordercolor: css("rule"), borderpad: 3, font: { size: 12 } };
   });
 }
@@ -103,7 +108,7 @@ chart("grid", () => {
   ];
   return { data, layout: layout({
     hovermode: "closest", dragmode: "pan", margin: { l: 8, r: 8, t: 30, b: 8 }, annotations: callouts(values),
-    legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", title: { text: narrow() ? "" : "loading, share of limit&nbsp; " } },
+    legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", traceorder: "normal", title: { text: narrow() ? "" : "loading, share of limit&nbsp; " } },
     xaxis: bare, yaxis: GRID.real ? { ...bare, scaleanchor: "x", scaleratio: stretch } : bare }) };
 });
 

@@ -6,7 +6,7 @@ function cellOf(column, row) {
   const cell = document.createElement("td");
   const value = column.values[row];
   if (column.digits === undefined) {
-    cell.className = "text";
+    cell.className = column.key === "participants" ? "text wide" : "text";
     cell.textContent = value;
   } else {
     cell.textContent = value === null ? "" : show(value, column.digits);

@@ -1,0 +1,280 @@
+"""Runs side by side: key figures with their differences, and a small page that shows them."""
+
+import json
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gridagora.errors import Fault, InputError, check_faults
+
+KPIS_FILE = "kpis.json"
+CURVES = (
+    ("transformer_loading_percent", "Most loaded transformer", "loading (%)"),
+    ("line_loading_percent", "Most loaded line", "loading (%)"),
+    ("import_kw", "Power from the upstream grid", "import (kW)"),
+)
+"""Columns of flows.parquet drawn as duration curves: (column, heading, axis)."""
+
+PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
+DASHES = ("", "7 3", "2 3", "9 3 2 3")
+MAX_RUNS = len(PALETTE) * len(DASHES)
+
+
+def compare(run_dirs: Sequence[str | Path]) -> pd.DataFrame:
+    """Return the key figures of runs side by side, with the difference of each run from the first.
+
+    Parameters
+    ----------
+    run_dirs : folders written by ``gridagora run``, two or more; the first is the reference
+
+    Returns
+    -------
+    pd.DataFrame
+        Index "kpi"; one column per run, named after its folder, then "B - A" per further run: the difference of
+        numeric key figures, NaN where one of them is text or missing.  Units are those in the names.
+
+    Raises
+    ------
+    InputError
+        with every folder that is missing or holds no run.
+    """
+    folders = [Path(folder) for folder in run_dirs]
+    figures = _read_kpis(folders)
+    names = _names(folders)
+    keys = list(dict.fromkeys(key for kpis in figures for key in kpis))
+    columns: dict[str, list[Any]] = {
+        name: [kpis.get(key) for key in keys] for name, kpis in zip(names, figures, strict=True)
+    }
+    for name in names[1:]:
+        pairs = zip(columns[name], columns[names[0]], strict=True)
+        columns[f"{name} - {names[0]}"] = [_difference(value, first) for value, first in pairs]
+    return pd.DataFrame(columns, index=pd.Index(keys, name="kpi"))
+
+
+def compare_report(run_dirs: Sequence[str | Path], path: str | Path | None = None) -> str:
+    """Return a small self-contained page that compares runs, and write it to ``path`` when one is given.
+
+    The page holds the key figures with differences, duration curves of loading and exchange, and what each
+    participant pays in each run.
+
+    Raises
+    ------
+    InputError
+        with every folder or table that is missing.
+    """
+    folders = [Path(folder) for folder in run_dirs]
+    frame = compare(folders)
+    names = _names(folders)
+    flows = _read_tables(folders, "flows", ["period", *(column for column, _, _ in CURVES)])
+    people = _read_tables(folders, "participants", ["participant", "cost", "gain"])
+    charts = "".join(
+        f"<figure><figcaption>{escape(title)}</figcaption>"
+        f"{_duration_chart([flow[column] for flow in flows], names, unit=unit)}</figure>"
+        for column, title, unit in CURVES
+    )
+    page = _PAGE.format(
+        title=escape(" / ".join(names)),
+        legend=_legend(names),
+        charts=charts,
+        kpis=_table(frame, "key figure"),
+        costs=_table(_costs(people, names), "participant"),
+    )
+    if path is not None:
+        Path(path).write_text(page, encoding="utf-8")
+    return page
+
+
+def _read_kpis(folders: Sequence[Path]) -> list[dict[str, Any]]:
+    check_faults(_count_faults(folders))
+    found, faults = [], []
+    for folder in folders:
+        try:
+            kpis = json.loads((folder / KPIS_FILE).read_text(encoding="utf-8"))
+            if not isinstance(kpis, dict):
+                raise ValueError("no object")  # noqa: TRY004 - joins the texts that are no JSON at all
+        except OSError:
+            faults.append(_fault(folder, KPIS_FILE, "cannot be read"))
+        except ValueError:
+            faults.append(_fault(folder, KPIS_FILE, "is not the key figures of a run"))
+        else:
+            found.append(kpis)
+    check_faults(faults)
+    return found
+
+
+def _count_faults(folders: Sequence[Path]) -> list[Fault]:
+    count = len(folders)
+    if 2 <= count <= MAX_RUNS:
+        return []
+    fix = f"name two to {MAX_RUNS} folders written by `gridagora run`"
+    return [
+        Fault(source="compare", place="runs", value=count, reason="not a number of runs to compare", fix=fix)
+    ]
+
+
+def _fault(folder: Path, file: str, reason: str) -> Fault:
+    if not folder.is_dir():
+        reason = "is not a folder" if folder.exists() else "does not exist"
+        file = ""
+    fix = f"write the run with `gridagora run NAME -o {folder}`"
+    return Fault(
+        source="compare", place=str(folder / file), value=file or folder.name, reason=reason, fix=fix
+    )
+
+
+def _read_tables(folders: Sequence[Path], name: str, columns: list[str]) -> list[pd.DataFrame]:
+    """Return a table of each run; every table that is missing or lacks a column is a fault."""
+    import pyarrow
+
+    found, faults = [], []
+    for folder in folders:
+        try:
+            found.append(pd.read_parquet(folder / f"{name}.parquet", columns=columns))
+        except OSError:
+            faults.append(_fault(folder, f"{name}.parquet", "cannot be read"))
+        except (pyarrow.ArrowException, ValueError) as error:
+            faults.append(_fault(folder, f"{name}.parquet", f"is not a table of a run ({error})"))
+    if faults:
+        raise InputError(faults)
+    return found
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """Return a short name per run: the folder's, with as many parents as tell them apart."""
+    parts = [folder.resolve().parts for folder in folders]
+    for depth in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(part[-depth:]) for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{name} ({number})" for number, name in enumerate(names, start=1)]
+
+
+def _difference(value: Any, first: Any) -> float:
+    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (value, first))
+    return float(value - first) if numbers else float("nan")
+
+
+def _costs(people: Sequence[pd.DataFrame], names: Sequence[str]) -> pd.DataFrame:
+    """Return cost and gain of each participant in each run; one who is not in a run has none there."""
+    columns = {}
+    for name, frame in zip(names, people, strict=True):
+        rows = frame.assign(participant=frame["participant"].astype(str)).set_index("participant")
+        columns[f"{name}: cost"], columns[f"{name}: gain"] = rows["cost"], rows["gain"]
+    return pd.DataFrame(columns)
+
+
+def _cell(value: Any) -> str:
+    if value is None or value != value:  # NaN: nothing to show
+        return ""
+    if isinstance(value, int | np.integer):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.2f}" if abs(value) >= 100 else f"{value:.4g}"
+    return escape(str(value))
+
+
+def _table(frame: pd.DataFrame, corner: str) -> str:
+    head = "".join(f"<th>{escape(str(name))}</th>" for name in frame.columns)
+    rows = "".join(
+        f"<tr><th>{escape(str(index))}</th>{''.join(f'<td>{_cell(value)}</td>' for value in values)}</tr>"
+        for index, *values in frame.itertuples()
+    )
+    return f"<table><thead><tr><th>{corner}</th>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _style(number: int) -> str:
+    dash = DASHES[number // len(PALETTE) % len(DASHES)]
+    return f'stroke="{PALETTE[number % len(PALETTE)]}" stroke-dasharray="{dash}"'
+
+
+def _legend(names: Sequence[str]) -> str:
+    return "".join(
+        f'<li><svg width="34" height="10" aria-hidden="true"><line x1="0" x2="34" y1="5" y2="5" {_style(number)} '
+        f'stroke-width="3"/></svg> {escape(name)}</li>'
+        for number, name in enumerate(names)
+    )
+
+
+def _duration_chart(series: Sequence[Any], names: Sequence[str], *, unit: str) -> str:
+    """Return an SVG of duration curves: how much of the time at least that much flows."""
+    curves = [np.sort(np.asarray(s, dtype=np.float64)[np.isfinite(s)])[::-1] for s in series]
+    known = [curve for curve in curves if curve.size]
+    if not known:
+        return "<p>No value is known in any run.</p>"
+    low, high = min(0.0, *(float(c[-1]) for c in known)), max(0.0, *(float(c[0]) for c in known))
+    ticks = _ticks(low, high)
+    low, high = min(low, ticks[0]), max(high, ticks[-1])
+    left, top, width, height = 58, 8, 470, 210
+
+    def y(value: float) -> float:
+        return round(top + height * (high - value) / (high - low), 2)
+
+    parts = [
+        f'<line class="grid" x1="{left}" x2="{left + width}" y1="{y(tick)}" y2="{y(tick)}"/>'
+        f'<text x="{left - 6}" y="{y(tick) + 4}" text-anchor="end">{tick:g}</text>'
+        for tick in ticks
+    ]
+    parts += [
+        f'<text x="{left + width * share / 100}" y="{top + height + 18}" text-anchor="middle">{share}</text>'
+        for share in (0, 25, 50, 75, 100)
+    ]
+    for number, (curve, name) in enumerate(zip(curves, names, strict=True)):
+        keep = (
+            np.unique(np.linspace(0, max(curve.size - 1, 0), 240).round().astype(int)) if curve.size else []
+        )
+        points = " ".join(
+            f"{left + width * k / max(curve.size - 1, 1):.1f},{y(float(curve[k]))}" for k in keep
+        )
+        parts.append(f'<polyline {_style(number)} points="{points}"><title>{escape(name)}</title></polyline>')
+    return (
+        f'<svg viewBox="0 0 540 262" role="img" aria-label="Duration curve, {escape(unit)}">{"".join(parts)}'
+        f'<text x="{left + width / 2}" y="256" text-anchor="middle">share of time (%)</text>'
+        f'<text transform="translate(13 {top + height / 2}) rotate(-90)" text-anchor="middle">{escape(unit)}</text>'
+        "</svg>"
+    )
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Return about five round numbers from at or below ``low`` to at or above ``high``."""
+    rough = max(high - low, 1e-9) / 4
+    power = 10.0 ** np.floor(np.log10(rough))
+    step = float(next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough))
+    first, last = int(np.floor(low / step)), int(np.ceil(high / step))
+    return [round(number * step, 10) for number in range(first, max(last, first + 1) + 1)]
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+<link rel="icon" href="data:,"><title>{title} - GridAgora comparison</title>
+<style>
+:root {{ --paper: #fff; --ink: #1c2430; --quiet: #5b6675; --rule: #d7dce3; color-scheme: light dark; }}
+@media (prefers-color-scheme: dark) {{
+  :root {{ --paper: #14181f; --ink: #e7ebf1; --quiet: #a2adbb; --rule: #37404d; }} }}
+@media print {{ :root {{ --paper: #fff; --ink: #000; --quiet: #444; --rule: #bbb; }} }}
+body {{ background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; max-width: 1200px;
+  margin: 24px auto; padding: 0 16px; font-variant-numeric: tabular-nums; }}
+h1 {{ font-size: 1.6rem; }} h2 {{ font-size: 1.25rem; margin-top: 32px; }}
+p, figcaption {{ color: var(--quiet); }}
+ul {{ list-style: none; display: flex; flex-wrap: wrap; gap: 6px 24px; padding: 0; }}
+.charts {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 360px), 1fr)); gap: 16px; }}
+figure {{ margin: 0; }} svg text {{ fill: var(--ink); font-size: 12px; }} .grid {{ stroke: var(--rule); }}
+polyline {{ fill: none; stroke-width: 2; }}
+.scroll {{ overflow-x: auto; }} table {{ border-collapse: collapse; font-size: .9rem; }}
+th, td {{ padding: 4px 12px; border-bottom: 1px solid var(--rule); text-align: right; overflow-wrap: anywhere; }}
+th:first-child {{ text-align: left; font-weight: 500; }}
+</style></head><body>
+<h1>Runs side by side</h1>
+<ul>{legend}</ul>
+<p>Differences are taken from the first run. A key figure ending in _baseline is the feeder without a market.</p>
+<h2>Duration curves, with the market</h2><div class="charts">{charts}</div>
+<h2>Key figures</h2><div class="scroll">{kpis}</div>
+<h2>Bills of participants</h2>
+<p>Cost: to pay over the whole run. Gain: the bill without a market less the bill with it.</p>
+<div class="scroll">{costs}</div>
+</body></html>
+"""
