@@ -387,7 +387,8 @@ def _explain(error: Exception) -> int:
 def _print_faults(error: InputError) -> None:
     count = len(error.faults)
     _say(f"[red]{count} fault{'s' if count != 1 else ''} in the input.[/] Nothing was written.")
-    table = _table("where", "place", "found", "what is wrong", "what to do")
+    table = _table("where", "found", "what is wrong, and what to do")
+    table.leading = 1
     for fault in error.faults:
-        _add_row(table, fault.source, fault.place, repr(fault.value), fault.reason, fault.fix)
+        _add_row(table, f"{fault.source}\n{fault.place}", repr(fault.value), f"{fault.reason};\n{fault.fix}")
     _console(stderr=True).print(table)

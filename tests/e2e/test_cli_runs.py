@@ -110,7 +110,8 @@ seed: many
 """
 
 
-def test_bad_scenario_tells_every_fault_and_writes_nothing(tmp_path: Path, capsys) -> None:
+def test_bad_scenario_tells_every_fault_and_writes_nothing(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
     file = tmp_path / "bad.yaml"
     file.write_text(BAD_SCENARIO)
     assert call("run", file, "-o", tmp_path / "out") == 2
