@@ -94,7 +94,6 @@ def _per_phase(net: Any, buses: Buses, faults: Faults, *, table: str, sign: floa
             frame.check(name, frame.numbers(name), any_number, faults=faults, rows=rows, need="a number")
         power[quantity] = np.stack([frame.numbers(name) for name in names], axis=1) * scale
     columns = _columns(frame, bus, power["p"], power["q"])
-    columns["phase_to_phase"] = np.array([text == "delta" for text in frame.texts("type")], dtype=bool)
     return {name: column[rows] for name, column in columns.items()}
 
 
@@ -124,7 +123,7 @@ def _columns(frame: Frame, bus: Any, p_kw: Floats, q_kvar: Floats) -> dict[str, 
         "p_kw": p_kw,
         "q_kvar": q_kvar,
         **{f"{kind}_share_{power}": np.zeros(count) for kind in "zi" for power in "pq"},
-        "phase_to_phase": np.zeros(count, dtype=bool),
+        "phase_to_phase": np.array([text == "delta" for text in frame.texts("type")], dtype=bool),
     }
 
 

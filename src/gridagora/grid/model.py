@@ -111,11 +111,26 @@ class GridModel:
 
     def base_import(self) -> tuple[Floats, Floats]:
         """Return the net's own loads as import per bus at nominal voltage: kW and kvar, shape (buses,)."""
-        p, q = self.base_import_3ph()
+        p, q = self._base_per_phase()
         return p.sum(axis=1), q.sum(axis=1)
 
     def base_import_3ph(self) -> tuple[Floats, Floats]:
-        """Return the net's own loads per bus and phase at nominal voltage: kW and kvar, shape (buses, 3)."""
+        """Return the net's own loads per bus and phase at nominal voltage: kW and kvar, shape (buses, 3).
+
+        Raises
+        ------
+        InputError
+            When a load stands between phases (delta): its phases to earth are not given.
+        """
+        loads = self.network.loads
+        fix = "give it per phase to earth (wye), or use the symmetric power flow"
+        check_faults(
+            self._fault(f"{loads.kind[row]} {loads.name[row]}", "delta", "stands between phases", fix)
+            for row in np.flatnonzero(loads.phase_to_phase)
+        )
+        return self._base_per_phase()
+
+    def _base_per_phase(self) -> tuple[Floats, Floats]:
         loads = self.network.loads
         kw, kvar = np.zeros((len(self.buses), 3)), np.zeros((len(self.buses), 3))
         np.add.at(kw, loads.bus, loads.p_kw)
@@ -210,8 +225,10 @@ class GridModel:
         self, solver: Solver, solution: Solution, p_w: Floats, q_var: Floats | None
     ) -> NDArray[np.str_]:
         """Name the weakest bus of each period that did not converge, at a smaller share of its loads."""
-        names = np.full(len(p_w), "", dtype=f"<U{max(map(len, self.buses))}")
         open_periods = np.flatnonzero(~solution.converged)
+        if not open_periods.size:
+            return np.zeros(len(p_w), dtype="<U1")
+        names = np.zeros(len(p_w), dtype=f"<U{max(map(len, self.buses))}")
         for halving in range(1, _HALVINGS + 1):
             if not open_periods.size:
                 break
