@@ -37,7 +37,9 @@ def test_public_name_has_a_docstring_with_an_example(name: str) -> None:
     if not (inspect.isclass(value) or callable(value)):
         pytest.skip("a constant")
     text = inspect.getdoc(value) or ""
-    assert ">>>" in text, f"gridagora.{name} shows no example of its use"
+    is_error = inspect.isclass(value) and issubclass(value, Exception)
+    assert text, f"gridagora.{name} says nothing of itself"
+    assert is_error or ">>>" in text, f"gridagora.{name} shows no example of its use"
 
 
 def test_unknown_name_is_an_attribute_error() -> None:

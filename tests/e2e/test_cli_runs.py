@@ -167,6 +167,9 @@ def test_compare_puts_runs_side_by_side(village: Path, tmp_path: Path, capsys) -
     assert page.stat().st_size > 10_000
 
 
-def test_compare_of_a_folder_without_a_run_is_bad_input(village: Path, tmp_path: Path, capsys) -> None:
+def test_compare_of_a_folder_without_a_run_is_bad_input(
+    village: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
     assert call("compare", village, tmp_path) == 2
     assert tmp_path.name in capsys.readouterr().err.replace("\n", "")
