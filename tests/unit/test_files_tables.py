@@ -272,3 +272,39 @@ def test_unknown_grid_and_unreadable_grid_file(tmp_path):
     assert study_faults(grid=str(tmp_path / "none.json"))["grid"].reason == "there is no such file"
     assert "cannot be read" in study_faults(grid=str(write(tmp_path, "{}x", "g.json")))["grid"].reason
     assert "cannot be read" in study_faults(grid=str(write(tmp_path, b"no", "g.xlsx")))["grid"].reason
+
+
+def test_faults_found_while_resolving_name_the_line(tmp_path):
+    from gridagora.scenario import load_scenario
+
+    path = write(
+        tmp_path,
+        "grid: cigre-lv\n\nperiod: {start: 2016-05-23, length: 1d}\nmarket:\n  session: 20min\n",
+        "s.yaml",
+    )
+    with pytest.raises(InputError) as caught:
+        resolve(load_scenario(path))
+    assert [fault.place for fault in caught.value.faults] == ["line 5, market.session"]
+
+
+@pytest.mark.parametrize("name", ["PV1", "H0-Z"])
+def test_load_profile_of_the_wrong_kind(name):
+    rows = [{"participant": "a", "bus": "Bus R1", "profile": name, "load_kw": 3.0}]
+    assert "profile of a load" in study_faults(participants={"list": rows})["participant a"].reason
+
+
+@pytest.mark.parametrize("ending", ["json", "xlsx"])
+def test_a_users_pandapower_file(tmp_path, ending):
+    pandapower = pytest.importorskip("pandapower")
+    net = pandapower.networks.create_kerber_landnetz_freileitung_1()
+    path = str(tmp_path / f"net.{ending}")
+    if ending == "json":
+        pandapower.to_json(net, path)
+    else:  # what pandapower.to_excel writes, without the package xlsxwriter that it wants
+        with pd.ExcelWriter(path, engine="openpyxl") as book:
+            for name, frame in pandapower.io_utils.to_dict_of_dfs(net).items():
+                frame.to_excel(book, sheet_name=name)
+    study, network = resolve(parse_scenario({"grid": path, "period": {"length": "1d"}}))
+    assert len(study.homes) >= len(net.load)
+    assert {home.bus for home in study.homes} <= set(network.buses)
+    assert sum(home.load_kw.max() for home in study.homes) <= net.load["p_mw"].sum() * 1e3 + 1e-6

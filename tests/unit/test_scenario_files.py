@@ -253,3 +253,38 @@ def test_written_scenario_keeps_ids_that_look_like_numbers():
     again = parse_scenario(read_yaml(scenario_yaml(spec), "copy").data)
     assert again.model_dump() == spec.model_dump()
     assert again.participants.home_kw is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: &a [*a]\ngrid: x\n", "alias"),
+        ("grid: x\nperiod: {length: 99999999999999999999d}\n", "longer than 10 years"),
+        ("grid: x\nperiod: {start: 0001-01-01}\n", "before 1900"),
+        ("grid: x\nlimits: {voltage: 1}\n", "no band"),
+        ("grid: x\n---\ngrid: y\n", "another document"),
+        ("grid: x\nmarket: {import_limit_kw: .inf}\n", "finite"),
+    ],
+)
+def test_strange_files_are_told_not_crashed_on(tmp_path, text, words):
+    faults = faults_of(write(tmp_path, text))
+    assert words in faults[0].reason
+
+
+def test_empty_groups_take_their_defaults(tmp_path):
+    spec = load_scenario(write(tmp_path, "grid: x\nmarket:\nparticipants:\n  pv:\n"))
+    assert spec.market.mechanism == "pay_as_cleared"
+    assert spec.participants.pv.share is None
+
+
+def test_hour_that_the_clock_skips_is_no_start():
+    spec = parse_scenario({"grid": "x", "period": {"start": "2016-03-27T02:30", "length": "1d"}})
+    (fault,) = scenario_axis(spec)[1]
+    assert "skips this time" in fault.reason
+
+
+def test_half_hour_zones_start_on_local_midnight():
+    keys = {"grid": "x", "timezone": "Asia/Kolkata", "resolution": "1h", "period": {"length": "1d"}}
+    axis, faults = scenario_axis(parse_scenario(keys))
+    assert not faults
+    assert str(axis.start) == "2016-05-22T18:30:00"

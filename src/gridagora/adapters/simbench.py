@@ -63,6 +63,12 @@ def has_profile(name: str) -> bool:
     return group is not None and any(column in _group(group) for column in (f"{name}_pload", name))
 
 
+def is_load(name: str) -> bool:
+    """Tell whether a profile of SimBench is one of a load (else it is one of a plant)."""
+    group = _group_of(name)
+    return group is not None and f"{name}_pload" in _group(group)
+
+
 def active_profile(name: str, axis: TimeAxis) -> Floats:
     """Return active power per nominal power on an axis within 2016; longer periods take the mean."""
     table = _group(_group_of(name) or "")

@@ -1,5 +1,6 @@
 """From a checked scenario to numbers: everything is read, every fault of every file is told at once."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from gridagora.adapters import simbench
 from gridagora.adapters.feeders import Feeder, read_feeder
 from gridagora.adapters.files import (
+    KVAR,
     ParticipantTable,
     ProfileTable,
     read_participants,
@@ -48,10 +50,16 @@ def resolve(spec: ScenarioSpec) -> tuple[Study, Network]:
     plans = _plans(spec, feeder, _by_hand(spec, faults), faults=faults)
     tariffs = None if axis is None else _tariffs(spec, axis, faults)
     homes = None if axis is None or plans is None else _homes(plans, spec, axis, faults=faults)
-    check_faults(faults)
+    check_faults(_in_line(fault, spec) for fault in faults)
     if axis is None or feeder is None or tariffs is None or homes is None:
         raise InputError(faults)
     return _study(spec, axis, homes, tariffs=tariffs), feeder.network
+
+
+def _in_line(fault: Fault, spec: ScenarioSpec) -> Fault:
+    """Add the line of the scenario file to a fault of one of its keys."""
+    line = spec.line_of(fault.place) if fault.source == spec.origin else None
+    return fault if line is None else replace(fault, place=f"line {line}, {fault.place}")
 
 
 def _feeder(spec: ScenarioSpec, faults: list[Fault]) -> Feeder | None:
@@ -171,23 +179,30 @@ class StudyProfiles:
         return self._table is not None and name in self._table.columns
 
     def active(self, name: str) -> Floats:
-        """Return active power per nominal power, or kW of a column of the user's file."""
+        """Return active power of a load per nominal power, or kW of a column of the user's file."""
         if self._table is not None and name in self._table.columns:
             return self._table.columns[name]
-        self._require(name)
+        self._require(name, load=True)
+        return self._keep("active", name, simbench.active_profile)
+
+    def production(self, name: str) -> Floats:
+        """Return production per nominal power."""
+        if self._table is not None and name in self._table.columns:
+            return self._table.columns[name]
+        self._require(name, load=False)
         return self._keep("active", name, simbench.active_profile)
 
     def reactive(self, name: str) -> Floats:
         """Return reactive power per nominal reactive power, or kvar of a column of the user's file."""
         if self._table is not None and name in self._table.columns:
-            own = self._table.columns.get(f"{name} kvar")
+            own = self._table.columns.get(f"{name}{KVAR}")
             return self._tangent * self._table.columns[name] if own is None else own
-        self._require(name)
+        self._require(name, load=True)
         return self._keep("reactive", name, simbench.reactive_profile)
 
     def heat(self, name: str) -> Floats:
         """Return a heat pump profile smoothed to a demand, per rated power."""
-        self._require(name)
+        self._require(name, load=True)
         return self._keep("heat", name, simbench.heat_profile)
 
     def _keep(self, kind: str, name: str, read: Any) -> Floats:
@@ -196,20 +211,19 @@ class StudyProfiles:
             self._kept[kind, name] = read(name, self._axis)
         return self._kept[kind, name]
 
-    def _require(self, name: str) -> None:
-        """Refuse a profile that SimBench does not have, or a study outside its year."""
-        if not simbench.has_profile(name):
-            known = [*(self._table.columns if self._table else ()), *simbench.profile_names()]
-            fix = (
-                near(name, known)
-                or f"use a SimBench profile such as {', '.join(known[-3:])} or a column of your file"
-            )
-            raise UnknownProfileError(name, "is no profile", fix)
+    def _require(self, name: str, *, load: bool) -> None:
+        """Refuse a profile that SimBench has not, one of the other kind, and a study outside its year."""
+        kind = "load" if load else "plant"
+        if not simbench.has_profile(name) or simbench.is_load(name) != load:
+            fitting = [known for known in simbench.profile_names() if simbench.is_load(known) == load]
+            known = [*(self._table.columns if self._table else ()), *fitting]
+            some = "H0-A or G1-A" if load else "PV1 ... PV8"
+            fix = near(name, known) or f"use a column of your file, or a SimBench profile such as {some}"
+            raise UnknownProfileError(name, f"is no profile of a {kind}", fix)
         if simbench.outside_year(self._axis):
             reason = "is a SimBench profile, and these cover 2016-01-01T00:00Z to 2017-01-01T00:00Z alone"
-            raise UnknownProfileError(
-                name, reason, "move the period into 2016, or give profiles of your own in a file"
-            )
+            fix = "move the period into 2016, or give profiles of your own in a file"
+            raise UnknownProfileError(name, reason, fix)
 
 
 def _study(spec: ScenarioSpec, axis: TimeAxis, homes: tuple[Home, ...], *, tariffs: Tariffs) -> Study:

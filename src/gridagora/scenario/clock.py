@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gridagora.errors import Fault
 from gridagora.model.time import SECONDS_PER_DAY, TimeAxis
 from gridagora.scenario.spec import ScenarioSpec
+from gridagora.scenario.values import duration_text
 
 Times = NDArray[np.datetime64]
 
@@ -131,6 +132,10 @@ def scenario_axis(spec: ScenarioSpec) -> tuple[TimeAxis | None, list[Fault]]:
     """Place the period of a scenario on the UTC axis; durations must be whole numbers of periods."""
     faults = []
     start = _place(spec.period.start, spec.timezone)
+    for key, moment in (("period.start", spec.period.start), ("period.end", spec.period.end)):
+        if moment is not None and _skipped(moment, spec.timezone):
+            reason, fix = f"the clock of {spec.timezone} skips this time", "write a time an hour later"
+            faults.append(_fault(spec, key, str(moment), reason=reason, fix=fix))
     length = spec.period.length or timedelta(days=7)
     if spec.period.end is not None:
         length = _place(spec.period.end, spec.timezone) - start
@@ -146,13 +151,14 @@ def scenario_axis(spec: ScenarioSpec) -> tuple[TimeAxis | None, list[Fault]]:
             _fault(
                 spec,
                 "period.length",
-                str(length),
-                reason=f"is not a whole number of {mtu} periods",
+                duration_text(length),
+                reason=f"is not a whole number of {duration_text(mtu)} periods",
                 fix="lengthen or cut it",
             )
         )
-    if start.timestamp() % mtu.total_seconds():
-        fix = f"start on a multiple of {mtu}"
+    grid = min(mtu, timedelta(seconds=_BLOCK_S))
+    if start.timestamp() % grid.total_seconds():
+        fix = f"start on a multiple of {duration_text(grid)}"
         faults.append(
             _fault(spec, "period.start", str(spec.period.start), reason="is off the grid of periods", fix=fix)
         )
@@ -160,7 +166,13 @@ def scenario_axis(spec: ScenarioSpec) -> tuple[TimeAxis | None, list[Fault]]:
     if periods > MAX_PERIODS:
         reason = f"has {periods} periods"
         faults.append(
-            _fault(spec, "period.length", str(length), reason=reason, fix=f"stay below {MAX_PERIODS} periods")
+            _fault(
+                spec,
+                "period.length",
+                duration_text(length),
+                reason=reason,
+                fix=f"stay below {MAX_PERIODS} periods",
+            )
         )
     faults += _duration_faults(spec)
     if faults:
@@ -181,9 +193,15 @@ def _duration_faults(spec: ScenarioSpec) -> list[Fault]:
     }
     for key, (duration, least) in durations.items():
         if duration % spec.resolution or duration < least * spec.resolution:
-            reason = f"is not a whole number of {spec.resolution} periods"
+            reason = f"is not a whole number of {duration_text(spec.resolution)} periods"
             faults.append(
-                _fault(spec, key, str(duration), reason=reason, fix=f"write a multiple of {spec.resolution}")
+                _fault(
+                    spec,
+                    key,
+                    duration_text(duration),
+                    reason=reason,
+                    fix=f"write a multiple of {duration_text(spec.resolution)}",
+                )
             )
     if spec.agents.replan > spec.agents.horizon:
         fix = "plan at least as far as the next planning"
@@ -191,12 +209,20 @@ def _duration_faults(spec: ScenarioSpec) -> list[Fault]:
             _fault(
                 spec,
                 "agents.horizon",
-                str(spec.agents.horizon),
+                duration_text(spec.agents.horizon),
                 reason="is shorter than agents.replan",
                 fix=fix,
             )
         )
     return faults
+
+
+def _skipped(moment: datetime, timezone: str) -> bool:
+    """Tell whether a local moment falls into the hour that the clock skips in spring."""
+    if moment.tzinfo is not None:
+        return False
+    back = _place(moment, timezone).astimezone(ZoneInfo(timezone))
+    return back.replace(tzinfo=None) != moment
 
 
 def _place(moment: datetime, timezone: str) -> datetime:

@@ -36,7 +36,10 @@ class Profiles(Protocol):
     """Profiles on the axis of the study; raise `UnknownProfileError` for a name that is not there."""
 
     def active(self, name: str) -> Floats:
-        """Return active power: per nominal kW, or in kW for a column of a user's file."""
+        """Return active power of a load: per nominal kW, or in kW for a column of a user's file."""
+
+    def production(self, name: str) -> Floats:
+        """Return production per nominal kW."""
 
     def reactive(self, name: str) -> Floats:
         """Return reactive power: per nominal kvar, or in kvar for a column of a user's file."""
@@ -69,7 +72,7 @@ def make_homes(
 def _home(plan: HomePlan, spec: ScenarioSpec, axis: TimeAxis, *, profiles: Profiles) -> Home:
     """Turn one plan into a home."""
     load_kw, load_kvar = _load(plan, spec, axis, profiles=profiles)
-    pv_kw = plan.pv_kwp * np.maximum(profiles.active(plan.pv_profile), 0.0) if plan.pv_kwp else None
+    pv_kw = plan.pv_kwp * np.maximum(profiles.production(plan.pv_profile), 0.0) if plan.pv_kwp else None
     return Home(
         participant=plan.participant,
         bus=plan.bus,

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, PrivateAttr, T
 
 from gridagora.model.study import BiddingName, ForecastName, MechanismName
 from gridagora.scenario.values import (
+    Band,
     ClockTime,
     DataFile,
     Days,
@@ -34,6 +35,19 @@ class Spec(BaseModel):
     """Frozen values; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_groups(cls, data: Any) -> Any:
+        """Take a group of keys without any entry as left out: its keys have all their defaults."""
+        if not isinstance(data, dict):
+            return data
+        groups = {
+            field.alias or name
+            for name, field in cls.model_fields.items()
+            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+        }
+        return {key: value for key, value in data.items() if value is not None or key not in groups}
 
 
 class PeriodSpec(Spec):
@@ -81,6 +95,11 @@ class SeriesSpec(Spec):
     column: str = "price"
     timezone: Timezone | None = None
     per: Literal["kWh", "MWh"] = "kWh"
+
+
+PRICE_TAGS = frozenset({"<flat>", "<windows>", "<series>"})
+HOMES_TAGS = frozenset({"<listed>", "<sized>"})
+"""Pydantic's names of alternatives, which are no keys of the file."""
 
 
 def _price_tag(value: Any) -> str:
@@ -275,7 +294,7 @@ class AgentsSpec(Spec):
 class LimitsSpec(Spec):
     """What the grid bears: voltage band per unit, loading in percent of rated current."""
 
-    voltage: Range = (0.9, 1.1)
+    voltage: Band = (0.9, 1.1)
     line_loading_percent: Positive = 100.0
     transformer_loading_percent: Positive = 100.0
 
@@ -303,14 +322,19 @@ class ScenarioSpec(Spec):
     agents: AgentsSpec = AgentsSpec()
     limits: LimitsSpec = LimitsSpec()
     _origin: str = PrivateAttr(default="scenario")
+    _lines: dict[str, int] = PrivateAttr(default_factory=dict)
 
     @property
     def origin(self) -> str:
         """Name of the file that the scenario came from, for faults."""
         return self._origin
 
-    def read_from(self, origin: str) -> "ScenarioSpec":
-        """Return the same scenario, noted as read from a file."""
+    def line_of(self, key: str) -> int | None:
+        """Return the line of a dotted key in the file that the scenario came from."""
+        return self._lines.get(key)
+
+    def read_from(self, origin: str, lines: dict[str, int]) -> "ScenarioSpec":
+        """Return the same scenario, noted as read from a file with its keys in these lines."""
         copy = self.model_copy()
-        copy._origin = origin
+        copy._origin, copy._lines = origin, lines
         return copy

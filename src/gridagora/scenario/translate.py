@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from gridagora.errors import Fault
-from gridagora.scenario.spec import ScenarioSpec
+from gridagora.scenario.spec import HOMES_TAGS, PRICE_TAGS, ScenarioSpec
 from gridagora.scenario.suggest import near
 from gridagora.scenario.yaml_text import Document, dotted
 
@@ -38,7 +38,9 @@ def validate(
     except ValidationError as error:
         errors = [details for details in error.errors() if not _follows_from_another(details)]
         return None, [_fault(details, document, label, overridden=overridden) for details in errors]
-    return spec.read_from(label), []
+    in_file = {dotted(path): line for path, line in document.lines.items() if path}
+    lines = {key: line for key, line in in_file.items() if tuple(key.split(".")) not in overridden}
+    return spec.read_from(label, lines), []
 
 
 def _follows_from_another(details: ErrorDetails) -> bool:
@@ -50,8 +52,7 @@ def _fault(
     details: ErrorDetails, document: Document, label: str, *, overridden: AbstractSet[tuple[str, ...]]
 ) -> Fault:
     """Turn one pydantic error into a fault."""
-    path = tuple(part for part in details["loc"] if not str(part).startswith("<"))
-    path = tuple(part for part in path if not str(part).startswith(("tuple[", "dict[")))
+    path = tuple(part for part in details["loc"] if part not in PRICE_TAGS | HOMES_TAGS)
     reason, fix = words(details, path)
     names = tuple(str(part) for part in path)
     source, place = label, dotted(path) or "scenario"

@@ -15,6 +15,8 @@ from pydantic_core import PydanticCustomError
 from gridagora.scenario.suggest import near
 
 MINUTES_PER_DAY = 1440
+MAX_YEARS = 10
+FIRST_YEAR, LAST_YEAR = 1900, 2200
 GRID_FILE_ENDINGS = (".json", ".xlsx", ".xls")
 RESOLUTIONS = ("5min", "15min", "30min", "1h")
 
@@ -41,7 +43,10 @@ def parse_duration(value: Any) -> timedelta:
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise custom("is not a duration", 'write a number and a unit: "15min", "1h", "7d"')
-    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+    seconds = float(match[1]) * _UNITS[match[2]]
+    if seconds > MAX_YEARS * 366 * 86_400:
+        raise custom(f"is longer than {MAX_YEARS} years", "write a shorter duration")
+    return timedelta(seconds=seconds)
 
 
 def parse_clock(value: Any) -> int:
@@ -69,13 +74,18 @@ def parse_moment(value: Any) -> datetime:
         return value
     if isinstance(value, date):
         return datetime(value.year, value.month, value.day)  # noqa: DTZ001 (local clock, placed by the axis)
-    if isinstance(value, str):
-        try:
-            return datetime.fromisoformat(value.strip())
-        except ValueError as error:
-            if "out of range" in str(error) or "must be in" in str(error):
-                raise custom(f"is no date of the calendar ({error})", "check day, month and hour") from None
-    raise custom("is not a date", "write year-month-day, e.g. 2016-05-23, or with a time 2016-05-23T06:00")
+    fix = "write year-month-day, e.g. 2016-05-23, or with a time 2016-05-23T06:00"
+    if not isinstance(value, str):
+        raise custom("is not a date", fix)
+    try:
+        moment = datetime.fromisoformat(value.strip())
+    except ValueError as error:
+        if "out of range" in str(error) or "must be in" in str(error):
+            raise custom(f"is no date of the calendar ({error})", "check day, month and hour") from None
+        raise custom("is not a date", fix) from None
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise custom(f"is before {FIRST_YEAR} or after {LAST_YEAR}", "check the year")
+    return moment
 
 
 def parse_range(value: Any) -> tuple[float, float]:
@@ -92,6 +102,17 @@ def parse_range(value: Any) -> tuple[float, float]:
     if not 0 <= low <= high < float("inf"):
         raise custom("is not a range of sizes >= 0, low end first", "write the smaller number first: [4, 10]")
     return low, high
+
+
+def check_band(value: tuple[float, float]) -> tuple[float, float]:
+    """Accept a band whose ends differ.
+
+    >>> check_band((0.9, 1.1))
+    (0.9, 1.1)
+    """
+    if value[0] == value[1]:
+        raise custom("is no band", "write the lowest and the highest voltage allowed: [0.9, 1.1]")
+    return value
 
 
 def parse_days(value: Any) -> frozenset[int]:
@@ -182,6 +203,7 @@ Resolution = Annotated[Duration, AfterValidator(_check_resolution)]
 ClockTime = Annotated[int, BeforeValidator(parse_clock), PlainSerializer(clock_text)]
 Moment = Annotated[datetime, BeforeValidator(parse_moment), PlainSerializer(datetime.isoformat)]
 Range = Annotated[tuple[float, float], BeforeValidator(parse_range), PlainSerializer(_range_value)]
+Band = Annotated[Range, AfterValidator(check_band)]
 Days = Annotated[frozenset[int], BeforeValidator(parse_days), PlainSerializer(_days_value)]
 Timezone = Annotated[str, AfterValidator(check_timezone)]
 DataFile = Annotated[Path, AfterValidator(_beside_scenario), PlainSerializer(str)]

@@ -15,6 +15,8 @@ from gridagora.errors import Fault
 
 Path = tuple[str | int, ...]
 
+MAX_DEPTH = 30
+
 _NULL = re.compile(r"~|null|Null|NULL|")
 _TRUE = re.compile(r"true|True|TRUE")
 _FALSE = re.compile(r"false|False|FALSE")
@@ -120,6 +122,10 @@ _Writer.add_representer(str, _text_node)
 def _construct(node: yaml.Node, path: Path, document: Document, *, source: str) -> Any:
     """Turn a node into plain values and note its line."""
     document.lines.setdefault(path, node.start_mark.line + 1)
+    if len(path) > MAX_DEPTH:
+        raise yaml.composer.ComposerError(
+            None, None, "an alias stands inside what it names, or keys are nested too deep", node.start_mark
+        )
     if isinstance(node, yaml.MappingNode):
         return _mapping(node, path, document, source=source)
     if isinstance(node, yaml.SequenceNode):
