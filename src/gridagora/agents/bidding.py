@@ -17,9 +17,13 @@ Adding the devices gives the home's net demand N(pi), falling in pi.  Where N > 
 pi - w; where N < 0 its steps are sell bids at pi.  Every price is clipped to the outside options: nobody pays
 more than the retailer's price (the value of lost load when islanded) nor sells below the feed-in price (zero
 when islanded).  A home that has no marginal values (rule-based) has one step: its planned net import.
+
+The plan is the optimum against the outside options, so at those prices the curve must give the plan, whatever
+the last digit of a marginal value is: what the plan runs is worth at least, and what it leaves is worth less
+by a micro-unit at least, than the retailer's kWh where the home imports, the feed-in price where it exports.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,6 +33,8 @@ from gridagora.agents.rules import Plan
 from gridagora.model.bids import Bids
 from gridagora.model.study import MarketRules, Tariffs
 
+MICRO_PRICE = 1e-6
+"""One micro-unit of currency per kWh, the step of prices in trades."""
 DUST_KWH = 0.0005
 """Bids below half a watt-hour are dropped: a trade is a whole number of watt-hours."""
 
@@ -37,14 +43,16 @@ DUST_KWH = 0.0005
 class Options:
     """Outside options per period, currency per kWh, shape (n,): what the retailer or, islanded, nobody pays.
 
-    ``buy`` is the most that a home pays for energy, ``sell`` the least that it takes, ``wedge`` the network
-    tariff and taxes on a locally bought kWh.  No price above ``highest`` or below ``lowest`` can come about
-    because the retailer's orders stand there; infinite where those are limited.
+    ``buy`` is the most that a home pays for energy, ``sell`` the least that it takes (never below zero: it
+    can curtail), ``wedge`` the network tariff and taxes on a locally bought kWh, ``meter`` what the
+    retailer's kWh costs with all that is on it.  No price above ``highest`` or below ``lowest`` can come
+    about because the retailer's orders stand there; infinite where those are limited.
     """
 
     buy: Floats
     sell: Floats
     wedge: Floats
+    meter: Floats
     highest: Floats
     lowest: Floats
 
@@ -71,13 +79,18 @@ def outside_options(tariffs: Tariffs, market: MarketRules, *, t: int, n: int) ->
     wedge = tariffs.local_network_share * tariffs.network[window] + tariffs.taxes[window]
     size = len(wedge)
     retail, feed_in = tariffs.retail[window], tariffs.feed_in[window]
+    meter = retail + tariffs.network[window] + tariffs.taxes[window]
     unlimited = np.full(size, np.inf)
     if market.islanded:
         lost = np.full(size, market.value_of_lost_load)
-        return Options(buy=lost, sell=np.zeros(size), wedge=wedge, highest=unlimited, lowest=-unlimited)
+        return Options(
+            buy=lost, sell=np.zeros(size), wedge=wedge, meter=lost, highest=unlimited, lowest=-unlimited
+        )
     highest = retail if np.isinf(market.import_limit_kw) else unlimited
     lowest = feed_in if np.isinf(market.export_limit_kw) else -unlimited
-    return Options(buy=retail, sell=feed_in, wedge=wedge, highest=highest, lowest=lowest)
+    return Options(
+        buy=retail, sell=np.maximum(feed_in, 0.0), wedge=wedge, meter=meter, highest=highest, lowest=lowest
+    )
 
 
 def net_position(fleet: Fleet, plan: Plan, options: Options) -> Curves:
@@ -97,18 +110,26 @@ def truthful(fleet: Fleet, plan: Plan, options: Options) -> Curves:
     if devices is None:
         return net_position(fleet, plan, options)
     base = plan.load_kw - plan.pv_kw + sum(device.low_kw for device in devices)
-    edges, values = _edges(fleet, base, devices)
+    edges, values = _edges(fleet, base, _consistent(plan, devices, options))
     buy, sell, one = options.buy[:, None], options.sell[:, None], np.ones((*base.shape, 1))
     bought, sold = np.maximum(edges, 0.0), np.minimum(edges, 0.0)
     steps = [bought[:, :, :1], np.diff(bought, axis=2), -np.diff(sold, axis=2), sold[:, :, -1:]]
-    prices = [
-        buy * one,
-        np.minimum(values - options.wedge[:, None], buy),
-        np.maximum(values, sell),
-        sell * one,
-    ]
+    at_most = np.where(values < options.meter[:, None], buy - MICRO_PRICE, buy)
+    bid, offer = np.minimum(values - options.wedge[:, None], at_most), np.maximum(values, sell)
+    prices = [buy * one, bid, offer, sell * one]
     quantity = np.concatenate(steps, axis=2) * fleet.hours
     return Curves(t=plan.t, quantity=quantity, price=np.concatenate(prices, axis=2))
+
+
+def _consistent(plan: Plan, devices: tuple[Range, ...], options: Options) -> tuple[Range, ...]:
+    """Devices with worths that give the plan back at the outside options (module docstring)."""
+    sell = np.minimum(options.sell, options.meter)
+    floor = np.where(plan.net_kw > DUST_KWH, options.meter, sell + MICRO_PRICE)[:, :, None]
+    ceiling = np.where(plan.net_kw < -DUST_KWH, sell, options.meter - MICRO_PRICE)[:, :, None]
+    return tuple(
+        replace(d, worth=np.where(d.runs, np.maximum(d.worth, floor), np.minimum(d.worth, ceiling)))
+        for d in devices
+    )
 
 
 def _edges(fleet: Fleet, base: Floats, devices: tuple[Range, ...]) -> tuple[Floats, Floats]:

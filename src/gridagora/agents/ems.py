@@ -32,6 +32,7 @@ from gridagora.agents.ring import (
     CHARGE,
     DISCHARGE,
     PUMP,
+    ROWS,
     TANK,
     TANK_ROW,
     Ring,
@@ -79,7 +80,7 @@ class Planner:
     workers : threads that solve linear programs side by side; the result does not depend on it
     """
 
-    def __init__(self, fleet: Fleet, *, slots: int, value_left: bool = True, workers: int = 2) -> None:
+    def __init__(self, fleet: Fleet, *, slots: int, value_left: bool = True, workers: int = 1) -> None:
         self._fleet = fleet
         self._slots = max(2, min(slots, fleet.periods))
         self._value_left = value_left
@@ -145,16 +146,29 @@ class Planner:
         rings = [self._ring(home) for home in self._several.tolist()]
         answers = run(lambda ring, job, store: ring.solve(job, store, t), rings, jobs, held[self._several])
         n, hours = out.shape[2], self._fleet.hours
-        for home, (columns, duals) in zip(self._several, answers, strict=True):
-            columns, values = columns[:n], -duals[:n]
+        for home, (columns, duals) in zip(self._several.tolist(), answers, strict=True):
+            columns = columns[:n]
+            values = self._values(duals, terminal[home], home, horizon=outlook.periods)
             battery = (columns[:, CHARGE] - columns[:, DISCHARGE]) / hours
             rows = (
-                (battery, columns[:, BATTERY_STORE], values[:, BATTERY_ROW]),
-                (columns[:, PUMP] / hours, columns[:, TANK], values[:, TANK_ROW]),
-                (columns[:, CAR] / hours, columns[:, CAR_STORE], values[:, CAR_ROW]),
+                (battery, columns[:, BATTERY_STORE], values[:n, BATTERY_ROW]),
+                (columns[:, PUMP] / hours, columns[:, TANK], values[:n, TANK_ROW]),
+                (columns[:, CAR] / hours, columns[:, CAR_STORE], values[:n, CAR_ROW]),
             )
             for device, (power, stored, value) in enumerate(rows):
                 out[device, home] = np.stack([power, stored, value, value], axis=1)
+
+    def _values(self, duals: Floats, terminal: Floats, home: int, *, horizon: int) -> Floats:
+        """Value of a kWh in store at the end of each period, shape (horizon, rows of the program).
+
+        It is what the kWh is worth at the start of the next period: that period's dual, less what a tank
+        loses.
+        """
+        values = np.empty((horizon, ROWS))
+        values[:-1] = -duals[1:horizon]
+        values[-1, [BATTERY_ROW, TANK_ROW, CAR_ROW]] = terminal
+        values[:-1, TANK_ROW] *= self._fleet.params[home, Param.TANK_KEEP]
+        return values
 
     def _ring(self, home: int) -> Ring:
         if home not in self._rings:

@@ -4,8 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gridagora.agents.fleet import Fleet, Floats, Param, Stay
+from gridagora.agents.fleet import Bools, Fleet, Floats, Param, Stay
 from gridagora.agents.rules import Plan
+
+PLANNED_MORE = np.array([True, False])
+"""Steps of a device that only consumes: what is planned and can wait, and what can be had beyond it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -13,12 +16,14 @@ class Range:
     """Powers open to a device beyond ``low_kw``: steps in kW and their worth per kWh of electricity.
 
     ``low_kw`` (homes, n) is the least that it can run at (below 0 for a battery that can discharge);
-    ``step_kw`` and ``worth`` are (homes, n, steps).
+    ``step_kw`` and ``worth`` are (homes, n, steps); ``runs`` (steps,) tells the steps that are part of the
+    plan.
     """
 
     low_kw: Floats
     step_kw: Floats
     worth: Floats
+    runs: Bools
 
 
 def session_ranges(fleet: Fleet, plan: Plan) -> tuple[Range, ...] | None:
@@ -40,9 +45,8 @@ def _battery(fleet: Fleet, plan: Plan, value: Floats) -> Range:
     more_out = _spend(reserve, p[:, Param.DISCHARGE_KW, None] - out)
     less, more = value[..., 0], value[..., 1]
     worth = np.stack([less / discharge, more / discharge, less * charge, more * charge], axis=2)
-    return Range(
-        low_kw=-out - more_out, step_kw=np.stack([more_out, out, into, more_in], axis=2), worth=worth
-    )
+    step = np.stack([more_out, out, into, more_in], axis=2)
+    return Range(low_kw=-out - more_out, step_kw=step, worth=worth, runs=np.array([True, False, True, False]))
 
 
 def _vehicle(fleet: Fleet, plan: Plan, value: Floats) -> Range:
@@ -60,7 +64,9 @@ def _vehicle(fleet: Fleet, plan: Plan, value: Floats) -> Range:
     later = _spend(_left(slack), np.where(plugged, plan.ev_kw, 0.0))
     more = _spend(_left(missing / per_kw), most - plan.ev_kw)
     step = np.stack([later, more], axis=2)
-    return Range(low_kw=plan.ev_kw - later, step_kw=step, worth=value * efficiency[..., None])
+    return Range(
+        low_kw=plan.ev_kw - later, step_kw=step, worth=value * efficiency[..., None], runs=PLANNED_MORE
+    )
 
 
 def _pump(fleet: Fleet, plan: Plan, value: Floats) -> Range:
@@ -72,7 +78,9 @@ def _pump(fleet: Fleet, plan: Plan, value: Floats) -> Range:
     more = _spend(room, p[:, Param.PUMP_KW, None] - plan.heat_pump_kw)
     less = _spend(reserve, plan.heat_pump_kw)
     step = np.stack([less, more], axis=2)
-    return Range(low_kw=plan.heat_pump_kw - less, step_kw=step, worth=value * cop[..., None])
+    return Range(
+        low_kw=plan.heat_pump_kw - less, step_kw=step, worth=value * cop[..., None], runs=PLANNED_MORE
+    )
 
 
 def _left(budget: Floats) -> Floats:

@@ -71,7 +71,7 @@ class Team:
         tariffs: Tariffs,
         market: MarketRules | None = None,
         value_left: bool = True,
-        workers: int = 2,
+        workers: int = 1,
     ) -> None:
         check_faults(check_homes(homes, axis))
         self.fleet: Fleet = fleet_from_homes(homes, axis)
