@@ -38,6 +38,17 @@ def test_run_writes_key_figures_tables_and_report(village: Path) -> None:
     assert (village / "report.html").read_text(encoding="utf-8").startswith("<!")
 
 
+def test_reference_names_every_column_and_key_figure(village: Path) -> None:
+    page = Path(__file__).parents[2] / "docs" / "reference" / "tables-and-kpis.md"
+    text = page.read_text(encoding="utf-8")
+    names = list(json.loads((village / "kpis.json").read_text()))
+    for table in TABLE_NAMES:
+        assert f"## {table}" in text
+        names += pd.read_parquet(village / f"{table}.parquet").columns.to_list()
+    missing = {name for name in names if f"`{name.removesuffix('_baseline')}`" not in text}
+    assert missing == set(), f"add them to {page.name}"
+
+
 def test_run_leaves_nothing_beside_its_folder(village: Path) -> None:
     assert [path.name for path in village.parent.iterdir()] == [village.name]
 
