@@ -173,8 +173,8 @@ def _violations(tables: RunTables) -> str:
         blind = not_converged(tables) or not_converged(tables, "_baseline") or not len(tables.flows)
         seen = "that could be calculated" if blind else "of the run"
         return (
-            f'<p class="{"" if blind else "proud"}"><strong>No limit was broken in any period {seen}, with the '
-            f"market or without.</strong> Checked by power flow: {escape(band)}.</p>"
+            f'<p class="{"" if blind else "proud"}"><strong>No limit was broken in any period {seen}, '
+            f"with the market or without.</strong> Checked by power flow: {escape(band)}.</p>"
         )
     counts = frame.groupby([frame["stage"].astype(str), frame["kind"].astype(str)]).agg(
         rows=("period", "size"), periods=("period", "nunique"), elements=("element", "nunique")

@@ -1,9 +1,11 @@
 """Runs side by side: key figures with their differences, and a small page that shows them."""
 
 import json
+import pkgutil
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import numpy as np
@@ -34,8 +36,8 @@ def compare(run_dirs: Sequence[str | Path]) -> pd.DataFrame:
     Returns
     -------
     pd.DataFrame
-        Index "kpi"; one column per run, named after its folder, then "B - A" per further run: the difference of
-        numeric key figures, NaN where one of them is text or missing.  Units are those in the names.
+        Index "kpi"; one column per run, named after its folder, then "B - A" per further run: the difference
+        of numeric key figures, NaN where one of them is text or missing.  Units are in the names.
 
     Raises
     ------
@@ -76,7 +78,8 @@ def compare_report(run_dirs: Sequence[str | Path], path: str | Path | None = Non
         f"{_duration_chart([flow[column] for flow in flows], names, unit=unit)}</figure>"
         for column, title, unit in CURVES
     )
-    page = _PAGE.format(
+    template = Template((pkgutil.get_data("gridagora.studies", "assets/compare.html") or b"").decode("utf-8"))
+    page = template.substitute(
         title=escape(" / ".join(names)),
         legend=_legend(names),
         charts=charts,
@@ -94,14 +97,15 @@ def _read_kpis(folders: Sequence[Path]) -> list[dict[str, Any]]:
     for folder in folders:
         try:
             kpis = json.loads((folder / KPIS_FILE).read_text(encoding="utf-8"))
-            if not isinstance(kpis, dict):
-                raise ValueError("no object")  # noqa: TRY004 - joins the texts that are no JSON at all
         except OSError:
             faults.append(_fault(folder, KPIS_FILE, "cannot be read"))
+            continue
         except ValueError:
-            faults.append(_fault(folder, KPIS_FILE, "is not the key figures of a run"))
-        else:
+            kpis = None
+        if isinstance(kpis, dict):
             found.append(kpis)
+        else:
+            faults.append(_fault(folder, KPIS_FILE, "is not the key figures of a run"))
     check_faults(faults)
     return found
 
@@ -193,8 +197,8 @@ def _style(number: int) -> str:
 
 def _legend(names: Sequence[str]) -> str:
     return "".join(
-        f'<li><svg width="34" height="10" aria-hidden="true"><line x1="0" x2="34" y1="5" y2="5" {_style(number)} '
-        f'stroke-width="3"/></svg> {escape(name)}</li>'
+        '<li><svg width="34" height="10" aria-hidden="true"><line x1="0" x2="34" y1="5" y2="5" '
+        f'{_style(number)} stroke-width="3"/></svg> {escape(name)}</li>'
         for number, name in enumerate(names)
     )
 
@@ -223,18 +227,15 @@ def _duration_chart(series: Sequence[Any], names: Sequence[str], *, unit: str) -
         for share in (0, 25, 50, 75, 100)
     ]
     for number, (curve, name) in enumerate(zip(curves, names, strict=True)):
-        keep = (
-            np.unique(np.linspace(0, max(curve.size - 1, 0), 240).round().astype(int)) if curve.size else []
-        )
-        points = " ".join(
-            f"{left + width * k / max(curve.size - 1, 1):.1f},{y(float(curve[k]))}" for k in keep
-        )
+        last = curve.size - 1
+        keep = sorted({round(k * last / 240) for k in range(241)}) if curve.size else []
+        points = " ".join(f"{left + width * k / max(last, 1):.1f},{y(float(curve[k]))}" for k in keep)
         parts.append(f'<polyline {_style(number)} points="{points}"><title>{escape(name)}</title></polyline>')
     return (
         f'<svg viewBox="0 0 540 262" role="img" aria-label="Duration curve, {escape(unit)}">{"".join(parts)}'
         f'<text x="{left + width / 2}" y="256" text-anchor="middle">share of time (%)</text>'
-        f'<text transform="translate(13 {top + height / 2}) rotate(-90)" text-anchor="middle">{escape(unit)}</text>'
-        "</svg>"
+        f'<text transform="translate(13 {top + height / 2}) rotate(-90)" text-anchor="middle">'
+        f"{escape(unit)}</text></svg>"
     )
 
 
@@ -245,36 +246,3 @@ def _ticks(low: float, high: float) -> list[float]:
     step = float(next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough))
     first, last = int(np.floor(low / step)), int(np.ceil(high / step))
     return [round(number * step, 10) for number in range(first, max(last, first + 1) + 1)]
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<link rel="icon" href="data:,"><title>{title} - GridAgora comparison</title>
-<style>
-:root {{ --paper: #fff; --ink: #1c2430; --quiet: #5b6675; --rule: #d7dce3; color-scheme: light dark; }}
-@media (prefers-color-scheme: dark) {{
-  :root {{ --paper: #14181f; --ink: #e7ebf1; --quiet: #a2adbb; --rule: #37404d; }} }}
-@media print {{ :root {{ --paper: #fff; --ink: #000; --quiet: #444; --rule: #bbb; }} }}
-body {{ background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; max-width: 1200px;
-  margin: 24px auto; padding: 0 16px; font-variant-numeric: tabular-nums; }}
-h1 {{ font-size: 1.6rem; }} h2 {{ font-size: 1.25rem; margin-top: 32px; }}
-p, figcaption {{ color: var(--quiet); }}
-ul {{ list-style: none; display: flex; flex-wrap: wrap; gap: 6px 24px; padding: 0; }}
-.charts {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 360px), 1fr)); gap: 16px; }}
-figure {{ margin: 0; }} svg text {{ fill: var(--ink); font-size: 12px; }} .grid {{ stroke: var(--rule); }}
-polyline {{ fill: none; stroke-width: 2; }}
-.scroll {{ overflow-x: auto; }} table {{ border-collapse: collapse; font-size: .9rem; }}
-th, td {{ padding: 4px 12px; border-bottom: 1px solid var(--rule); text-align: right; overflow-wrap: anywhere; }}
-th:first-child {{ text-align: left; font-weight: 500; }}
-</style></head><body>
-<h1>Runs side by side</h1>
-<ul>{legend}</ul>
-<p>Differences are taken from the first run. A key figure ending in _baseline is the feeder without a market.</p>
-<h2>Duration curves, with the market</h2><div class="charts">{charts}</div>
-<h2>Key figures</h2><div class="scroll">{kpis}</div>
-<h2>Bills of participants</h2>
-<p>Cost: to pay over the whole run. Gain: the bill without a market less the bill with it.</p>
-<div class="scroll">{costs}</div>
-</body></html>
-"""
