@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from gridagora.studies.run import Run
 
+LONGEST_CELL = 16
+"""Letters of a text shown side by side; of a longer one, a hash, the first eight tell it from others."""
+
 Progress = Callable[[int, int, str], None]
 
 app = typer.Typer(
@@ -338,7 +341,8 @@ def _form(value: object, form: str) -> str:
 def _plain(value: object) -> str:
     if isinstance(value, float):
         return "-" if value != value else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-    return str(value)
+    text = str(value)
+    return text if len(text) <= LONGEST_CELL else f"{text[:8]}..."
 
 
 def _table(*columns: str, numbers: bool = False) -> "Table":
@@ -348,7 +352,13 @@ def _table(*columns: str, numbers: bool = False) -> "Table":
 
     table = Table(box=SIMPLE_HEAD)
     for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if numbers and index else "left", overflow="fold")
+        flush_right = numbers and index > 0
+        table.add_column(
+            column,
+            justify="right" if flush_right else "left",
+            overflow="fold",
+            no_wrap=numbers and index == 0,
+        )
     return table
 
 
