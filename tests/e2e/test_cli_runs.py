@@ -166,7 +166,8 @@ def test_template_overwrites_nothing(tmp_path: Path) -> None:
     assert {path: path.read_bytes() for path in (tmp_path / "mine").iterdir()} == before
 
 
-def test_compare_puts_runs_side_by_side(village: Path, tmp_path: Path, capsys) -> None:
+def test_compare_puts_runs_side_by_side(village: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
     other = tmp_path / "pay-as-bid"
     assert call("run", "village", "-o", other, *SHORT, "--set", "market.mechanism=pay_as_bid", "-q") == 0
     capsys.readouterr()
