@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gridagora.adapters import simbench
-from gridagora.adapters.feeders import read_feeder
+from gridagora.adapters.feeders import feeder_from_pandapower, read_feeder
 from gridagora.adapters.studies import resolve
 from gridagora.errors import InputError
 from gridagora.model.time import TimeAxis
@@ -28,7 +28,7 @@ def test_profiles_equal_simbenchs_own_table():
 def test_year_is_whole_and_finite():
     year = axis("2016-01-01T00:00", 35_136)
     assert not simbench.outside_year(year)
-    for name in ("H0-C", "G3-A", "PV4", "Soil_Alternative_1", "HLS_A_11.0", "lv_semiurb4"):
+    for name in ("H0-C", "G3-A", "Soil_Alternative_1", "HLS_A_11.0", "lv_semiurb4"):
         profile = simbench.active_profile(name, year)
         assert profile.shape == (35_136,)
         assert np.isfinite(profile).all()
@@ -48,11 +48,13 @@ def test_study_outside_the_year():
 
 
 def test_names():
-    names = simbench.profile_names()
-    assert {"H0-A", "PV1", "G1-B", "Air_Parallel_1", "HLS_A_3.7"} <= set(names)
-    assert all(simbench.has_profile(name) for name in names)
-    assert not simbench.has_profile("H0-Z")
-    assert not simbench.has_profile("home")
+    loads, plants = simbench.load_names(), simbench.plant_names()
+    assert {"H0-A", "G1-B", "Air_Parallel_1", "HLS_A_3.7", "lv_rural1"} <= set(loads)
+    assert {"PV1", "WP3", "lv_rural1"} <= set(plants)
+    assert all(simbench.is_load(name) for name in loads)
+    assert not simbench.is_load("PV1")
+    assert not simbench.is_plant("H0-A")
+    assert not simbench.is_load("home")
 
 
 def test_heat_demand_does_not_depend_on_the_period_studied():
@@ -82,6 +84,15 @@ def test_test_grids_become_studies(grid, homes):
     assert len(study.homes) == homes
     assert {home.bus for home in study.homes} <= set(network.buses)
     assert all(np.isfinite(home.load_kw).all() and (home.load_kw >= 0).all() for home in study.homes)
+
+
+def test_net_in_memory_instead_of_a_named_grid():
+    pandapower = pytest.importorskip("pandapower")
+    net = pandapower.networks.create_kerber_landnetz_freileitung_1()
+    feeder = feeder_from_pandapower(net, name="mine")
+    study, network = resolve(parse_scenario({"grid": "mine", "period": {"length": "1d"}}), feeder=feeder)
+    assert network.name == "mine"
+    assert len(study.homes) == len(net.load) * 2  # 8 kW each, in homes of at most 5 kW
 
 
 def test_village_is_a_village():

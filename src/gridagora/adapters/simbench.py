@@ -4,6 +4,9 @@ SimBench (Meinecke et al., Energies 13 (2020) 3290; data ODbL) gives 35,136 quar
 2016 as naive times.  They are read as UTC here, so that no quarter hour is missing or double; the year is
 ``[2016-01-01T00:00Z, 2017-01-01T00:00Z)``.  Load profiles multiply a load's nominal active and reactive
 power, renewables' profiles a plant's nominal power (their peak stays near 0.62 of it).
+
+The profiles of scenario 0 are taken; those of scenarios 1 and 2 differ in the aggregates of lower grids alone
+(names with lv, mv and hv).
 """
 
 import importlib.util
@@ -25,15 +28,16 @@ YEAR_START = np.datetime64("2016-01-01T00:00:00")
 YEAR_PERIODS = 35_136
 YEAR_MTU_S = 900
 _FOLDER = Path("networks") / "1-complete_data-mixed-all-0-sw"
+_LOADS, _PLANTS = "LoadProfile.csv", "RESProfile.csv"
 _GROUPS = {
-    "households": ("LoadProfile.csv", ("H0-",)),
-    "businesses": ("LoadProfile.csv", ("G", "L0-", "L1-", "L2-", "BL-", "WB-")),
-    "aggregates": ("LoadProfile.csv", ("lv_", "mv_")),
-    "vehicles": ("LoadProfile.csv", ("HLS_", "APLS_")),
-    "heat": ("LoadProfile.csv", ("Air_", "Soil_")),
-    "renewables": ("RESProfile.csv", ("PV", "WP", "BM", "Hydro")),
+    "households": (_LOADS, ("H0-",)),
+    "businesses": (_LOADS, ("G", "L0-", "L1-", "L2-", "BL-", "WB-")),
+    "aggregates": (_LOADS, ("lv_", "mv_", "hv_")),
+    "vehicles": (_LOADS, ("HLS_", "APLS_")),
+    "heat": (_LOADS, ("Air_", "Soil_")),
+    "plants": (_PLANTS, ("PV", "WP", "BM", "Hydro", "lv_", "mv_", "hv_")),
 }
-_IMPORT_VERSION = 1
+_IMPORT_VERSION = 2
 
 
 def outside_year(axis: TimeAxis) -> bool:
@@ -47,37 +51,41 @@ def outside_year(axis: TimeAxis) -> bool:
     return bool(axis.start < YEAR_START or end > year_end)
 
 
-def profile_names() -> tuple[str, ...]:
-    """Return the names of all profiles, sorted: loads without the suffix ``_pload``."""
-    names: set[str] = set()
-    for file in sorted({file for file, _ in _GROUPS.values()}):
-        for column in _header(_data_folder() / file):
-            if _group_of(column) is not None:
-                names.add(column.removesuffix("_pload").removesuffix("_qload"))
-    return tuple(sorted(names))
+def load_names() -> tuple[str, ...]:
+    """Return the names of all load profiles, sorted."""
+    columns = _header(_data_folder() / _LOADS)
+    return tuple(sorted(name[:-6] for name in columns if name.endswith("_pload") and _group_of(name)))
 
 
-def has_profile(name: str) -> bool:
-    """Tell whether SimBench has a profile of this name."""
-    group = _group_of(name)
-    return group is not None and any(column in _group(group) for column in (f"{name}_pload", name))
+def plant_names() -> tuple[str, ...]:
+    """Return the names of all profiles of plants, sorted."""
+    return tuple(sorted(_group("plants")))
 
 
 def is_load(name: str) -> bool:
-    """Tell whether a profile of SimBench is one of a load (else it is one of a plant)."""
+    """Tell whether SimBench has a load profile of this name."""
     group = _group_of(name)
     return group is not None and f"{name}_pload" in _group(group)
 
 
+def is_plant(name: str) -> bool:
+    """Tell whether SimBench has a profile of a plant of this name."""
+    return name in _group("plants")
+
+
 def active_profile(name: str, axis: TimeAxis) -> Floats:
-    """Return active power per nominal power on an axis within 2016; longer periods take the mean."""
-    table = _group(_group_of(name) or "")
-    return _on_axis(table[f"{name}_pload"] if f"{name}_pload" in table else table[name], axis)
+    """Return a load's power per nominal power on an axis within 2016; longer periods take the mean."""
+    return _on_axis(_group(_group_of(name) or "")[f"{name}_pload"], axis)
 
 
 def reactive_profile(name: str, axis: TimeAxis) -> Floats:
-    """Return reactive power per nominal reactive power on an axis within 2016."""
+    """Return a load's reactive power per nominal reactive power on an axis within 2016."""
     return _on_axis(_group(_group_of(name) or "")[f"{name}_qload"], axis)
+
+
+def production_profile(name: str, axis: TimeAxis) -> Floats:
+    """Return a plant's production per nominal power on an axis within 2016."""
+    return _on_axis(_group("plants")[name], axis)
 
 
 def heat_profile(name: str, axis: TimeAxis) -> Floats:
@@ -104,8 +112,9 @@ def _on_axis(year: Floats, axis: TimeAxis) -> Floats:
 
 
 def _group_of(name: str) -> str | None:
-    """Return the group of columns in which a profile lies."""
-    return next((group for group, (_, starts) in _GROUPS.items() if name.startswith(starts)), None)
+    """Return the group of columns in which a load profile lies."""
+    groups = ((group, starts) for group, (file, starts) in _GROUPS.items() if file == _LOADS)
+    return next((group for group, starts in groups if name.startswith(starts)), None)
 
 
 @lru_cache(maxsize=8)

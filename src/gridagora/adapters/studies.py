@@ -31,12 +31,13 @@ from gridagora.scenario.suggest import near
 Floats = NDArray[np.float64]
 
 
-def resolve(spec: ScenarioSpec) -> tuple[Study, Network]:
+def resolve(spec: ScenarioSpec, *, feeder: Feeder | None = None) -> tuple[Study, Network]:
     """Read all that a scenario names and return the study and its network.
 
     Parameters
     ----------
     spec : a checked scenario (`gridagora.scenario.load_scenario`)
+    feeder : a feeder in memory instead of the one that ``spec.grid`` names (`feeder_from_pandapower`)
 
     Raises
     ------
@@ -46,7 +47,7 @@ def resolve(spec: ScenarioSpec) -> tuple[Study, Network]:
     faults: list[Fault] = []
     axis, found = scenario_axis(spec)
     faults += found
-    feeder = _feeder(spec, faults)
+    feeder = feeder or _feeder(spec, faults)
     plans = _plans(spec, feeder, _by_hand(spec, faults), faults=faults)
     tariffs = None if axis is None else _tariffs(spec, axis, faults)
     homes = None if axis is None or plans is None else _homes(plans, spec, axis, faults=faults)
@@ -190,7 +191,7 @@ class StudyProfiles:
         if self._table is not None and name in self._table.columns:
             return self._table.columns[name]
         self._require(name, load=False)
-        return self._keep("active", name, simbench.active_profile)
+        return self._keep("production", name, simbench.production_profile)
 
     def reactive(self, name: str) -> Floats:
         """Return reactive power per nominal reactive power, or kvar of a column of the user's file."""
@@ -214,8 +215,8 @@ class StudyProfiles:
     def _require(self, name: str, *, load: bool) -> None:
         """Refuse a profile that SimBench has not, one of the other kind, and a study outside its year."""
         kind = "load" if load else "plant"
-        if not simbench.has_profile(name) or simbench.is_load(name) != load:
-            fitting = [known for known in simbench.profile_names() if simbench.is_load(known) == load]
+        if not (simbench.is_load(name) if load else simbench.is_plant(name)):
+            fitting = simbench.load_names() if load else simbench.plant_names()
             known = [*(self._table.columns if self._table else ()), *fitting]
             some = "H0-A or G1-A" if load else "PV1 ... PV8"
             fix = near(name, known) or f"use a column of your file, or a SimBench profile such as {some}"

@@ -49,6 +49,7 @@ def scenario_tariffs(
         feed_in=feed_in,
         network=prices(tariffs.network, "tariffs.network"),
         taxes=prices(tariffs.taxes, "tariffs.taxes"),
+        imbalance_netted=imbalance.netted,
         imbalance_short=retail + imbalance.spread
         if short is None
         else prices(short, "tariffs.imbalance.short"),

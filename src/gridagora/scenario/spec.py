@@ -120,9 +120,13 @@ PriceSpec = Annotated[
 
 
 class ImbalanceSpec(Spec):
-    """Price of what was not traded: retail plus, feed-in minus ``spread`` unless prices are given."""
+    """Price of what was not traded: retail plus, feed-in minus ``spread`` unless prices are given.
+
+    ``netted``: participants who are long cover those who are short first, at the pool's price.
+    """
 
     spread: NonNegative = 0.02
+    netted: Truth = True
     short: PriceSpec | None = None
     long: PriceSpec | None = None
 
@@ -223,10 +227,10 @@ class ParticipantSpec(Spec):
 class ParticipantsSpec(Spec):
     """Who takes part: the grid's loads (default), a participants file, or a list; and who has which device.
 
-    ``assets`` "shares" equips homes by the device entries below; "simbench" takes the photovoltaics,
-    storages, heat pumps and vehicles of the SimBench grid (scenario 1 and 2 codes have them all) and adds
-    the entries below only where they are written.  ``home_kw`` splits a load without a profile of its own
-    into homes.
+    ``assets`` "shares" equips homes by the device entries below and leaves the grid's own plants out;
+    "simbench" takes the photovoltaics, storages, heat pumps and vehicles of the SimBench grid (codes of scenario
+    1 and 2 have them all) and adds the entries below only where they are written.  ``home_kw`` splits a load
+    without a profile of its own into homes; null keeps it whole.
     """
 
     assets: Literal["shares", "simbench"] = "shares"
@@ -285,7 +289,7 @@ class AgentsSpec(Spec):
 
     ems: Literal["rule_based", "optimal"] = "rule_based"
     bidding: BiddingName = "truthful"
-    forecast: ForecastName = "seasonal"
+    forecast: ForecastName = "blended"
     horizon: Duration = Field(default_factory=lambda: parse_duration("1d"))
     replan: Duration = Field(default_factory=lambda: parse_duration("1h"))
     margin: NonNegative = 0.05
