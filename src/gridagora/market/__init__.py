@@ -1,4 +1,4 @@
-"""Pure clearing: mechanisms (one rule set, one function, one file), the order book, and checks for any of them."""
+"""Pure clearing: mechanisms (one rule set, one function, one file), the order book, checks of them."""
 
 from gridagora.market.mechanisms.pay_as_bid import pay_as_bid
 from gridagora.market.mechanisms.pay_as_cleared import pay_as_cleared

@@ -1,12 +1,12 @@
-"""Compiled part of the Vickrey-Clarke-Groves payments: every participant's externality from one sorted curve."""
+"""Compiled: Vickrey-Clarke-Groves payments, every participant's externality from one sorted curve."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from gridagora.market._kernels import share
+from gridagora.market._share_kernel import share
+from gridagora.model._jit import compiled
 
 Ints = NDArray[np.int64]
 Numbers = NDArray[Any]
@@ -21,7 +21,7 @@ class _Curve(NamedTuple):
     surplus: Numbers
 
 
-@njit(cache=True)
+@compiled
 def _curve(price: Numbers, side: NDArray[np.int8], quantity: Numbers, reference: Any) -> _Curve:
     """Build the curve from bids sorted by price; ``surplus`` is U(p) - U(reference), integrated from there.
 
@@ -65,7 +65,7 @@ def _curve(price: Numbers, side: NDArray[np.int8], quantity: Numbers, reference:
     return curve
 
 
-@njit(cache=True)
+@compiled
 def _lowest_cover(curve: _Curve, price: Numbers, side: NDArray[np.int8], quantity: Numbers) -> int:
     """Level of the lowest price that clears the market without the given bids, by bisection."""
     low, high = 0, len(curve.price) - 1
@@ -84,7 +84,7 @@ def _lowest_cover(curve: _Curve, price: Numbers, side: NDArray[np.int8], quantit
     return low
 
 
-@njit(cache=True)
+@compiled
 def _gain_difference(
     at: Any, reference: Any, price: Numbers, side: NDArray[np.int8], quantity: Numbers
 ) -> Any:
@@ -98,7 +98,7 @@ def _gain_difference(
     return total
 
 
-@njit(cache=True)
+@compiled
 def bonuses(
     price: Numbers,
     side: NDArray[np.int8],
@@ -109,7 +109,7 @@ def bonuses(
     owned: Ints,
     owned_starts: Ints,
 ) -> Numbers:
-    """What each participant gets in each period on top of trading at the reference price.
+    """Return what each participant gets in each period on top of trading at the reference price.
 
     Bids are sorted by period and price.  ``owned`` lists their positions by period and participant,
     ``owned_starts`` where each participant of a period starts.  The bonus is U without the participant at the
@@ -134,7 +134,7 @@ def bonuses(
     return out
 
 
-@njit(cache=True)
+@compiled
 def spread_floats(
     bonus: NDArray[np.float64], accepted: NDArray[np.float64], owned: Ints, starts: Ints
 ) -> Numbers:
@@ -149,7 +149,7 @@ def spread_floats(
     return out
 
 
-@njit(cache=True)
+@compiled
 def spread_integers(bonus: Ints, accepted: Ints, owned: Ints, starts: Ints) -> Ints:
     """Spread whole units likewise, by rounding the running share down."""
     out = np.zeros(len(accepted), np.int64)
@@ -161,7 +161,7 @@ def spread_integers(bonus: Ints, accepted: Ints, owned: Ints, starts: Ints) -> I
         each = bonus[k] // total
         rest = bonus[k] - each * total
         running = np.int64(0)
-        before = np.int64(0)
+        before: Any = np.int64(0)
         for i in mine:
             running += accepted[i]
             after = share(running, rest, total)[0]

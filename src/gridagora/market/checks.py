@@ -75,7 +75,7 @@ def check_mechanism(
     seed : of the random markets
     random_markets : how many of them
     markets : your own markets instead of the built-in ones
-    deficit_allowed : the mechanism may run a deficit; one whose results set ``deficit_declared`` says so itself
+    deficit_allowed : a deficit is no finding; a mechanism declares one by ``deficit_declared`` in its results
     tolerance : allowed error of float results, relative to the quantities and money of the market;
         0 asks for bit-for-bit equality where orders are compared
 
@@ -98,7 +98,7 @@ def check_mechanism(
             if rule not in broken or len(bids) < len(broken[rule][1]):
                 broken[rule] = (message, bids)
     findings = tuple(
-        _shrunk(mechanism, rule, *broken[rule], allowed=allowed) for rule in RULES if rule in broken
+        _shrunk(mechanism, rule, broken[rule], allowed=allowed) for rule in RULES if rule in broken
     )
     return MechanismReport(findings=findings, markets=len(cases))
 
@@ -109,8 +109,9 @@ class _Allowed:
     tolerance: float
 
 
-def _shrunk(mechanism: Mechanism, rule: str, message: str, bids: Bids, *, allowed: _Allowed) -> Finding:
+def _shrunk(mechanism: Mechanism, rule: str, broken: tuple[str, Bids], *, allowed: _Allowed) -> Finding:
     """Drop bids one by one as long as the rule stays broken."""
+    message, bids = broken
     for row in reversed(range(len(bids))):
         smaller = bids.take([other for other in range(len(bids)) if other != row])
         found = dict(_violations(mechanism, smaller, allowed))
@@ -140,7 +141,7 @@ def _violations(mechanism: Mechanism, bids: Bids, allowed: _Allowed) -> Iterator
     if _result_bytes(result) != _result_bytes(again):
         yield "same bytes", "two calls with equal bids differ"
     yield from _accounts(result, pristine, allowed)
-    yield from _order(mechanism, result, pristine, allowed)
+    yield from _order(mechanism, result, pristine, tolerance=allowed.tolerance)
 
 
 def _shape_problem(result: ClearingResult, bids: Bids) -> str:
@@ -190,7 +191,7 @@ def _accounts(result: ClearingResult, bids: Bids, allowed: _Allowed) -> Iterator
 
 
 def _order(
-    mechanism: Mechanism, result: ClearingResult, bids: Bids, allowed: _Allowed
+    mechanism: Mechanism, result: ClearingResult, bids: Bids, *, tolerance: float
 ) -> Iterator[tuple[str, str]]:
     """Clear the bids backwards and shuffled; bids that are equal in all columns may swap their results."""
     expected = _canonical(result, bids)
@@ -203,14 +204,14 @@ def _order(
             yield "order", f"periods {other.period} in another order of the bids, {result.period} before"
             return
         prices = np.abs(np.nan_to_num(other.price) - np.nan_to_num(result.price))
-        excess = np.abs(_canonical(other, shuffled) - expected) - allowed.tolerance * size[:, None]
-        if (excess > 0).any() or (prices > allowed.tolerance * np.abs(np.nan_to_num(result.price))).any():
+        excess = np.abs(_canonical(other, shuffled) - expected) - tolerance * size[:, None]
+        if (excess > 0).any() or (prices > tolerance * np.abs(np.nan_to_num(result.price))).any():
             yield "order", f"another order of the bids changes what is accepted or paid: {order.tolist()}"
             return
 
 
 def _canonical(result: ClearingResult, bids: Bids) -> NDArray[Any]:
-    """Accepted and paid, listed in an order that does not depend on the rows."""
+    """List accepted and paid in an order that does not depend on the rows."""
     keys = [bids.quantity, bids.price, bids.side, bids.participant, bids.period]
     extra = [column for column in (bids.node, bids.carrier, bids.group, bids.step) if column is not None]
     order = np.lexsort((result.paid, result.accepted, *extra, *keys))

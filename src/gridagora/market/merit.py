@@ -59,7 +59,7 @@ class MeritOrder:
 
     @property
     def price(self) -> NDArray[np.float64]:
-        """Middle of the price interval per period; ticks are rounded down to a whole tick; NaN without trade."""
+        """Middle of the price interval per period; ticks are rounded down to a whole one; NaN without trade."""
         middle = (self.low + self.high) / 2
         return np.floor(middle) if self.is_integer else middle
 
@@ -74,7 +74,7 @@ def merit_order(bids: Bids) -> MeritOrder:
     >>> merit.accepted.tolist(), merit.volume.tolist(), merit.price.tolist()
     ([3, 2, 1], [3], [3.0])
     """
-    from gridagora.market import _kernels
+    from gridagora.market import _crossing_kernel, _period_kernel, _share_kernel
 
     _check_one_carrier(bids)
     order, starts = _by_period(bids.period)
@@ -89,22 +89,25 @@ def merit_order(bids: Bids) -> MeritOrder:
         units: NDArray[Any] = np.ones(len(starts) - 1, dtype=np.int64)
     else:
         residue = (RELATIVE_RESIDUE, ABSOLUTE_RESIDUE_UNITS)
-        units = _kernels.float_units(quantity, starts)
-    keys, whole, amount = _kernels.clear_periods(bits, mask, side, quantity, starts, units, *residue)
+        units = _period_kernel.float_units(quantity, starts)
+    keys, whole, amount = _crossing_kernel.clear_periods(bits, mask, side, quantity, starts, units, *residue)
     sums = whole if whole_numbers else amount
     traded = sums[:, 0] > 0
-    accepted, *margin = _kernels.accept_better(bits, mask, side, quantity, starts, keys, traded)
+    accepted, at_margin, groups = _share_kernel.accept_better(
+        bits, mask, side, quantity, starts, keys, traded
+    )
     # columns of buys and sells become one list of groups, 2 x run (+ 1 for sells)
-    level, part = sums[:, 1::2].ravel(), sums[:, 2::2].ravel()
+    level: NDArray[Any] = sums[:, 1::2].ravel()
+    part: NDArray[Any] = sums[:, 2::2].ravel()
     if whole_numbers:
-        rests, lacking = _kernels.share_integers(accepted, quantity, tuple(margin), level, part)
+        rests, lacking = _share_kernel.share_integers(accepted, quantity, (at_margin, groups), level, part)
         if lacking.any():
-            rows = margin[0] if order is None else order[margin[0]]
-            accepted[margin[0]] += extra_units(
-                bids=bids, rows=rows, rest=rests, group=margin[1], lacking=lacking
+            rows = at_margin if order is None else order[at_margin]
+            accepted[at_margin] += extra_units(
+                bids=bids, rows=rows, rest=rests, group=groups, lacking=lacking
             )
     else:
-        _kernels.share_floats(accepted, quantity, tuple(margin), level, part)
+        _share_kernel.share_floats(accepted, quantity, (at_margin, groups), level, part)
     prices = _prices(keys[:, :2], mask, traded)
     return MeritOrder(
         period=bids.period[starts[:-1]] if order is None else bids.period[order[starts[:-1]]],
@@ -128,18 +131,18 @@ def _check_one_carrier(bids: Bids) -> None:
 
 
 def _by_period(period: NDArray[np.int64]) -> tuple[NDArray[np.int64] | None, NDArray[np.int64]]:
-    from gridagora.market import _kernels
+    from gridagora.market import _period_kernel
 
-    ascending, starts = _kernels.run_starts(period)
+    ascending, starts = _period_kernel.run_starts(period)
     if ascending:
         return None, starts
     lowest = int(period.min())
     span = int(period.max()) - lowest + 1
     if span <= COUNTING_SPAN * len(period):
-        order = _kernels.counting_order(period, lowest, span)
+        order = _period_kernel.counting_order(period, lowest, span)
     else:
         order = np.argsort(period, kind="stable")
-    return order, _kernels.run_starts(period[order])[1]
+    return order, _period_kernel.run_starts(period[order])[1]
 
 
 def _prices(keys: NDArray[np.int64], mask: int, traded: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -26,14 +26,14 @@ def ration(
     >>> ration(bids=bids, rows=np.arange(3), weight=bids.quantity, group=same, target=np.array([7])).tolist()
     [2, 3, 2]
     """
-    from gridagora.market import _kernels
+    from gridagora.market import _share_kernel
 
     total = sum_by(group, weight, len(target))
     if weight.dtype.kind == "f":
         ratio = np.divide(target, total, out=np.zeros(len(target)), where=total > 0)
         shared: NDArray[Any] = weight * np.minimum(ratio, 1.0)[group]
         return shared
-    given, rest = _kernels.shares(weight, target[group], total[group])
+    given, rest = _share_kernel.shares(weight, target[group], total[group])
     lacking = target - sum_by(group, given, len(target))
     return given + extra_units(bids=bids, rows=rows, rest=rest, group=group, lacking=lacking)
 

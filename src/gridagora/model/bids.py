@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gridagora.errors import check_faults
 from gridagora.model import bid_columns
+from gridagora.model.bid_columns import COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,11 +21,6 @@ class Side(IntEnum):
 
     BUY = 1
     SELL = -1
-
-
-REQUIRED = ("side", "price", "quantity")
-OPTIONAL = ("participant", "period", "node", "carrier", "group", "step")
-COLUMNS = REQUIRED + OPTIONAL
 
 
 @dataclass(frozen=True, slots=True, init=False, eq=False)
@@ -124,7 +120,7 @@ class Bids:
         >>> Bids.from_frame(pd.DataFrame({"side": ["buy"], "price": [3], "quantity": [10]})).price
         array([3])
         """
-        check_faults(bid_columns.header_faults([str(name) for name in frame.columns], REQUIRED, COLUMNS))
+        check_faults(bid_columns.header_faults([str(name) for name in frame.columns]))
         return cls(**{str(name): frame[name].to_numpy() for name in frame.columns})
 
     def to_frame(self) -> "pd.DataFrame":
@@ -148,16 +144,16 @@ class Bids:
         2
         """
         rows = list(parts)
-        check_faults(bid_columns.concat_faults([part._columns() for part in rows], OPTIONAL))
+        check_faults(bid_columns.concat_faults([part._columns() for part in rows]))
         if not rows:
             return cls(side=[], price=[], quantity=[])
-        joined = {
+        joined: dict[str, Any] = {
             name: None
             if getattr(rows[0], name) is None
             else np.concatenate([getattr(part, name) for part in rows])
             for name in COLUMNS
         }
-        # parts of different number types become floats together, as in one Bids built at once
+        # built anew, since parts of different number types become floats together
         return cls(**joined)
 
     def take(self, rows: ArrayLike) -> "Bids":

@@ -14,7 +14,7 @@ def pair_accepted(bids: Bids, accepted: NDArray[Any]) -> Pairs:
     """Return (row of the buy, row of the sell, quantity) of the trades that realise an accepted allocation.
 
     In each period buys go dearest first, sells cheapest first, equal prices by participant, step, group and
-    node.  Each buy in turn takes from the first sells with something left, passing over its own participant's.
+    node.  Each buy in turn takes from the first sells with something left, passing over its owner's.
     What is left then could only trade with itself; it changes partners with earlier trades between two
     others, in their order, so that a participant trades with itself only where no pairing avoids it.
 
@@ -22,7 +22,7 @@ def pair_accepted(bids: Bids, accepted: NDArray[Any]) -> Pairs:
     >>> [column.tolist() for column in pair_accepted(bids, np.array([2, 4, 6]))]
     [[1, 0], [2, 2], [4, 2]]
     """
-    from gridagora.model import _pairing_kernels
+    from gridagora.model import _pairing_kernel
 
     rows = np.flatnonzero(accepted > 0)
     if len(rows) == 0:
@@ -37,6 +37,6 @@ def pair_accepted(bids: Bids, accepted: NDArray[Any]) -> Pairs:
     starts = np.flatnonzero(np.diff(period, prepend=period[0] - 1))
     buys = np.add.reduceat((side > 0).astype(np.int64), starts)
     given = accepted[rows]
-    dust = given * (0.0 if given.dtype.kind == "i" else _pairing_kernels.DUST)
-    buyer, seller, quantity = _pairing_kernels.pair(np.append(starts, len(rows)), buys, owner, given, dust)
+    dust = given * (0.0 if given.dtype.kind == "i" else _pairing_kernel.DUST)
+    buyer, seller, quantity = _pairing_kernel.pair(np.append(starts, len(rows)), buys, owner, given, dust)
     return rows[buyer], rows[seller], quantity

@@ -67,7 +67,7 @@ class ClearingResult:
 
     @property
     def prices(self) -> "pd.DataFrame":
-        """Price per period (rows), NaN where nothing can trade; with buy and sell prices where they differ."""
+        """Price per period (rows), NaN where nothing can trade; buy and sell prices too where they differ."""
         import pandas as pd
 
         columns = {"price": self.price}
@@ -143,9 +143,9 @@ class ClearingResult:
         return pd.DataFrame(columns)
 
     def _unit_price(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Money per kWh that the accepted bids of these rows pay or get; whole ticks where the rule has them."""
+        """Money per kWh that accepted bids of these rows pay or get; whole ticks where the rule has them."""
         if self.paid_by_bid is not None:
-            return np.abs(self.paid_by_bid[rows] / self.accepted[rows])
+            return np.asarray(np.abs(self.paid_by_bid[rows] / self.accepted[rows]))
         index = self.period_index[rows]
         price = self.price[index]
         if self.buy_price is not None and self.sell_price is not None:
@@ -161,7 +161,7 @@ def _total(values: NDArray[Any]) -> float | int:
 
 
 def sum_by(index: NDArray[np.int64], values: NDArray[Any], count: int) -> NDArray[Any]:
-    """Sum per index; floats are added in ascending order of value, so that the order of bids does not matter."""
+    """Sum per index; floats are added in ascending order, so that the order of the bids does not matter."""
     out = np.zeros(count, dtype=values.dtype)
     if len(values) == 0:
         return out

@@ -29,7 +29,7 @@ def pay_as_cleared(bids: Bids) -> ClearingResult:
 
     Notes
     -----
-    MARKETS.md section 2, E1 and E2.  Residues and balance: `gridagora.market.merit`.  The price takes O(n) time.
+    MARKETS.md section 2, E1 and E2.  Residues and balance: `gridagora.market.merit`.  Takes O(n) time.
 
     Examples
     --------

@@ -53,9 +53,8 @@ def trade_reduction(bids: Bids) -> ClearingResult:
     ([1, 0, 1, 0], {'price': 6.0, 'buy_price': 8.0, 'sell_price': 4.0}, 4)
     """
     bids_, merit = _without_residues(bids)
-    index = np.searchsorted(merit.period, bids.period)
-    buy = _margin(bids_, merit.accepted, index, len(merit.period), 1)
-    sell = _margin(bids_, merit.accepted, index, len(merit.period), -1)
+    buy = _margin(bids_, merit, side=1)
+    sell = _margin(bids_, merit, side=-1)
     middle = (buy.rejected + sell.rejected) / 2
     middle = np.floor(middle) if bids.is_integer else middle
     with np.errstate(invalid="ignore"):
@@ -63,7 +62,7 @@ def trade_reduction(bids: Bids) -> ClearingResult:
     volume = np.where(whole, merit.volume, np.minimum(buy.kept, sell.kept))
     accepted = np.zeros_like(merit.accepted)
     for side in (buy, sell):
-        _accept(accepted, bids_, merit.accepted, side, index, (whole, volume))
+        accepted[side.rows] = _accepted(bids_, merit, side, whole=whole, volume=volume)
     traded = volume > 0
     buy_price = np.where(traded, np.where(whole, middle, buy.price), np.nan)
     sell_price = np.where(traded, np.where(whole, middle, sell.price), np.nan)
@@ -113,7 +112,9 @@ def _without_residues(bids: Bids) -> tuple[Bids, MeritOrder]:
     return kept, merit_order(kept)
 
 
-def _margin(bids: Bids, accepted: NDArray[Any], index: NDArray[np.int64], periods: int, side: int) -> _Margin:
+def _margin(bids: Bids, order: MeritOrder, *, side: int) -> _Margin:
+    accepted, periods = order.accepted, len(order.period)
+    index = np.searchsorted(order.period, bids.period)
     mine = (bids.side == side) & (bids.quantity > 0)
     rows = np.flatnonzero(mine & (accepted > 0))
     # merit falls from the best bid to the worst on either side
@@ -142,19 +143,13 @@ def _margin(bids: Bids, accepted: NDArray[Any], index: NDArray[np.int64], period
     )
 
 
-def _accept(
-    accepted: NDArray[Any],
-    bids: Bids,
-    efficient: NDArray[Any],
-    margin: _Margin,
-    index: NDArray[np.int64],
-    target: tuple[NDArray[np.bool_], NDArray[Any]],
-) -> None:
-    """Write one side's quantities: the efficient ones, or what is kept, rationed to the volume."""
-    whole, volume = target
+def _accepted(
+    bids: Bids, merit: MeritOrder, margin: _Margin, *, whole: NDArray[np.bool_], volume: NDArray[Any]
+) -> NDArray[Any]:
+    """Quantities of one side's rows: the efficient ones, or what is kept, rationed to the volume."""
     rows = margin.rows
-    group = index[rows]
-    weight = efficient[rows].copy()
+    group = np.searchsorted(merit.period, bids.period[rows])
+    weight = merit.accepted[rows]
     level = np.flatnonzero((bids.price[rows] == margin.price[group]) & ~whole[group])
     weight[level] = ration(
         bids=bids, rows=rows[level], weight=weight[level], group=group[level], target=margin.kept_at
@@ -163,4 +158,4 @@ def _accept(
     weight[rationed] = ration(
         bids=bids, rows=rows[rationed], weight=weight[rationed], group=group[rationed], target=volume
     )
-    accepted[rows] = weight
+    return weight

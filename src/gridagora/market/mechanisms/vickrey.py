@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridagora.market.merit import merit_order
+from gridagora.market.merit import MeritOrder, merit_order
 from gridagora.model.bids import Bids
 from gridagora.model.results import ClearingResult
 
@@ -13,9 +13,9 @@ from gridagora.model.results import ClearingResult
 def vickrey(bids: Bids) -> ClearingResult:
     """Clear a double auction at the welfare optimum with Vickrey-Clarke-Groves payments.
 
-    Per period participant i receives VCG_i = v(N) - v(N without i) - w_i, with v the welfare of an optimum and
-    w_i the value of i's accepted bids (minus for sells).  Stating true prices is a dominant strategy, also
-    for participants with several bids.  The operator pays for it: the auction runs a deficit.
+    Per period participant i receives VCG_i = v(N) - v(N without i) - w_i, with v the welfare of an optimum
+    and w_i the value of i's accepted bids (minus for sells).  Stating true prices is a dominant strategy,
+    also for participants with several bids.  The operator pays for it: the auction runs a deficit.
 
     Parameters
     ----------
@@ -34,8 +34,8 @@ def vickrey(bids: Bids) -> ClearingResult:
 
     Notes
     -----
-    MARKETS.md section 3, F11.  With p a clearing price, n_i what i buys net, and U_(-i)(p) the gains at price p
-    of all but i, the payment is -p n_i + U_(-i)(p) - min U_(-i): the uniform price plus a bonus >= 0.  The
+    MARKETS.md section 3, F11.  With p a clearing price, n_i what i buys net, and U_(-i)(p) the gains at price
+    p of all but i, the payment is -p n_i + U_(-i)(p) - min U_(-i): the uniform price plus a bonus >= 0.  The
     minimum is found by bisection on the curve of all bids corrected by i's own, so all payments together
     take O(n log n) time.
 
@@ -52,7 +52,7 @@ def vickrey(bids: Bids) -> ClearingResult:
         (bids.quantity > 0) & (merit.volume > 0)[np.searchsorted(merit.period, bids.period)]
     )
     if len(rows):
-        paid[rows] = _payments(bids.take(rows), merit.accepted[rows], merit.period, merit.price)
+        paid[rows] = _payments(bids.take(rows), merit.accepted[rows], merit)
     return ClearingResult(
         bids=bids,
         accepted=merit.accepted,
@@ -63,16 +63,15 @@ def vickrey(bids: Bids) -> ClearingResult:
     )
 
 
-def _payments(
-    bids: Bids, accepted: NDArray[Any], period: NDArray[np.int64], price: NDArray[np.float64]
-) -> NDArray[Any]:
-    """Money per bid of periods that trade."""
-    from gridagora.market import _kernels, _vickrey_kernel
+def _payments(bids: Bids, accepted: NDArray[Any], merit: MeritOrder) -> NDArray[Any]:
+    """Return the money per bid of periods that trade."""
+    from gridagora.market import _period_kernel, _vickrey_kernel
 
     # quantity and side come last, so that equal prices are added in one order whatever the input's
     order = np.lexsort((bids.quantity, bids.side, bids.price, bids.period))
-    _, starts = _kernels.run_starts(bids.period[order])
-    reference = price[np.searchsorted(period, bids.period[order[starts[:-1]]])].astype(bids.price.dtype)
+    _, starts = _period_kernel.run_starts(bids.period[order])
+    run_periods = np.searchsorted(merit.period, bids.period[order[starts[:-1]]])
+    reference = merit.price[run_periods].astype(bids.price.dtype)
     owner = np.unique(bids.participant, return_inverse=True)[1][order]
     run = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
     owned = np.lexsort((owner, run))

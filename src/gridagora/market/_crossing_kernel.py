@@ -16,8 +16,10 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from gridagora.market._period_kernel import bit_length
+from gridagora.model._jit import compiled
 
 SMALL = 24
 """Up to here insertion sort beats buckets."""
@@ -25,11 +27,12 @@ SMALL = 24
 BUCKET_BITS = 11
 
 Ints = NDArray[np.int64]
-Pair = tuple[int, int]
+Pair = tuple[Any, Any]
+"""A sum of quantities: whole units and parts of 2**-bits, both int64 in compiled code."""
 
 
 class Market(NamedTuple):
-    """The bids of one period: raw price bits, the mask that orders them, and how quantities become integers."""
+    """The bids of one period: price bits, the mask that orders them, and how quantities become integers."""
 
     price_bits: Ints
     mask: int
@@ -42,7 +45,10 @@ class Market(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """Demand above a price is covered when it is <= cap + follow x supply up to it x (1 + relative) + absolute."""
+    """When demand above a price counts as covered.
+
+    follow = 1: it is <= the supply up to the price x (1 + relative) + absolute.  follow = 0: it is <= cap.
+    """
 
     cap: Pair
     follow: int
@@ -53,7 +59,7 @@ class Rule(NamedTuple):
 class Found(NamedTuple):
     """A price key with the sums around it: demand above, supply up to it, and both exactly at it."""
 
-    key: int
+    key: Any
     above: Pair
     upto: Pair
     demand: Pair
@@ -68,104 +74,39 @@ class Work(NamedTuple):
     sums: Ints
 
 
-@njit(cache=True)
-def run_starts(period: Ints) -> tuple[bool, Ints]:
-    """Tell whether periods are ascending and where each run of equal ones starts (last entry: the end)."""
-    count = len(period)
-    runs = 1 if count else 0
-    for i in range(1, count):
-        if period[i] < period[i - 1]:
-            return False, np.empty(0, np.int64)
-        runs += period[i] != period[i - 1]
-    starts = np.empty(runs + 1, np.int64)
-    starts[runs] = count
-    if count:
-        starts[0] = 0
-    run = 1
-    for i in range(1, count):
-        if period[i] != period[i - 1]:
-            starts[run] = i
-            run += 1
-    return True, starts
-
-
-@njit(cache=True)
-def counting_order(period: Ints, lowest: int, span: int) -> Ints:
-    """Stable order of the bids by period, by counting; for periods in lowest .. lowest + span - 1."""
-    nexts = np.zeros(span + 1, np.int64)
-    for value in period:
-        nexts[value - lowest + 1] += 1
-    for i in range(span):
-        nexts[i + 1] += nexts[i]
-    order = np.empty(len(period), np.int64)
-    for i in range(len(period)):
-        slot = period[i] - lowest
-        order[nexts[slot]] = i
-        nexts[slot] += 1
-    return order
-
-
-@njit(cache=True)
-def _bit_length(value: int) -> int:
-    bits = 0
-    while value > 0:
-        value >>= 1
-        bits += 1
-    return bits
-
-
-@njit(cache=True)
-def float_units(quantity: NDArray[np.float64], starts: Ints) -> NDArray[np.float64]:
-    """Per period the power of two that scales the total quantity to just under 2**61, from exact sums."""
-    units = np.ones(len(starts) - 1)
-    for run in range(len(starts) - 1):
-        mine = quantity[starts[run] : starts[run + 1]]
-        largest = 0.0
-        for value in mine:
-            largest = max(largest, value)
-        if largest == 0.0:
-            continue
-        exponent = min(61 - _bit_length(len(mine)) - math.frexp(largest)[1], 900)
-        coarse = math.ldexp(1.0, exponent)
-        total = len(mine)
-        for value in mine:
-            total += np.int64(value * coarse)
-        units[run] = math.ldexp(1.0, min(exponent + 61 - _bit_length(total), 900))
-    return units
-
-
-@njit(cache=True)
+@compiled
 def _split(market: Market, i: int) -> Pair:
     scaled = market.quantity[i] * market.unit
     whole = np.int64(scaled)
     return whole, np.int64((scaled - whole) * market.part)
 
 
-@njit(cache=True)
-def _key(market: Market, i: int) -> int:
+@compiled
+def _key(market: Market, i: int) -> Any:
     bits = market.price_bits[i]
     return market.sign * (bits ^ ((bits >> 63) & market.mask))
 
 
-@njit(cache=True)
+@compiled
 def _plus(a: Pair, b: Pair) -> Pair:
     return a[0] + b[0], a[1] + b[1]
 
 
-@njit(cache=True)
+@compiled
 def _minus(a: Pair, b: Pair) -> Pair:
     return a[0] - b[0], a[1] - b[1]
 
 
-@njit(cache=True)
+@compiled
 def _number(market: Market, a: Pair) -> float:
     """Sum as a float in the period's unit; its sign is exact."""
     carry = a[1] >> market.bits
     rest = a[1] - (carry << market.bits)
-    return np.float64(a[0] + carry) + rest / market.part
+    number: float = np.float64(a[0] + carry) + rest / market.part
+    return number
 
 
-@njit(cache=True)
+@compiled
 def _covered(market: Market, rule: Rule, above: Pair, upto: Pair) -> bool:
     if rule.follow == 0:
         return _number(market, _minus(above, rule.cap)) <= 0.0
@@ -173,7 +114,7 @@ def _covered(market: Market, rule: Rule, above: Pair, upto: Pair) -> bool:
     return excess <= 0.0 or excess <= rule.relative * _number(market, upto) + rule.absolute
 
 
-@njit(cache=True)
+@compiled
 def _insertion_sort(keys: Ints, rows: Ints, count: int) -> None:
     for i in range(1, count):
         key = keys[i]
@@ -187,9 +128,9 @@ def _insertion_sort(keys: Ints, rows: Ints, count: int) -> None:
         rows[j + 1] = row
 
 
-@njit(cache=True)
+@compiled
 def _walk(market: Market, rule: Rule, work: Work, count: int, outside: tuple[Pair, Pair]) -> Found:
-    """Find the crossing among few candidates by sorting them; ``outside`` holds demand above, supply below."""
+    """Find the crossing among few candidates by sorting; ``outside`` holds demand above, supply below."""
     above, upto = outside
     for i in range(count):
         row = work.rows[i]
@@ -217,7 +158,7 @@ def _walk(market: Market, rule: Rule, work: Work, count: int, outside: tuple[Pai
     return Found(work.keys[i - 1], above, upto, demand, supply)
 
 
-@njit(cache=True)
+@compiled
 def _fill_buckets(market: Market, work: Work, count: int, first: bool, low: int, shift: int) -> None:
     for i in range(count):
         row = i if first else work.rows[i]
@@ -228,7 +169,7 @@ def _fill_buckets(market: Market, work: Work, count: int, first: bool, low: int,
         work.sums[bucket, column + 1] += part
 
 
-@njit(cache=True)
+@compiled
 def _keep_bucket(market: Market, work: Work, count: int, first: bool, place: tuple[int, int, int]) -> int:
     """Keep as candidates the bids of one bucket; ``place`` is (lowest key, shift, bucket)."""
     low, shift, bucket = place
@@ -241,7 +182,7 @@ def _keep_bucket(market: Market, work: Work, count: int, first: bool, place: tup
     return kept
 
 
-@njit(cache=True)
+@compiled
 def _key_range(market: Market) -> Pair:
     low = high = _key(market, 0)
     for i in range(1, len(market.side)):
@@ -251,9 +192,9 @@ def _key_range(market: Market) -> Pair:
     return low, high
 
 
-@njit(cache=True)
+@compiled
 def _cross_bucket(
-    market: Market, rule: Rule, sums: Ints, used: int, outside: tuple[Pair, Pair]
+    market: Market, rule: Rule, sums: Ints, used: Any, outside: tuple[Pair, Pair]
 ) -> tuple[int, Found]:
     """First bucket at whose upper end demand above is covered; `Found` holds the sums around that bucket."""
     above, upto = outside
@@ -269,7 +210,7 @@ def _cross_bucket(
     return bucket, Found(np.int64(0), above, upto, demand, supply)
 
 
-@njit(cache=True)
+@compiled
 def locate(market: Market, rule: Rule, work: Work) -> Found:
     """Find the lowest price key of a bid at which the demand above it is covered."""
     zero = (np.int64(0), np.int64(0))
@@ -282,7 +223,7 @@ def locate(market: Market, rule: Rule, work: Work) -> Found:
         return _walk(market, rule, work, count, outside)
     low, high = _key_range(market)
     while True:
-        bits = min(BUCKET_BITS, max(4, _bit_length(count) - 2))
+        bits = min(BUCKET_BITS, max(4, bit_length(count) - 2))
         shift = 0
         while np.uint64(high - low) >> np.uint64(shift + bits) > 0:
             shift += 1
@@ -301,7 +242,7 @@ def locate(market: Market, rule: Rule, work: Work) -> Found:
             return _walk(market, rule, work, count, outside)
 
 
-@njit(cache=True)
+@compiled
 def _mirror(market: Market) -> Market:
     """Swap the sides and negate the prices."""
     return Market(
@@ -316,32 +257,31 @@ def _mirror(market: Market) -> Market:
     )
 
 
-@njit(cache=True)
+@compiled
 def _margin(market: Market, reference: Found, volume: Pair, work: Work) -> tuple[int, Pair, Pair]:
-    """Where demand, best price first, reaches the volume: (level's key, its quantity, what it gets of it).
+    """Find where demand, best price first, reaches the volume: (key, quantity there, what it gets of it).
 
-    ``reference`` is the crossing with the sums of the demand: ``upto`` at and above it, ``supply`` exactly at it.
+    ``reference`` is the crossing with sums of the demand: ``upto`` at and above it, ``supply`` exactly at it.
     """
     above = _minus(reference.upto, reference.supply)
     if _number(market, _minus(above, volume)) <= 0.0:
         return reference.key, reference.supply, _minus(volume, above)
     # residues lie between the crossing and the last accepted bid
-    zero = (np.int64(0), np.int64(0))
     found = locate(market, Rule(volume, 0, 0.0, 0.0), work)
-    return found.key, found.demand, _minus(_plus(volume, zero), found.above)
+    return found.key, found.demand, _minus(volume, found.above)
 
 
-@njit(cache=True)
+@compiled
 def _as_demand(found: Found, key: int, demand: Pair) -> Found:
-    """Sums of `Found` as `_margin` reads them: the demand at and above the key, and exactly at it."""
+    """Arrange sums as `_margin` reads them: the demand at and above the key, and exactly at it."""
     return Found(key, found.above, _plus(found.above, demand), demand, demand)
 
 
-@njit(cache=True)
+@compiled
 def clear_period(
     market: Market, rule: Rule, work: Work
 ) -> tuple[Pair, Pair, Pair, tuple[Pair, Pair, Pair, Pair]]:
-    """Clear one period: price interval, volume, margins' keys and (buy level, buy part, sell level, sell part)."""
+    """Clear one period: price interval, volume, keys of the margins, levels and parts (buy, sell)."""
     low = locate(market, rule, work)
     slack = _number(market, _minus(low.upto, low.above))
     demand = _as_demand(low, low.key, low.demand)
@@ -361,7 +301,7 @@ def clear_period(
     return (low.key, high), volume, (buy_key, -sell_key), (buy_level, buy_part, sell_level, sell_part)
 
 
-@njit(cache=True)
+@compiled
 def clear_periods(
     price_bits: Ints,
     mask: int,
@@ -384,13 +324,13 @@ def clear_periods(
     longest = 0
     for run in range(runs):
         longest = max(longest, starts[run + 1] - starts[run])
-    used = 1 << min(BUCKET_BITS, max(4, _bit_length(longest)))
+    used = 1 << min(BUCKET_BITS, max(4, bit_length(longest)))
     work = Work(np.empty(longest, np.int64), np.empty(SMALL, np.int64), np.empty((used, 4), np.int64))
     zero = (np.int64(0), np.int64(0))
     rule = Rule(zero, 1, relative, absolute)
     for run in range(runs):
         start, stop = starts[run], starts[run + 1]
-        bits = 62 - _bit_length(stop - start)
+        bits = 62 - bit_length(stop - start)
         part = math.ldexp(1.0, bits)
         market = Market(
             price_bits[start:stop], mask, side[start:stop], quantity[start:stop], units[run], part, bits, 1
@@ -405,109 +345,3 @@ def clear_periods(
             whole[run, k] = pairs[k][0]
             amount[run, k] = _number(market, pairs[k]) / units[run]
     return keys, whole, amount
-
-
-@njit(cache=True)
-def accept_better(
-    price_bits: Ints,
-    mask: int,
-    side: NDArray[np.int8],
-    quantity: NDArray[Any],
-    starts: Ints,
-    keys: Ints,
-    traded: NDArray[np.bool_],
-) -> tuple[NDArray[Any], Ints, Ints]:
-    """Accept bids better than the margin in whole; list those at a margin and their groups, 2 x run (+ 1 for sells)."""
-    accepted = np.empty_like(quantity)
-    positions = np.empty(len(quantity), np.int64)
-    groups = np.empty(len(quantity), np.int64)
-    count = 0
-    for run in range(len(starts) - 1):
-        start, stop = starts[run], starts[run + 1]
-        if not traded[run]:
-            accepted[start:stop] = 0
-            continue
-        buy_key, sell_key = keys[run, 2], keys[run, 3]
-        # slices from zero and no jumps: only then does the compiler use vector instructions
-        all_bits, sides, offered, given = (
-            price_bits[start:stop],
-            side[start:stop],
-            quantity[start:stop],
-            accepted[start:stop],
-        )
-        for i in range(len(all_bits)):
-            key = all_bits[i] ^ ((all_bits[i] >> 63) & mask)
-            better = ((key > buy_key) & (sides[i] > 0)) | ((key < sell_key) & (sides[i] < 0))
-            given[i] = offered[i] if better else 0
-        for i in range(len(all_bits)):
-            key = all_bits[i] ^ ((all_bits[i] >> 63) & mask)
-            if (key == buy_key or key == sell_key) and key == (buy_key if sides[i] > 0 else sell_key):
-                positions[count] = start + i
-                groups[count] = 2 * run + (sides[i] < 0)
-                count += 1
-    return accepted, positions[:count].copy(), groups[:count].copy()
-
-
-@njit(cache=True)
-def share_floats(
-    accepted: NDArray[np.float64],
-    quantity: NDArray[np.float64],
-    margin: tuple[Ints, Ints],
-    level: NDArray[np.float64],
-    part: NDArray[np.float64],
-) -> None:
-    """Fill bids at the margin pro rata: of ``level[group]`` offered there ``part[group]`` is accepted."""
-    positions, groups = margin
-    for k in range(len(positions)):
-        group = groups[k]
-        if level[group] > 0.0:
-            accepted[positions[k]] = quantity[positions[k]] * min(1.0, part[group] / level[group])
-
-
-@njit(cache=True)
-def share(quantity: int, part: int, level: int) -> Pair:
-    """Quotient and remainder of quantity x part / level without overflow, for 0 <= quantity, part <= level."""
-    if part == level:
-        return np.int64(quantity), np.int64(0)
-    if quantity == 0 or part <= np.int64(0x7FFFFFFFFFFFFFFF) // quantity:
-        product = quantity * part
-        return product // level, product % level
-    quotient = np.int64(0)
-    rest = np.uint64(0)
-    divisor = np.uint64(level)
-    for shift in range(_bit_length(quantity) - 1, -1, -1):
-        quotient <<= 1
-        rest <<= np.uint64(1)
-        if (quantity >> shift) & 1:
-            rest += np.uint64(part)
-        while rest >= divisor:
-            rest -= divisor
-            quotient += 1
-    return quotient, np.int64(rest)
-
-
-@njit(cache=True)
-def share_integers(
-    accepted: Ints, quantity: Ints, margin: tuple[Ints, Ints], level: Ints, part: Ints
-) -> tuple[Ints, Ints]:
-    """Fill likewise, rounded down; return the remainders and what each group still lacks."""
-    positions, groups = margin
-    lacking = part.copy()
-    rests = np.zeros(len(positions), np.int64)
-    for k in range(len(positions)):
-        group = groups[k]
-        if level[group] > 0:
-            given, rests[k] = share(quantity[positions[k]], part[group], level[group])
-            accepted[positions[k]] = given
-            lacking[group] -= given
-    return rests, lacking
-
-
-@njit(cache=True)
-def shares(quantity: Ints, part: Ints, level: Ints) -> tuple[Ints, Ints]:
-    """`share` for every row."""
-    quotient = np.empty(len(quantity), np.int64)
-    rest = np.empty(len(quantity), np.int64)
-    for i in range(len(quantity)):
-        quotient[i], rest[i] = share(quantity[i], part[i], level[i])
-    return quotient, rest

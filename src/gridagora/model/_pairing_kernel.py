@@ -3,8 +3,9 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from gridagora.model._jit import compiled
 
 Ints = NDArray[np.int64]
 
@@ -25,7 +26,7 @@ class _Sheet(NamedTuple):
     quantity: NDArray[Any]
 
 
-@njit(cache=True)
+@compiled
 def _next_open(sheet: _Sheet, sell: int) -> int:
     """First sell from this one on that has something left (path halving keeps repeated skips cheap)."""
     while sheet.follow[sell] != sell:
@@ -34,7 +35,7 @@ def _next_open(sheet: _Sheet, sell: int) -> int:
     return sell
 
 
-@njit(cache=True)
+@compiled
 def _trade(sheet: _Sheet, buy: int, sell: int, count: int) -> int:
     quantity = min(sheet.left[buy], sheet.left[sell])
     sheet.buyer[count] = buy
@@ -47,7 +48,7 @@ def _trade(sheet: _Sheet, buy: int, sell: int, count: int) -> int:
     return count + 1
 
 
-@njit(cache=True)
+@compiled
 def _take_best(sheet: _Sheet, start: int, middle: int, stop: int, count: int) -> int:
     for buy in range(start, middle):
         owner = sheet.owner[buy]
@@ -64,7 +65,7 @@ def _take_best(sheet: _Sheet, start: int, middle: int, stop: int, count: int) ->
     return count
 
 
-@njit(cache=True)
+@compiled
 def _change_partners(sheet: _Sheet, place: tuple[int, int, int], first: int, count: int) -> int:
     """Let the rest, which one owner could only trade with itself, step into trades of others."""
     start, middle, stop = place
@@ -98,7 +99,7 @@ def _change_partners(sheet: _Sheet, place: tuple[int, int, int], first: int, cou
                 sheet.left[bid] = 0
 
 
-@njit(cache=True)
+@compiled
 def pair(
     starts: Ints, buys: Ints, owner: Ints, accepted: NDArray[Any], dust: NDArray[np.float64]
 ) -> tuple[Ints, Ints, NDArray[Any]]:
