@@ -149,8 +149,8 @@ def fixed_margin(fleet: Fleet, plan: Plan, options: Options, *, margin: float) -
 
     Prices stay between the outside options (``margin`` is a share, >= 0).
     """
-    buy = np.maximum(options.buy * (1.0 - margin), np.minimum(options.sell, options.buy))
-    sell = np.minimum(options.sell * (1.0 + margin), np.maximum(options.sell, options.buy))
+    buy = np.maximum(options.buy - margin * np.abs(options.buy), np.minimum(options.sell, options.buy))
+    sell = np.minimum(options.sell + margin * np.abs(options.sell), np.maximum(options.sell, options.buy))
     position = net_position(fleet, plan, options)
     price = np.where(position.quantity > 0.0, buy[:, None], np.maximum(sell, options.sell)[:, None])
     return Curves(t=plan.t, quantity=position.quantity, price=price)

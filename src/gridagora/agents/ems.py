@@ -8,7 +8,8 @@ the same problem.
 
 Prices in planning: below zero they count as zero, and the feed-in price counts at most as the import price.
 Otherwise a home could earn by burning energy (charging and discharging at once) or by trading in a circle
-through one meter, which no device does.  Bills are made with the prices as they are.
+through one meter, which no device does.  Where energy is worth nothing at all the linear program may still charge and
+discharge at once: it costs nothing, and only the net power leaves the plan.  Bills are made with the prices as they are.
 
 Value of what is left (``value_left``; without it stores run dry at the end of the horizon): a kWh in the
 battery is worth half-way between the surplus that it saves, mean feed-in / charge efficiency, and the demand
@@ -33,6 +34,7 @@ from gridagora.agents.ring import (
     DISCHARGE,
     PUMP,
     ROWS,
+    SHORT,
     TANK,
     TANK_ROW,
     Ring,
@@ -101,6 +103,12 @@ class Planner:
         ``price`` (horizon, 2) import and export per kWh, import >= export >= 0 (see `planning_prices`).
         Raises `SolverError` when a linear program has no optimum.
         """
+        slots = max(n, self._slots)
+        if slots > self._slots:
+            self._slots = slots
+            self._rings.clear()
+        outlook = outlook.part(slots)
+        price = price[:slots]
         fleet, horizon = self._fleet, outlook.periods
         stay = fleet.stay[:, t : t + horizon] if outlook.future_stays else known_stays(fleet, t, horizon)
         terminal = np.zeros((fleet.homes, 3))
@@ -146,14 +154,16 @@ class Planner:
         rings = [self._ring(home) for home in self._several.tolist()]
         answers = run(lambda ring, job, store: ring.solve(job, store, t), rings, jobs, held[self._several])
         n, hours = out.shape[2], self._fleet.hours
-        for home, (columns, duals) in zip(self._several.tolist(), answers, strict=True):
+        for home, job, (columns, duals) in zip(self._several.tolist(), jobs, answers, strict=True):
             columns = columns[:n]
+            # the program takes out of the car what is due; the plan tells what is in it
+            in_car = columns[:, CAR_STORE] + job.upper[:n, SHORT] - columns[:, SHORT]
             values = self._values(duals, terminal[home], home, horizon=outlook.periods)
             battery = (columns[:, CHARGE] - columns[:, DISCHARGE]) / hours
             rows = (
                 (battery, columns[:, BATTERY_STORE], values[:n, BATTERY_ROW]),
                 (columns[:, PUMP] / hours, columns[:, TANK], values[:n, TANK_ROW]),
-                (columns[:, CAR] / hours, columns[:, CAR_STORE], values[:n, CAR_ROW]),
+                (columns[:, CAR] / hours, in_car, values[:n, CAR_ROW]),
             )
             for device, (power, stored, value) in enumerate(rows):
                 out[device, home] = np.stack([power, stored, value, value], axis=1)

@@ -33,6 +33,7 @@ ARRIVAL, DEPARTURE, NEED = int(Stay.ARRIVAL), int(Stay.DEPARTURE), int(Stay.NEED
 SETPOINT_SHARE = 0.5
 """Share of the tank that the rule-based heat pump keeps full from any source."""
 TINY_KW = 1e-9
+CLOSE_KWH = 1e-6
 
 OUTPUTS = (
     "net_kw",
@@ -146,24 +147,33 @@ def _ranges(
 
 
 @compiled
+def _gives_up(p: Floats, stay: Floats, planned: Floats, period: int, hours: float) -> bool:
+    """Whether the car could not be ready any more if all went by the plan."""
+    if planned.size == 0:
+        return False
+    later = (stay[DEPARTURE] - period - 1.0) * p[EV_KW] * p[EV_EFF] * hours
+    return bool(stay[NEED] - planned[4] > later + CLOSE_KWH)
+
+
+@compiled
 def _dispatch(
     p: Floats,
     x: Floats,
     tank: float,
     planned: Floats,
     committed: float,
-    known: bool,
+    gives_up: bool,
     ranges: Floats,
     powers: Floats,
     hours: float,
 ) -> float:
     """Set ``powers`` by plan or by rule and absorb the error; returns the net import before limits.
 
-    A plan that knew of the car's stay may leave it short (it is the least evil); one that did not may not.
+    A plan may give up on a car, as the least evil; else the car charges what it must.
     """
     by_plan = planned.size > 0
     if by_plan:
-        if known:
+        if gives_up:
             ranges[2, 0] = min(ranges[2, 0], planned[3])
         for device in range(3):
             powers[device] = _clip(planned[device + 1], ranges[device, 0], ranges[device, 1])
@@ -218,8 +228,8 @@ def simulate(
     """Run all homes through n periods from period ``first``; returns `OUTPUTS` (11, homes, n).
 
     ``series`` (homes, n, 4): load, production, heat demand in kW and COP; ``stay`` (homes, n) rows of
-    ``stays`` or -1; ``state`` (homes, 3) battery, car, tank kWh, changed in place; ``planned`` (homes, n, 4):
-    net, battery, pump, car kW, or (homes, n, 0) for the rules; ``committed`` (homes, n) net kW or NaN;
+    ``stays`` or -1; ``state`` (homes, 3) battery, car, tank kWh, changed in place; ``planned`` (homes, n, 5):
+    net, battery, pump, car kW and kWh in the car, or (homes, n, 0) for the rules; ``committed`` (homes, n) net kW or NaN;
     ``curtail`` (n,) True where surplus shall not be exported; ``islanded``: a commitment is also a limit;
     the plan knew of stays that begin at ``known_until`` or before.
     """
@@ -234,13 +244,16 @@ def simulate(
             x = series[i, k]
             row = stays[stay[i, k]] if stay[i, k] >= 0 else away
             _ranges(p, x, state[i], row, first + k, hours, ranges)
-            known = row[ARRIVAL] <= known_until
-            net = _dispatch(p, x, state[i, 2], planned[i, k], committed[i, k], known, ranges, powers, hours)
+            gives_up = row[ARRIVAL] <= known_until and _gives_up(p, row, planned[i, k], first + k, hours)
+            due = committed[i, k]
+            if not np.isnan(due):
+                due = _clip(due, -p[EXPORT_KW], p[IMPORT_KW])
+            net = _dispatch(p, x, state[i, 2], planned[i, k], due, gives_up, ranges, powers, hours)
             low, high = -p[EXPORT_KW], p[IMPORT_KW]
             if curtail[k]:
-                low = max(low, 0.0 if np.isnan(committed[i, k]) else min(committed[i, k], 0.0))
-            if islanded and not np.isnan(committed[i, k]):
-                low, high = max(low, committed[i, k]), min(high, committed[i, k])
+                low = max(low, 0.0 if np.isnan(due) else min(due, 0.0))
+            if islanded and not np.isnan(due):
+                low, high = due, due
             net = _absorb(net, low, high, powers, ranges, 1)
             net, shed, curtailed = _limit(net, low, high, x[0], x[1], powers)
             cold = _store(p, x, powers, state[i], hours)

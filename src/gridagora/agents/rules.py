@@ -136,7 +136,7 @@ def run_devices(
     planned = np.zeros((fleet.homes, periods, 0))
     known_until = t + periods if plan is not None and plan.future_stays else t
     if plan is not None:
-        planned = np.stack([plan.net_kw, plan.battery_kw, plan.heat_pump_kw, plan.ev_kw], axis=2)
+        planned = np.stack([plan.net_kw, plan.battery_kw, plan.heat_pump_kw, plan.ev_kw, plan.ev_kwh], axis=2)
     if committed_kw is None:
         committed_kw = np.full((fleet.homes, periods), np.nan)
     now = state.array()
