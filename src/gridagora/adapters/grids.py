@@ -137,17 +137,13 @@ def _read(file: Path) -> Any:
             [_fault(str(file), file.suffix, "is no pandapower file", "give a .json or .xlsx file")]
         )
     try:
-        net = reader(str(file))
+        return reader(str(file))
     except Exception as error:
         # pandapower lets whatever it stumbles over through; to the user each means the same.
         fix = "write it with pandapower.to_json or pandapower.to_excel"
         raise InputError(
             [_fault(str(file), type(error).__name__, f"cannot be read: {error}", fix)]
         ) from error
-    if not hasattr(net, "bus"):
-        fix = "write it with pandapower.to_json or pandapower.to_excel"
-        raise InputError([_fault(str(file), type(net).__name__, "holds no pandapower net", fix)])
-    return net
 
 
 def _cigre_lv() -> Any:

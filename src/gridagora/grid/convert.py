@@ -167,7 +167,7 @@ def _check_voltages(parts: Parts, node: Ints, alive: Bools, faults: Faults) -> N
             faults.add(
                 place, f"{kv[start]} and {kv[end]} kV", "are joined but differ in nominal voltage", fix
             )
-    differ = np.abs(kv[lines.from_bus] / kv[lines.to_bus] - 1) > 1e-9
+    differ = np.abs(kv[lines.from_bus] - kv[lines.to_bus]) > 1e-9 * kv[lines.to_bus]
     for row in np.flatnonzero(differ & lines.from_closed & lines.to_closed & alive[lines.from_bus]).tolist():
         value = f"{kv[lines.from_bus[row]]} and {kv[lines.to_bus[row]]} kV"
         faults.add(f"line {lines.name[row]}", value, "joins two nominal voltages", fix)

@@ -35,7 +35,8 @@ def read_shunts(net: Any, buses: Buses, faults: Faults) -> Shunts:
     frame.check("q_mvar", q, any_number, faults=faults, rows=rows, need="a number")
     kv = frame.numbers("vn_kv")
     kv = np.where(np.isnan(kv), buses.kv[bus], kv)
-    per_square = frame.numbers("step", 1.0) / kv**2
+    frame.check("vn_kv", kv, positive, faults=faults, rows=rows, need="a voltage above 0")
+    per_square = frame.numbers("step", 1.0) / np.where(kv > 0, kv, np.nan) ** 2
     return Shunts(
         name=np.array(frame.names(), dtype=np.str_)[rows],
         bus=bus[rows],

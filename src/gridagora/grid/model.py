@@ -186,10 +186,10 @@ class GridModel:
         return Fault(source=self.network.name, place=place, value=value, reason=reason, fix=fix)
 
     def _at_nodes(self, power: Floats) -> Floats:
-        """Sum kW of buses to W of nodes."""
+        """Sum kW of buses to W of nodes, rows contiguous so that later sums do not depend on their number."""
         if self._one_bus_per_node:
-            return power * 1e3
-        total = power[:, self._first] * 1e3
+            return np.multiply(power, 1e3, order="C")
+        total = np.take(power, self._first, axis=1) * 1e3
         for bus, node in self._others:
             total[:, node] += power[:, bus] * 1e3
         return total
