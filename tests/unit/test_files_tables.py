@@ -50,6 +50,13 @@ def test_other_separators_comments_and_any_order_of_rows(tmp_path, separator):
     assert table.columns["home"][1] == 1.5
 
 
+def test_windows_line_ends_quotes_and_a_separator_at_the_end(tmp_path):
+    text = "\r\n".join(['"time","home",', *(f"{line}," for line in lines()[1:])])
+    table, faults = read_profiles(write(tmp_path, text), DAY, timezone=None)
+    assert not faults
+    assert list(table.columns) == ["home"]
+
+
 def test_excel_and_parquet_hold_the_same(tmp_path):
     frame = pd.DataFrame({"time": pd.to_datetime(DAY.starts), "home": np.arange(96) / 8})
     frame.to_excel(tmp_path / "p.xlsx", index=False)
@@ -160,6 +167,9 @@ def test_prices_may_be_negative_and_need_their_column(tmp_path):
         ("zeit,home\n2016-05-23 00:00,1\n", "is missing"),
         ("time,home\n23.05.2016 00:00,1\n", "is not a date and time"),
         ("time,home\n12,1\n", "is not a date and time"),
+        ('time,home\n2016-05-23 00:00,"1\n', "a quote is not closed"),
+        ("time,home,\n2016-05-23 00:00,1,2\n", "without a name"),
+        ("time,home\n2016-05-23 00:00,1\n".encode("utf-16"), "is not UTF-8 text"),
         ("time,home\n2016-05-23 00:00Z,1\n2016-05-23 00:15,1\n", "some times have an offset"),
         ("time,höme\n2016-05-23 00:00,1\n".encode("latin-1"), "is not UTF-8 text"),
     ],

@@ -1,5 +1,8 @@
 """SimBench's year: imported once, on any axis within 2016."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -106,6 +109,17 @@ def test_village_is_a_village():
         home.pv_kw for home in study.homes if home.pv_kw is not None
     )
     assert net.min() < -250 < 0 < net.max()
+
+
+def test_a_second_start_needs_neither_pandas_nor_pandapower():
+    resolve(load_scenario("village"))  # fills the cache
+    code = (
+        "import sys; from gridagora.adapters.studies import resolve; from gridagora.scenario import load_scenario;"
+        "resolve(load_scenario('village'));"
+        "print(sorted({'pandas', 'pandapower', 'simbench', 'numba', 'pyarrow'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_same_seed_same_bytes_and_another_seed_others():

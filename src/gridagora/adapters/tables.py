@@ -7,6 +7,7 @@ being row 1 where no comment stands before it; a Parquet file's first row of dat
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -122,7 +123,7 @@ def _read_csv(path: Path, *, text: bool) -> tuple[RawTable | None, list[Fault]]:
         return None, [Fault(source=source, place=f"row {row}", value=found, reason=reason, fix=fix)]
     numbered = [
         (number, line)
-        for number, line in enumerate(decoded.splitlines(), start=1)
+        for number, line in enumerate(re.split(r"\r\n|\n|\r", decoded), start=1)
         if line.strip() and not line.lstrip().startswith("#")
     ]
     if len(numbered) < 2:
@@ -142,6 +143,13 @@ def _read_csv(path: Path, *, text: bool) -> tuple[RawTable | None, list[Fault]]:
         dtype=str if text else None,
         keep_default_na=not text,
     )
+    if "" in header:
+        if not frame[""].isin(["", np.nan]).all():
+            fix = "name the column, or remove it"
+            return None, [
+                Fault(source=source, place="header", value="", reason="has a column without a name", fix=fix)
+            ]
+        frame = frame.drop(columns="")  # what a separator at the end of every line leaves
     rows = np.array([number for number, _ in numbered[1:]], dtype=np.int64)
     return RawTable(source=source, frame=frame, rows=rows), []
 
@@ -150,7 +158,7 @@ def _header_faults(source: str, header: Sequence[str]) -> list[Fault]:
     """Tell columns without a name and names that stand twice."""
     faults = []
     for name, count in Counter(header).items():
-        if count > 1 and name:
+        if count > 1:
             fix = "give each column a name of its own"
             faults.append(Fault(source=source, place="header", value=name, reason="stands twice", fix=fix))
     return faults
@@ -160,8 +168,16 @@ def _width_faults(
     source: str, numbered: Sequence[tuple[int, str]], separator: str, *, width: int
 ) -> list[Fault]:
     """Tell lines with more or fewer fields than the header."""
-    wrong = []
-    for number, line in numbered[1:]:
+    wrong, faults = [], []
+    for number, line in numbered:
+        if line.count('"') % 2:
+            fix = "close it in the same line"
+            faults.append(
+                Fault(
+                    source=source, place=f"row {number}", value=line, reason="a quote is not closed", fix=fix
+                )
+            )
+            continue
         if '"' in line:
             fields = len(next(csv.reader([line], delimiter=separator)))
         else:
@@ -170,7 +186,7 @@ def _width_faults(
             wrong.append((number, fields))
     reason = f"fields, where the header has {width}"
     fix = "write one field per column; a decimal comma splits a number, write a point"
-    faults = [
+    faults += [
         Fault(source=source, place=f"row {number}", value=fields, reason=f"has {fields} {reason}", fix=fix)
         for number, fields in wrong[:SHOWN]
     ]
