@@ -1,5 +1,7 @@
 """Money and energy are never made or lost between a cleared pool and the journal."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,14 +11,19 @@ from gridagora.errors import InvariantError
 from gridagora.ledger import Postings, check_postings, post
 from gridagora.ledger.journal import EntryKind
 from gridagora.settlement import PoolTrades, Prices, pool_trades, settle, settle_without_market
+from gridagora.settlement.settle import net_out
 from gridagora.units import amount_micro
 
 
 def prices(periods=1, share=1.0, **values):
-    base = dict(
-        retail=300_000, feed_in=80_000, network=100_000, taxes=20_000,
-        imbalance_short=330_000, imbalance_long=70_000,
-    )
+    base = {
+        "retail": 300_000,
+        "feed_in": 80_000,
+        "network": 100_000,
+        "taxes": 20_000,
+        "imbalance_short": 330_000,
+        "imbalance_long": 70_000,
+    }
     columns = {name: np.full(periods, value) for name, value in (base | values).items()}
     return Prices(**columns, local_network_share=share)
 
@@ -25,7 +32,9 @@ def prices(periods=1, share=1.0, **values):
 def cleared_pools(draw):
     """Positions of a few homes that balance through the upstream column."""
     homes, periods = draw(st.integers(1, 6)), draw(st.integers(1, 3))
-    net = np.array(draw(st.lists(st.integers(-5000, 5000), min_size=homes * periods, max_size=homes * periods)))
+    net = np.array(
+        draw(st.lists(st.integers(-5000, 5000), min_size=homes * periods, max_size=homes * periods))
+    )
     net = net.reshape(periods, homes)
     up = -net.sum(axis=1, keepdims=True)
     full = np.hstack([net, up])
@@ -82,8 +91,10 @@ def test_trades_cost_buyers_what_sellers_and_the_retailer_get(pool, error):
 
 def test_delivery_as_traded_has_no_imbalance_and_pays_network_on_import_only():
     trades = pool_trades(
-        bought_wh=np.array([[1000, 0, 0]]), sold_wh=np.array([[0, 1000, 0]]),
-        paid=np.array([[1000 * 200_000.0, 0, 0]]), received=np.array([[0, 1000 * 200_000.0, 0]]),
+        bought_wh=np.array([[1000, 0, 0]]),
+        sold_wh=np.array([[0, 1000, 0]]),
+        paid=np.array([[1000 * 200_000.0, 0, 0]]),
+        received=np.array([[0, 1000 * 200_000.0, 0]]),
     )
     lines = settle(trades, np.array([[1000, -1000]]), prices())
     assert lines.energy.tolist() == [[-200_000, 200_000]]
@@ -94,8 +105,10 @@ def test_delivery_as_traded_has_no_imbalance_and_pays_network_on_import_only():
 
 def test_local_energy_pays_its_share_of_the_network_tariff():
     trades = pool_trades(
-        bought_wh=np.array([[1000, 0, 0]]), sold_wh=np.array([[0, 400, 600]]),
-        paid=np.array([[1000 * 300_000.0, 0, 0]]), received=np.array([[0, 400 * 300_000.0, 600 * 300_000.0]]),
+        bought_wh=np.array([[1000, 0, 0]]),
+        sold_wh=np.array([[0, 400, 600]]),
+        paid=np.array([[1000 * 300_000.0, 0, 0]]),
+        received=np.array([[0, 400 * 300_000.0, 600 * 300_000.0]]),
     )
     lines = settle(trades, np.array([[1000, -400]]), prices(share=0.25))
     assert lines.network.tolist() == [[-(60_000 + 10_000), 0]]
@@ -109,8 +122,12 @@ def test_without_a_market_import_is_retail_and_export_feed_in():
 
 def test_rule_that_pays_sellers_otherwise_leaves_a_named_residue():
     trades = PoolTrades(
-        period=np.array([0]), buyer=np.array([0]), seller=np.array([1]), quantity_wh=np.array([500]),
-        buyer_price=np.array([210_000]), seller_price=np.array([190_000]),
+        period=np.array([0]),
+        buyer=np.array([0]),
+        seller=np.array([1]),
+        quantity_wh=np.array([500]),
+        buyer_price=np.array([210_000]),
+        seller_price=np.array([190_000]),
     )
     lines = settle(trades, np.array([[500, -500]]), prices())
     entry = post(0, EntryKind.TRADE, lines.energy.sum(axis=0), counter_account=5)
@@ -138,3 +155,29 @@ def test_amounts_are_rounded_half_to_even_once(wh, price):
     from fractions import Fraction
 
     assert int(amount_micro(wh, price)) == round(Fraction(wh * price, 1000))
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(st.lists(st.integers(-4000, 4000), min_size=5, max_size=5), min_size=1, max_size=3))
+def test_netted_imbalance_changes_hands_without_loss(rows):
+    difference = np.array(rows)
+    netted = net_out(difference)
+    assert (netted.sum(axis=1) == 0).all()
+    assert (np.sign(netted) * np.sign(difference) >= 0).all()
+    assert (np.abs(netted) <= np.abs(difference)).all()
+    rest = difference - netted
+    assert ((rest >= 0).all(axis=1) | (rest <= 0).all(axis=1)).all()
+
+
+def test_netting_never_costs_the_participants_more_than_the_retailer_alone():
+    nothing = pool_trades(
+        bought_wh=np.zeros((1, 3), int),
+        sold_wh=np.zeros((1, 3), int),
+        paid=np.zeros((1, 3)),
+        received=np.zeros((1, 3)),
+    )
+    metered = np.array([[700, -400]])
+    apart = settle(nothing, metered, prices())
+    together = settle(nothing, metered, replace(prices(), imbalance_netted=True), pool_price=np.array([2e5]))
+    assert apart.imbalance.tolist() == [[-231_000, 28_000]]
+    assert together.imbalance.tolist() == [[-(80_000 + 99_000), 80_000]]

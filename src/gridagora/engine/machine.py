@@ -237,7 +237,14 @@ def settle_session(
     trades = session_trades(cleared, count=session.count, homes=homes)
     prices = context.prices.window(session.first, session.count)
     passive = np.array([home.passive for home in context.study.homes])
-    lines = settle(trades, delivered.metered_wh, prices, first=session.first, passive=passive)
+    lines = settle(
+        trades,
+        delivered.metered_wh,
+        prices,
+        first=session.first,
+        passive=passive,
+        pool_price=cleared.clearing_price,
+    )
     postings = _postings(session.number, trades, lines, passive)
     check_postings(postings)
     return SessionSettled(

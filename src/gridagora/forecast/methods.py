@@ -1,9 +1,10 @@
-"""Forecasts of many series at once: naive, seasonal, perfect.
+"""Forecasts of many series at once: naive, seasonal, a blend of both, perfect.
 
 A forecast issued at period t was made with the observations of the periods before t, and nothing else.
 """
 
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from gridagora.errors import Fault, check_faults
 from gridagora.model.study import ForecastName
 
 Floats = NDArray[np.float64]
+
+HOURS_PER_DAY = 24
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +75,37 @@ def seasonal(history: Floats, *, horizon: int, season: int) -> Forecast:
     return Forecast(issued_at=t, method="seasonal", values=values)
 
 
+def blended(history: Floats, *, horizon: int, season: int) -> Forecast:
+    """Forecast by season, moved by the last error of it, which fades with a half-life of an hour.
+
+    With s the seasonal forecast and e = observation - s in the last period before the issue time, period k
+    ahead (from 0) is expected at ``s_k + e 2^(-(k + 1) / h)``, h periods an hour; where season and last
+    observation are >= 0 the forecast is too.  A sunny hour or a running stove goes on for a while, the day's
+    habit returns.  In the first day it is `seasonal`.
+
+    Parameters
+    ----------
+    history : observations of all periods before the issue time, shape (series, t)
+    horizon : number of periods ahead
+    season : periods in a day (`TimeAxis.periods_per_day`)
+
+    >>> day = np.zeros((1, 24))
+    >>> history = np.concatenate([day, [[4.0]]], axis=1)
+    >>> blended(history, horizon=3, season=24).values.tolist()
+    [[2.0, 1.0, 0.5]]
+    """
+    base = seasonal(history, horizon=horizon, season=season).values
+    t = history.shape[1]
+    if t <= season:
+        return Forecast(issued_at=t, method="blended", values=base)
+    last = history[:, t - 1 : t]
+    error = last - history[:, t - 1 - season : t - season]
+    weight = 0.5 ** ((np.arange(horizon) + 1) * HOURS_PER_DAY / season)
+    values = base + error * weight
+    values = np.where((base >= 0.0) & (last >= 0.0), np.maximum(values, 0.0), values)
+    return Forecast(issued_at=t, method="blended", values=values)
+
+
 def perfect(series: Floats, *, t: int, horizon: int) -> Forecast:
     """Return what will happen: the benchmark that no forecast beats.
 
@@ -87,7 +121,7 @@ def forecast(series: Floats, *, method: ForecastName, t: int, horizon: int, seas
     Parameters
     ----------
     series : observations of the whole study, shape (series, periods)
-    method : "naive", "seasonal" or "perfect"
+    method : "naive", "seasonal", "blended" or "perfect"
     t : issue time, first period of the forecast
     horizon : number of periods, ``t + horizon`` not beyond the study
     season : periods in a day
@@ -104,13 +138,14 @@ def forecast(series: Floats, *, method: ForecastName, t: int, horizon: int, seas
         return perfect(series, t=t, horizon=horizon)
     if method == "naive":
         return naive(series[:, :t], horizon=horizon)
-    return seasonal(series[:, :t], horizon=horizon, season=season)
+    by_season = seasonal if method == "seasonal" else blended
+    return by_season(series[:, :t], horizon=horizon, season=season)
 
 
 def _faults(series: Floats, *, method: str, t: int, horizon: int) -> list[Fault]:
     faults = []
-    if method not in ("naive", "seasonal", "perfect"):
-        fix = 'use "naive", "seasonal" or "perfect"'
+    if method not in get_args(ForecastName):
+        fix = f"use one of {', '.join(get_args(ForecastName))}"
         faults.append(Fault(source="forecast", place="method", value=method, reason="is unknown", fix=fix))
     if t < 0 or horizon < 1 or t + horizon > series.shape[1]:
         reason, fix = "leaves the study", f"stay in [0, {series.shape[1]})"

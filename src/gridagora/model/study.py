@@ -11,7 +11,7 @@ from gridagora.model.time import TimeAxis
 
 Floats = NDArray[np.float64]
 MechanismName = Literal["pay_as_cleared", "pay_as_bid", "vickrey", "trade_reduction"]
-ForecastName = Literal["perfect", "naive", "seasonal"]
+ForecastName = Literal["perfect", "naive", "seasonal", "blended"]
 BiddingName = Literal["truthful", "zero_intelligence", "fixed_margin"]
 
 
@@ -22,7 +22,8 @@ class Tariffs:
     ``retail`` and ``feed_in`` are energy only.  ``network`` and ``taxes`` are paid on every kWh imported at the
     meter, wherever it was bought; ``local_network_share`` is the part of ``network`` due on locally bought energy.
     The retailer settles imbalance: a kWh short is bought at ``imbalance_short``, a kWh long sold at
-    ``imbalance_long``.  ``standing_per_day`` is currency per day and connection.
+    ``imbalance_long``; with ``imbalance_netted`` participants who are long first cover those who are short in
+    the same period, at the pool's price, as one balance group.  ``standing_per_day`` is currency per day and connection.
     """
 
     retail: Floats
@@ -32,6 +33,7 @@ class Tariffs:
     imbalance_short: Floats
     imbalance_long: Floats
     local_network_share: float = 1.0
+    imbalance_netted: bool = True
     standing_per_day: float = 0.0
     currency: str = "EUR"
 
@@ -64,7 +66,7 @@ class AgentRules:
 
     ems: Literal["rule_based", "optimal"] = "rule_based"
     bidding: BiddingName = "truthful"
-    forecast: ForecastName = "seasonal"
+    forecast: ForecastName = "blended"
     horizon_periods: int = 96
     replan_periods: int = 4
     margin: float = 0.05

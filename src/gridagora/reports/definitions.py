@@ -66,10 +66,14 @@ MECHANISMS = {
 }
 
 FORECASTS = {
+    "blended": "The value of the same time on an earlier day, pulled towards what was last seen; the pull fades "
+    "with the distance.",
     "perfect": "Homes know the future: an upper bound, not a practice.",
     "naive": "The last known value is expected to stay.",
     "seasonal": "The value of the same time on an earlier day is expected, as known when the forecast is "
     "issued.",
+    "blended": "The value of the same time on an earlier day is expected, moved by the last forecast error, which "
+    "fades with a half-life of an hour.",
 }
 
 EMS = {

@@ -3,7 +3,8 @@
 For each participant and period (MARKETS section 10)::
 
     energy     = sum of trades:  + sold Wh x price, - bought Wh x price
-    imbalance  = metered - traded: short Wh bought at imbalance_short, long Wh sold at imbalance_long
+    imbalance  = metered - traded: short Wh bought at imbalance_short, long Wh sold at imbalance_long;
+                 netted: what is short here and long there changes hands at the pool's price first, pro rata
     network    = - network x (metered import - (1 - local_network_share) x local energy taken from the grid)
     taxes      = - taxes x metered import
 
@@ -17,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridagora.model.study import Tariffs
-from gridagora.settlement.trades import PoolTrades
+from gridagora.settlement.trades import PoolTrades, share_rows
 from gridagora.units import amount_micro, to_micro
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,13 +36,18 @@ class Prices:
     imbalance_short: Ints
     imbalance_long: Ints
     local_network_share: float
+    imbalance_netted: bool = False
 
     @classmethod
     def from_tariffs(cls, tariffs: Tariffs) -> "Prices":
         """Round tariffs once to whole micro-currency per kWh."""
         names = ("retail", "feed_in", "network", "taxes", "imbalance_short", "imbalance_long")
         columns = {name: to_micro(getattr(tariffs, name)) for name in names}
-        return cls(**columns, local_network_share=tariffs.local_network_share)
+        return cls(
+            **columns,
+            local_network_share=tariffs.local_network_share,
+            imbalance_netted=tariffs.imbalance_netted,
+        )
 
     def window(self, first: int, count: int) -> "Prices":
         """Return the prices of ``count`` periods from ``first``."""
@@ -53,6 +60,7 @@ class Prices:
             imbalance_short=self.imbalance_short[cut],
             imbalance_long=self.imbalance_long[cut],
             local_network_share=self.local_network_share,
+            imbalance_netted=self.imbalance_netted,
         )
 
 
@@ -76,6 +84,7 @@ def settle(
     *,
     first: int = 0,
     passive: NDArray[np.bool_] | None = None,
+    pool_price: Floats | None = None,
 ) -> SettlementLines:
     """Settle periods of a pool: see the module's formulas.
 
@@ -86,6 +95,8 @@ def settle(
     prices : tariffs of these periods
     first : number of the first period
     passive : homes that never trade, shape (homes,)
+    pool_price : clearing price in micro-currency per kWh, NaN where nothing traded, shape (periods,); only
+        netted imbalance needs it, and takes the middle of retail and feed-in where there is none
 
     Examples
     --------
@@ -119,7 +130,7 @@ def settle(
         local_bought_wh=local_bought,
         local_sold_wh=local_sold,
         energy=energy + _with_retailer(outside, prices.retail, prices.feed_in),
-        imbalance=_with_retailer(metered_wh - traded, prices.imbalance_short, prices.imbalance_long),
+        imbalance=_imbalance(metered_wh - traded, prices, pool_price),
         network=_network(metered_wh, local_bought, prices),
         taxes=-amount_micro(np.maximum(metered_wh, 0), prices.taxes[:, None]),
     )
@@ -140,6 +151,28 @@ def settle_without_market(metered_wh: Ints, prices: Prices) -> SettlementLines:
         network=_network(metered_wh, zero, prices),
         taxes=-amount_micro(np.maximum(metered_wh, 0), prices.taxes[:, None]),
     )
+
+
+def _imbalance(difference_wh: Ints, prices: Prices, pool_price: Floats | None) -> Ints:
+    netted = np.zeros_like(difference_wh)
+    if prices.imbalance_netted:
+        netted = net_out(difference_wh)
+    middle = (prices.retail + prices.feed_in) / 2
+    price = middle if pool_price is None else np.where(np.isnan(pool_price), middle, pool_price)
+    among = amount_micro(np.abs(netted), np.rint(price).astype(np.int64)[:, None]) * -np.sign(netted)
+    rest = _with_retailer(difference_wh - netted, prices.imbalance_short, prices.imbalance_long)
+    return np.asarray(among + rest, dtype=np.int64)
+
+
+def net_out(difference_wh: Ints) -> Ints:
+    """Return the part of each imbalance that an opposite one of the same period covers, pro rata.
+
+    >>> net_out(np.array([[30, -10, -10, 0]])).tolist()
+    [[20, -10, -10, 0]]
+    """
+    short, long = np.maximum(difference_wh, 0), np.maximum(-difference_wh, 0)
+    covered = np.minimum(short.sum(axis=1), long.sum(axis=1))
+    return share_rows(short, covered) - share_rows(long, covered)
 
 
 def _with_retailer(difference_wh: Ints, short_price: Ints, long_price: Ints) -> Ints:

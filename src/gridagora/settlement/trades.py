@@ -99,6 +99,15 @@ def _share(quantity: Ints, total: int) -> Ints:
 
 
 @njit(cache=True)
+def share_rows(quantity: Ints, total: Ints) -> Ints:
+    """Split each row's total over the row's entries pro rata, largest remainder first, whole numbers."""
+    out = np.zeros_like(quantity)
+    for row in range(len(quantity)):
+        out[row] = _share(quantity[row], total[row])
+    return out
+
+
+@njit(cache=True)
 def _pair(bought: Ints, sold: Ints) -> tuple[Ints, Ints, Ints, Ints]:
     periods, columns = bought.shape
     up = columns - 1
