@@ -14,17 +14,17 @@ from report_tables import make_tables
 from gridagora.reports import build_report
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = [
+FLAGS = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
     "--no-first-run",
     "--disable-background-networking",
-    "--disable-sync",
     "--disable-component-update",
+    "--disable-sync",
     "--virtual-time-budget=20000",
     "--dump-dom",
-]
+)
 
 
 @pytest.mark.slow

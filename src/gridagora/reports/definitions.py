@@ -12,77 +12,92 @@ KPI_DEFINITIONS = {
     "seed": "Seed of everything drawn by chance; equal seeds give equal bytes.",
     "currency": "Currency of all money.",
     "cost_total_{cur}": "Bills of all participants: energy, imbalance, network, taxes and standing charges.",
-    "gain_total_{cur}": "Bills without a market less bills with it; positive means that participants pay "
-    "less.",
+    "gain_total_{cur}": (
+        "Bills without a market less bills with it; positive means that participants pay less."
+    ),
     "participants_better_off": "Participants with a lower bill than without a market.",
     "participants_worse_off": "Participants with a higher bill than without a market.",
     "local_volume_kwh": "Energy sold from participant to participant.",
     "mean_price_{cur}_per_kwh": "Price of the pool, weighted by the energy traded in each period.",
-    "imbalance_kwh": "Metered energy that differs from what was traded, summed over participants and "
-    "periods.",
+    "imbalance_kwh": (
+        "Metered energy that differs from what was traded, summed over participants and periods."
+    ),
     "consumption_kwh": "Energy used by loads, vehicles and heat pumps, without battery charging.",
     "production_kwh": "Solar energy produced, after curtailment.",
     "import_kwh": "Net import of all homes together, summed over the periods that import; before losses.",
     "export_kwh": "Net export of all homes together, summed over the periods that export; before losses.",
-    "self_sufficiency": "Share of consumption covered inside the feeder in the same period: 1 - import / "
-    "consumption.",
-    "self_consumption": "Share of production used inside the feeder in the same period: 1 - export / "
-    "production.",
+    "self_sufficiency": (
+        "Share of consumption covered inside the feeder in the same period: 1 - import / consumption."
+    ),
+    "self_consumption": (
+        "Share of production used inside the feeder in the same period: 1 - export / production."
+    ),
     "curtailed_kwh": "Solar energy that was available and not used.",
     "energy_not_served_kwh": "Load that could not be supplied (an islanded feeder).",
     "losses_kwh": "Losses of lines and transformers, from the power flow of the metered schedules.",
-    "transformer_loading_max_percent": "Highest loading of a transformer in any period, percent of its "
-    "rating.",
+    "transformer_loading_max_percent": (
+        "Highest loading of a transformer in any period, percent of its rating."
+    ),
     "line_loading_max_percent": "Highest loading of a line in any period, percent of rated current.",
     "vm_min_pu": "Lowest voltage at any bus in any period, per unit of the bus.",
     "vm_max_pu": "Highest voltage at any bus in any period, per unit of the bus.",
-    "unbalance_max_percent": "Largest phase deviation from the phase average over that average; "
-    "three-phase runs only.",
+    "unbalance_max_percent": (
+        "Largest phase deviation from the phase average over that average; three-phase runs only."
+    ),
     "peak_import_kw": "Highest power drawn from the upstream grid, losses included.",
     "peak_export_kw": "Highest power fed back into the upstream grid.",
     "reverse_flow_hours": "Time in which the feeder feeds back into the upstream grid.",
     "violation_periods": "Periods in which at least one limit is broken by the metered schedules.",
-    "violation_periods_cleared": "Periods in which the schedules as cleared, before delivery, would "
-    "break a limit.",
-    "not_converged_periods": "Periods in which the power flow found no solution; their grid values are "
-    "left out.",
+    "violation_periods_cleared": (
+        "Periods in which the schedules as cleared, before delivery, would break a limit."
+    ),
+    "not_converged_periods": (
+        "Periods in which the power flow found no solution; their grid values are left out."
+    ),
     "event_hash": "Hash of the last event of the run; equal for equal scenarios and seeds.",
 }
 """Definition of each key figure; ``{cur}`` stands for the currency."""
 
 MECHANISMS = {
-    "pay_as_cleared": "Uniform price: all bids of a period are cleared at once, and everyone trades at "
-    "the price of "
-    "the marginal bid (the midpoint where a true interval is left).",
-    "pay_as_bid": "All bids of a period are cleared at once; each matched pair trades at prices from its "
-    "own bids, "
-    "so the price drawn here is the mean of a period's trades.",
-    "vickrey": "Vickrey-Clarke-Groves: the best allocation; everyone pays or gets what their presence "
-    "costs or "
-    "spares the others. The price drawn here is the mean of a period's trades.",
-    "trade_reduction": "McAfee (1992): the least valuable trade is given up where needed, so that "
-    "truthful bids are "
-    "best for everyone and the market needs no subsidy.",
+    "pay_as_cleared": (
+        "Uniform price: all bids of a period are cleared at once, and everyone trades at the price of the "
+        "marginal bid (the midpoint where a true interval is left)."
+    ),
+    "pay_as_bid": (
+        "All bids of a period are cleared at once; each matched pair trades at prices from its own bids, so "
+        "the price drawn here is the mean of a period's trades."
+    ),
+    "vickrey": (
+        "Vickrey-Clarke-Groves: the best allocation; everyone pays or gets what their presence costs or "
+        "spares the others. The price drawn here is the mean of a period's trades."
+    ),
+    "trade_reduction": (
+        "McAfee (1992): the least valuable trade is given up where needed, so that truthful bids are best "
+        "for everyone and the market needs no subsidy."
+    ),
 }
 
 FORECASTS = {
-    "blended": "The value of the same time on an earlier day, pulled towards what was last seen; the pull fades "
-    "with the distance.",
     "perfect": "Homes know the future: an upper bound, not a practice.",
     "naive": "The last known value is expected to stay.",
-    "seasonal": "The value of the same time on an earlier day is expected, as known when the forecast is "
-    "issued.",
-    "blended": "The value of the same time on an earlier day is expected, moved by the last forecast error, which "
-    "fades with a half-life of an hour.",
+    "seasonal": (
+        "The value of the same time on an earlier day is expected, as known when the forecast is issued."
+    ),
+    "blended": (
+        "The value of the same time on an earlier day is expected, moved by the last forecast error, which "
+        "fades with a half-life of an hour."
+    ),
 }
 
 EMS = {
-    "rule_based": "Rule-based self-consumption: the battery takes surplus and gives it back when there "
-    "is a deficit; "
-    "no price is looked at.",
-    "optimal": "Linear programme over a rolling horizon: battery, vehicle, heat pump and curtailment are "
-    "planned for "
-    "the lowest expected bill.",
+    "rule_based": (
+        "Rule-based self-consumption: the battery takes surplus and gives it back when there is a deficit; "
+        "no price is looked at."
+    ),
+    "optimal": (
+        "Linear programme over a rolling horizon: battery, vehicle, heat pump and curtailment are planned "
+        "for the lowest expected bill."
+    ),
 }
 
 BIDDING = {

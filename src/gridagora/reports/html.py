@@ -37,6 +37,9 @@ TILES = (
 )
 """(label, key figure, unit, scale, digits, which direction is good) of the headline tiles."""
 
+SMALL_CHANGE = 0.001
+"""Relative change from which on a tile calls it better or worse."""
+
 ONLY_IF_ANY = frozenset({"curtailed_kwh", "energy_not_served_kwh"})
 """Tiles shown only where the figure is not zero in one of the cases."""
 
@@ -152,7 +155,8 @@ def _before(now: float, before: float | None, *, scale: float, digits: int | Non
     places = digits if digits is not None else (0 if abs(before * scale) >= 1000 else 1)
     change = tile_difference(now, before, scale=scale, digits=places)
     better = (now < before) == (good == "low")
-    mood = "" if change == "no change" or not good else ("better" if better else "worse")
+    small = abs(now - before) <= SMALL_CHANGE * abs(before)
+    mood = "" if small or not good else ("better" if better else "worse")
     sign = {"better": "\u2713 ", "worse": "! "}.get(mood, "")
     return (
         f'<p class="before">without market {number(before * scale, digits)} '

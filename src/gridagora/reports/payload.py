@@ -177,7 +177,7 @@ INVOICE_NUMBERS = (
     ("local_sold_kwh", "sold locally", "kWh"),
     ("retail_kwh", "from retailer", "kWh"),
     ("feed_in_kwh", "to retailer", "kWh"),
-    ("imbalance_kwh", "imbalance", "kWh"),
+    ("imbalance_kwh", "imbalance, net", "kWh"),
     ("energy_charge", "energy charge", ""),
     ("energy_credit", "energy credit", ""),
     ("imbalance_charge", "imbalance charge", ""),

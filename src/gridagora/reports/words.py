@@ -199,7 +199,8 @@ def _voltage(tables: RunTables, line: Timeline) -> str:
         before = peak(tables, line, f"{column}_baseline", where=f"{where}_baseline", lowest=lowest)
         if now is None:
             continue
-        text = f"The {word} voltage is {number(now.value, 3)} pu at {_bus(now.where)} on {moment(now.when)}"
+        place = _named("bus", now.where)
+        text = f"The {word} voltage is {number(now.value, 3)} pu at {place} on {moment(now.when)}"
         text += f" (without a market {number(before.value, 3)} pu)." if before is not None else "."
         parts.append(text)
     if not parts:
@@ -208,8 +209,9 @@ def _voltage(tables: RunTables, line: Timeline) -> str:
     return " ".join(parts) + f" The allowed band is {band}."
 
 
-def _bus(name: str) -> str:
-    return name if "bus" in name.lower() else f"bus {name}"
+def _named(kind: str, name: str) -> str:
+    """Return an element's name, with its kind before it unless the name tells it."""
+    return name if kind in name.lower() else f"{kind} {name}"
 
 
 def _limits(tables: RunTables) -> str:
@@ -241,7 +243,8 @@ def _worst_element(tables: RunTables) -> str:
     if not len(frame) or not (frame["violation_periods"].fillna(0) > 0).any():
         return ""
     row = frame.iloc[int(np.argmax(frame["violation_periods"].fillna(0)))]
-    return f", most often at {row['kind']} {row['element']} ({int(row['violation_periods']):,} periods)"
+    name = _named(str(row["kind"]), str(row["element"]))
+    return f", most often at {name} ({int(row['violation_periods']):,} periods)"
 
 
 def _energy(tables: RunTables) -> str:

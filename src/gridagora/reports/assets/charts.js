@@ -5,8 +5,8 @@ const line = (name, x, y, colour, extra = {}) => ({
   line: { color: colour, width: 1.8, shape: "linear", ...(extra.line || {}) },
 });
 const caseStyle = (suffix) => suffix === ""
-  ? { colour: css("with"), line: { width: 2 } }
-  : { colour: css("without"), line: { width: 1.6, dash: "dot" } };
+  ? { colour: css("with"), line: { width: 1.6 } }
+  : { colour: css("without"), line: { width: 3.6 } }; // wide below narrow: both are seen where they agree
 const limitLine = (name, value) => line(name, [DATA.time[0], DATA.time[DATA.time.length - 1]], [value, value], css("limit"), {
   line: { width: 1.8, dash: "dash" }, hoverinfo: "skip", skipCsv: true,
 });
@@ -55,9 +55,9 @@ function bandTraces(low, high, suffix, name) {
   const style = caseStyle(suffix);
   return [
     line(`${name}, lowest`, DATA.time, low.value, style.colour, {
-      line: { ...style.line, width: 1.2 }, legendgroup: suffix, showlegend: false, text: low.where, hovertemplate: low.template }),
+      line: { ...style.line, width: 0.6 * style.line.width }, legendgroup: suffix, showlegend: false, text: low.where, hovertemplate: low.template }),
     line(`${name}, highest`, DATA.time, high.value, style.colour, {
-      line: { ...style.line, width: 1.2 }, fill: "tonexty", fillcolor: fill, legendgroup: suffix, showlegend: false,
+      line: { ...style.line, width: 0.6 * style.line.width }, fill: "tonexty", fillcolor: fill, legendgroup: suffix, showlegend: false,
       text: high.where, hovertemplate: high.template }),
     { type: "scatter", mode: "lines", name, x: [null], y: [null], legendgroup: suffix, skipCsv: true,
       line: { color: style.colour, width: 6 } },

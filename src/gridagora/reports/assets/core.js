@@ -39,6 +39,7 @@ function applyTheme() {
 applyTheme();
 
 // ---- charts -----------------------------------------------------------------------------------------------------
+const PRINT_WIDTH = 690; // pixels between the margins of A4: the page is not laid out yet when charts are drawn
 const charts = new Map(); // id -> function that returns {data, layout} or {empty: text}
 const timeCharts = []; // ids of charts over time: they zoom together
 const CONFIG = {
@@ -85,6 +86,7 @@ function drawChart(id) {
   const kept = box.layout && timeCharts.includes(id) ? box.layout.xaxis : null;
   if (kept && kept.autorange === false && kept.range) figure.layout.xaxis.range = kept.range;
   if (kept && kept.autorange === false) figure.layout.xaxis.autorange = false;
+  if (printing) Object.assign(figure.layout, { width: PRINT_WIDTH, height: id === "grid" ? 420 : 290 });
   const first = !box.data;
   Plotly.react(box, figure.data, figure.layout, CONFIG);
   if (!first) return;

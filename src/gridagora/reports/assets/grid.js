@@ -5,6 +5,16 @@ const BRANCH_WIDTH = [1.6, 2.2, 3, 3.8, 4.8];
 let gridCase = "";
 
 const gridIndex = (kind) => GRID.kind.flatMap((found, k) => found === kind ? [k] : []);
+// Degrees are stretched to true proportions; a tall feeder lies down on a wide page, so that it fills it.
+const extent = (n) => {
+  const values = GRID.place.flatMap((p) => [p[n], p[n + 2]]).filter((value) => value !== null);
+  return values.length ? [Math.min(...values), Math.max(...values)] : [0, 0];
+};
+const [[WEST, EAST], [SOUTH, NORTH]] = [extent(0), extent(1)];
+const STRETCH = GRID.geographic ? Math.cos((SOUTH + NORTH) / 2 * Math.PI / 180) : 1;
+const TURNED = GRID.real && !narrow() && NORTH - SOUTH > 1.3 * STRETCH * (EAST - WEST);
+const placed = (x, y) => x === null ? [null, null] : TURNED ? [-y, x * STRETCH] : [x * STRETCH, y];
+const PLACE = GRID.place.map((p) => [...placed(p[0], p[1]), ...placed(p[2], p[3])]);
 const middle = (place) => [(place[0] + place[2]) / 2, (place[1] + place[3]) / 2];
 const limitOf = (k) => DATA.limits[GRID.kind[k]];
 
@@ -35,7 +45,7 @@ function branchTraces(values) {
   for (const k of gridIndex("line").concat(gridIndex("transformer"))) {
     const share = (values[k] ?? 0) / limitOf(k);
     const found = classes[share > 1 ? 5 : Math.min(4, Math.floor(share * 5))];
-    const [x, y, x2, y2] = GRID.place[k];
+    const [x, y, x2, y2] = PLACE[k];
     found.x.push(x, x2, null);
     found.y.push(y, y2, null);
   }
@@ -48,7 +58,7 @@ function branchTraces(values) {
 
 function hoverTrace(kind, name, values, marker) {
   const found = gridIndex(kind);
-  const points = found.map((k) => middle(GRID.place[k]));
+  const points = found.map((k) => middle(PLACE[k]));
   return {
     type: "scatter", mode: "markers", name, showlegend: false, x: points.map((p) => p[0]), y: points.map((p) => p[1]),
     hovertext: found.map(elementText), hovertemplate: "%{hovertext}<extra></extra>", marker: marker(found, values),
@@ -61,10 +71,11 @@ function busMarker(found, values) {
   const { vm_min: low, vm_max: high } = DATA.limits;
   const reach = Math.max(1 - low, high - 1);
   const broken = found.map((k) => values[k] !== null && (values[k] < low || values[k] > high));
+  const size = found.length > 200 ? 5 : found.length > 60 ? 7 : 9;
   return {
-    size: broken.map((bad) => bad ? 13 : found.length > 200 ? 6 : 9), color: found.map((k) => values[k] ?? 1),
+    size: broken.map((bad) => size + (bad ? 3 : 0)), color: found.map((k) => values[k] ?? 1),
     cmin: 1 - reach, cmax: 1 + reach, colorscale: VOLTAGE_SCALE,
-    line: { color: broken.map((bad) => bad ? css("limit") : css("quiet")), width: broken.map((bad) => bad ? 3 : 1) },
+    line: { color: broken.map((bad) => bad ? css("limit") : css("quiet")), width: broken.map((bad) => bad ? 2 : 1) },
     colorbar: narrow() ? undefined : { title: { text: "voltage (pu)", side: "right" }, thickness: 12, outlinewidth: 0, len: 0.9, tickformat: ".2f" },
     showscale: !narrow(),
   };
@@ -85,9 +96,9 @@ function callouts(values) {
     .reduce((best, k) => best === null || score(k) > score(best) ? k : best, null);
   const branch = (kind) => worst(kind, (k) => values[k] / limitOf(k));
   const bus = worst("bus", (k) => Math.abs(values[k] - 1));
-  const found = [[branch("line"), 28, -34], [branch("transformer"), 30, 40], [bus, -34, -46]].filter(([k]) => k !== null);
+  const found = [[branch("line"), 50, 62], [branch("transformer"), 40, -62], [bus, -30, -54]].filter(([k]) => k !== null);
   return found.map(([k, ax, ay]) => {
-    const [x, y] = middle(GRID.place[k]);
+    const [x, y] = middle(PLACE[k]);
     const value = GRID.kind[k] === "bus" ? `${show(values[k], 3)} pu` : `${show(values[k], 0)} %`;
     return { x, y, ax, ay, text: `${elementName(k)}: ${value}`, showarrow: true, arrowhead: 0, arrowwidth: 1,
       arrowcolor: css("quiet"), bgcolor: css("paper"), bordercolor: css("rule"), borderpad: 3, font: { size: 12 } };
@@ -97,8 +108,6 @@ function callouts(values) {
 chart("grid", () => {
   const values = GRID[`value${gridCase}`];
   if (!GRID.element.length || GRID.place.every((p) => p[0] === null)) return { empty: "The grid of this run has no elements to draw." };
-  const ys = GRID.place.map((p) => p[1]).filter((y) => y !== null);
-  const stretch = GRID.geographic ? 1 / Math.cos((ys.reduce((a, b) => a + b, 0) / ys.length) * Math.PI / 180) : 1;
   const bare = { visible: false, showgrid: false, zeroline: false };
   const data = [
     ...branchTraces(values),
@@ -109,11 +118,11 @@ chart("grid", () => {
   return { data, layout: layout({
     hovermode: "closest", dragmode: "pan", margin: { l: 8, r: 8, t: 30, b: 8 }, annotations: callouts(values),
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", traceorder: "normal", title: { text: narrow() ? "" : "loading, share of limit&nbsp; " } },
-    xaxis: bare, yaxis: GRID.real ? { ...bare, scaleanchor: "x", scaleratio: stretch } : bare }) };
+    xaxis: bare, yaxis: GRID.real ? { ...bare, scaleanchor: "x" } : bare }) };
 });
 
 byId("grid-note").textContent = GRID.real
-  ? "Squares: transformers. Drawn to the coordinates of the grid."
+  ? `Squares: transformers. Drawn to the coordinates of the grid${TURNED ? ", turned by a quarter: its upper end is on the left" : ""}.`
   : "Squares: transformers. The grid has no coordinates: drawn as a tree from its source, not to scale.";
 
 document.querySelectorAll("button.case").forEach((button) => button.addEventListener("click", () => {
