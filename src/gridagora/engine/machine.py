@@ -105,7 +105,7 @@ def handle(state: MarketState, command: Command, context: MarketContext) -> Even
             _require_next(command.session.number, state.settled, "settled", ready=ready)
             cleared, delivered = state.pending[command.session.number]
             require(delivered is not None, "a delivered session keeps its readings until it is settled")
-            return settle_session(command, cleared, delivered, context)  # type: ignore[arg-type]
+            return settle_session(command, cleared, delivered, context=context)  # type: ignore[arg-type]
 
 
 def apply(state: MarketState, event: Event) -> MarketState:
@@ -230,7 +230,7 @@ def session_trades(cleared: AuctionCleared, *, count: int, homes: int) -> PoolTr
 
 
 def settle_session(
-    command: SettleSession, cleared: AuctionCleared, delivered: EnergyDelivered, context: MarketContext
+    command: SettleSession, cleared: AuctionCleared, delivered: EnergyDelivered, *, context: MarketContext
 ) -> SessionSettled:
     """Settle a delivered session: trades, imbalance, network and taxes, and the entries that book them."""
     session, homes = command.session, len(context.study.homes)
@@ -245,7 +245,7 @@ def settle_session(
         passive=passive,
         pool_price=cleared.clearing_price,
     )
-    postings = _postings(session.number, trades, lines, passive)
+    postings = _postings(session.number, trades, lines, passive=passive)
     check_postings(postings)
     return SessionSettled(
         at=command.at,
@@ -270,7 +270,7 @@ def settle_session(
     )
 
 
-def _postings(session: int, trades: PoolTrades, lines: SettlementLines, passive: np.ndarray) -> Postings:
+def _postings(session: int, trades: PoolTrades, lines: SettlementLines, *, passive: np.ndarray) -> Postings:
     """Book a session: trades against the operator's surplus, the rest against retailer, DSO and state."""
     homes = len(passive)
     retailer = homes + SystemAccount.RETAILER
@@ -280,10 +280,20 @@ def _postings(session: int, trades: PoolTrades, lines: SettlementLines, passive:
     by_retailer = lines.energy[:, passive].sum()  # booked with the retailer, not with the pool
     traded[retailer] -= by_retailer
     entries = (
-        post(session, EntryKind.TRADE, traded, homes + SystemAccount.OPERATOR_SURPLUS),
-        post(session, EntryKind.IMBALANCE, lines.imbalance.sum(axis=0), retailer),
-        post(session, EntryKind.NETWORK, lines.network.sum(axis=0), homes + SystemAccount.DSO_NETWORK),
-        post(session, EntryKind.TAXES, lines.taxes.sum(axis=0), homes + SystemAccount.STATE_TAXES),
+        post(session, EntryKind.TRADE, traded, counter_account=homes + SystemAccount.OPERATOR_SURPLUS),
+        post(session, EntryKind.IMBALANCE, lines.imbalance.sum(axis=0), counter_account=retailer),
+        post(
+            session,
+            EntryKind.NETWORK,
+            lines.network.sum(axis=0),
+            counter_account=homes + SystemAccount.DSO_NETWORK,
+        ),
+        post(
+            session,
+            EntryKind.TAXES,
+            lines.taxes.sum(axis=0),
+            counter_account=homes + SystemAccount.STATE_TAXES,
+        ),
     )
     return Postings(
         entry=np.concatenate([e.entry for e in entries]),

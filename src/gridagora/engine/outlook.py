@@ -39,17 +39,17 @@ class Expectation:
         Shapes (homes, horizon).
         """
         return Outlook(
-            load_kw=self._issue(self._load, gate, first, horizon),
-            pv_kw=self._issue(self._pv, gate, first, horizon),
-            heat_kw=self._issue(self._heat, gate, first, horizon),
+            load_kw=self._issue(self._load, gate, first, horizon=horizon),
+            pv_kw=self._issue(self._pv, gate, first, horizon=horizon),
+            heat_kw=self._issue(self._heat, gate, first, horizon=horizon),
             future_stays=self._method == "perfect",
         )
 
     def reactive(self, gate: int, first: int, horizon: int) -> Floats:
         """Return the reactive power expected at ``gate``, kvar, shape (homes, horizon)."""
-        return self._issue(self._reactive, gate, first, horizon)
+        return self._issue(self._reactive, gate, first, horizon=horizon)
 
-    def _issue(self, series: Floats, gate: int, first: int, horizon: int) -> Floats:
+    def _issue(self, series: Floats, gate: int, first: int, *, horizon: int) -> Floats:
         ahead = first - gate
         issued = forecast(series, method=self._method, t=gate, horizon=ahead + horizon, season=self._season)
         return issued.values[:, ahead:]

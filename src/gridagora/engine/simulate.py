@@ -81,10 +81,10 @@ def run_sessions(context: MarketContext, world: World, *, progress: Progress, st
             break
         plan = planner.plan(state, session)
         world.clock.wait_until(session.gate_closure)
-        committed = _trade(market, world, session, plan, rng)
+        committed = _trade(market, world, session, plan=plan, rng=rng)
         world.clock.wait_until(session.delivery_end)
-        delivery = planner.deliver(state, session, plan, committed)
-        market.do(_record(world.clock.now(), session, delivery, committed))
+        delivery = planner.deliver(state, session, plan, committed_kw=committed)
+        market.do(_record(world.clock.now(), session, delivery, committed=committed))
         market.do(SettleSession(at=world.clock.now(), session=session))
         state, done = delivery.state, session.first + session.count
         progress(done, study.axis.periods)
@@ -105,7 +105,7 @@ def run_without_market(
         if session.first >= periods or stop():
             break
         due = None if isolated is None else isolated[:, : session.count]
-        delivery = planner.deliver(state, session, planner.plan(state, session), due)
+        delivery = planner.deliver(state, session, planner.plan(state, session), committed_kw=due)
         parts.append(delivery)
         state = delivery.state
         progress(session.first + session.count, study.axis.periods)
@@ -129,11 +129,11 @@ class Planner:
         first, count = session.first, session.count
         held = self._plan
         if held is None or first + count > held.t + held.periods:
-            held = self._plan = self._make(state, first, max(count, self._replan), session.gate)
+            held = self._plan = self._make(state, first, max(count, self._replan), gate=session.gate)
         return held.part(first, count)
 
     def deliver(
-        self, state: FleetState, session: MarketSession, plan: Plan, committed_kw: Floats | None
+        self, state: FleetState, session: MarketSession, plan: Plan, *, committed_kw: Floats | None
     ) -> Delivery:
         """Run a session's devices; where homes plan anew within it, each part follows the newest plan."""
         if plan.battery_value is None or self._replan >= session.count:
@@ -143,20 +143,20 @@ class Planner:
         parts = []
         for offset in range(0, session.count, self._replan):
             first, count = session.first + offset, min(self._replan, session.count - offset)
-            part = plan.part(first, count) if offset == 0 else self._make(state, first, count, first)
+            part = plan.part(first, count) if offset == 0 else self._make(state, first, count, gate=first)
             due = None if committed_kw is None else committed_kw[:, offset : offset + count]
             parts.append(self._team.deliver(state, first, count, plan=part, committed_kw=due))
             state = parts[-1].state
         return join_deliveries(parts)
 
-    def _make(self, state: FleetState, first: int, count: int, gate: int) -> Plan:
+    def _make(self, state: FleetState, first: int, count: int, *, gate: int) -> Plan:
         count = min(count, self._team.fleet.periods - first)
         horizon = self._team.horizon(first, count)
         return self._team.plan(state, first, count, self._expectation.outlook(gate, first, horizon))
 
 
 def _trade(
-    market: Market, world: World, session: MarketSession, plan: Plan, rng: np.random.Generator
+    market: Market, world: World, session: MarketSession, *, plan: Plan, rng: np.random.Generator
 ) -> Floats:
     """Bid, clear and check a session; returns the net import committed to, kW, shape (homes, periods)."""
     now = world.clock.now()
@@ -182,7 +182,7 @@ def _accepted_kwh(cleared: Event, count: int, homes: int) -> tuple[Floats, Float
     return tables[0], tables[1]
 
 
-def _record(now: int, session: MarketSession, delivery: Delivery, committed: Floats) -> RecordDelivery:
+def _record(now: int, session: MarketSession, delivery: Delivery, *, committed: Floats) -> RecordDelivery:
     return RecordDelivery(
         at=now,
         session=session,

@@ -31,8 +31,9 @@ def sessions(axis: TimeAxis, rules: MarketRules) -> Iterator[MarketSession]:
     Examples
     --------
     >>> axis = TimeAxis(start=np.datetime64("2016-01-01"), periods=6, mtu_s=900)
-    >>> [(s.first, s.count, s.gate) for s in sessions(axis, MarketRules(session_periods=4,
-    gate_lead_periods=2))] [(0, 4, 0), (4, 2, 2)]
+    >>> rules = MarketRules(session_periods=4, gate_lead_periods=2)
+    >>> [(s.first, s.count, s.gate) for s in sessions(axis, rules)]
+    [(0, 4, 0), (4, 2, 2)]
     """
     epoch = int(axis.start.astype("datetime64[s]").astype(np.int64))
     for number, first in enumerate(range(0, axis.periods, rules.session_periods)):

@@ -36,7 +36,7 @@ class Postings:
     amount: Ints
 
 
-def post(session: int, kind: EntryKind, amounts: Ints, counter_account: int) -> Postings:
+def post(session: int, kind: EntryKind, amounts: Ints, *, counter_account: int) -> Postings:
     """Return one entry: every participant's amount, and the counter account takes the opposite of their sum.
 
     Parameters

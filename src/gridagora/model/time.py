@@ -37,9 +37,11 @@ class TimeAxis:
     def __post_init__(self) -> None:
         faults = []
         if self.periods < 1:
-            faults.append(_fault("periods", self.periods, "no period", "ask for one period or more"))
+            faults.append(_fault("periods", self.periods, "no period", fix="ask for one period or more"))
         if self.mtu_s < 1 or SECONDS_PER_DAY % self.mtu_s:
-            faults.append(_fault("mtu_s", self.mtu_s, "does not divide a day", "use 300, 900, 1800 or 3600"))
+            faults.append(
+                _fault("mtu_s", self.mtu_s, "does not divide a day", fix="use 300, 900, 1800 or 3600")
+            )
         check_faults(faults)
         object.__setattr__(self, "start", np.datetime64(self.start, "s"))
 
@@ -59,5 +61,5 @@ class TimeAxis:
         return SECONDS_PER_DAY // self.mtu_s
 
 
-def _fault(place: str, value: object, reason: str, fix: str) -> Fault:
+def _fault(place: str, value: object, reason: str, *, fix: str) -> Fault:
     return Fault(source="time axis", place=place, value=value, reason=reason, fix=fix)

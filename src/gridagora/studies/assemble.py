@@ -36,9 +36,9 @@ def simulate_study(prepared: Prepared, *, progress: Progress, stop: Stop) -> Run
     study, periods = prepared.study, simulated.periods
     metered = np.concatenate([e.metered_wh for e in simulated.events if isinstance(e, EnergyDelivered)])
     baseline = to_wh(simulated.baseline.net_kw[:, :periods].T * study.axis.hours)
-    flows, found = _power_flow(wires, study, metered, progress, "power flow")
+    flows, found = _power_flow(wires, study, metered, progress=progress, what="power flow")
     flows_baseline, found_baseline = _power_flow(
-        wires, study, baseline, progress, "power flow without a market"
+        wires, study, baseline, progress=progress, what="power flow without a market"
     )
     cleared = [e for e in simulated.events if isinstance(e, ScheduleChecked)]
     return RunRecord(
@@ -59,7 +59,7 @@ def simulate_study(prepared: Prepared, *, progress: Progress, stop: Stop) -> Run
 
 
 def _power_flow(
-    wires: Wires, study: Study, metered_wh: Ints, progress: Progress, what: str
+    wires: Wires, study: Study, metered_wh: Ints, *, progress: Progress, what: str
 ) -> tuple[Flows, Findings]:
     """Calculate all periods, some days at a time so that a long run shows its progress."""
     periods = len(metered_wh)
