@@ -114,7 +114,8 @@ def test_village_is_a_village():
 def test_a_second_start_needs_neither_pandas_nor_pandapower():
     resolve(load_scenario("village"))  # fills the cache
     code = (
-        "import sys; from gridagora.adapters.studies import resolve; from gridagora.scenario import load_scenario;"
+        "import sys; from gridagora.adapters.studies import resolve;"
+        "from gridagora.scenario import load_scenario;"
         "resolve(load_scenario('village'));"
         "print(sorted({'pandas', 'pandapower', 'simbench', 'numba', 'pyarrow'} & set(sys.modules)))"
     )

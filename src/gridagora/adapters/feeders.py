@@ -169,7 +169,10 @@ def _rows(net: Any, table: str) -> list[dict[str, Any]]:
     """Return the rows in service of a table of the net, each with a unique name and its index."""
     if table not in net or not len(net[table]):
         return []
-    frame = net[table][net[table]["in_service"].astype(bool)]
+    frame = net[table]
+    frame = frame[
+        frame["in_service"].astype(bool) & net.bus["in_service"].reindex(frame["bus"]).to_numpy(bool)
+    ]
     rows = [
         dict(zip(frame.columns, values, strict=True)) for values in frame.itertuples(index=False, name=None)
     ]

@@ -228,8 +228,8 @@ class ParticipantsSpec(Spec):
     """Who takes part: the grid's loads (default), a participants file, or a list; and who has which device.
 
     ``assets`` "shares" equips homes by the device entries below and leaves the grid's own plants out.
-    ``assets`` "simbench" takes the photovoltaics, storages, heat pumps and vehicles of the SimBench grid, all of
-    which the codes of scenario 1 and 2 have, and adds the entries below only where they are written.
+    ``assets`` "simbench" takes the plants, storages, heat pumps and vehicles of the SimBench grid (codes of
+    scenario 1 and 2 have them all), and adds the entries below only where they are written.
     ``home_kw`` splits a load without a profile of its own into homes; null keeps it whole.
     """
 
