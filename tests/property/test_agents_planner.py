@@ -95,7 +95,7 @@ def test_dynamic_programming_equals_the_linear_program(device):
 
 
 def inner(fleet, home, device, stored, stay):
-    """Where the store is not full, not empty: at a bound the dual may lie anywhere beyond the one-sided value."""
+    """Where the store is not full, not empty: at a bound the dual may lie beyond the one-sided value."""
     p = fleet.params[home]
     need = np.where(stay >= 0, fleet.stays[np.maximum(stay, 0), 2], 0.0) if device == 2 else 0.0
     high, low = (p[2], p[11], need)[device], (p[3], 0.0, 0.0)[device]

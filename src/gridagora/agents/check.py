@@ -87,7 +87,9 @@ def _vehicle(ev: ElectricVehicle, axis: TimeAxis) -> Found:
             "give one of each per stay",
         )
         return
-    deliverable = (ev.departure - ev.arrival) * ev.charge_kw * ev.efficiency * axis.hours
+    rate = ev.charge_kw * ev.efficiency * axis.hours
+    # a charger that cannot charge has its own fault above: not one more for every stay
+    deliverable = (ev.departure - ev.arrival) * rate if rate > 0.0 else np.inf
     tests = (
         (
             "ev.departure",

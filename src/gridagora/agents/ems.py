@@ -8,8 +8,9 @@ the same problem.
 
 Prices in planning: below zero they count as zero, and the feed-in price counts at most as the import price.
 Otherwise a home could earn by burning energy (charging and discharging at once) or by trading in a circle
-through one meter, which no device does.  Where energy is worth nothing at all the linear program may still charge and
-discharge at once: it costs nothing, and only the net power leaves the plan.  Bills are made with the prices as they are.
+through one meter, which no device does.  Where energy is worth nothing at all the linear program may still
+charge and discharge at once: it costs nothing, and only the net power leaves the plan.  Bills are made with
+the prices as they are.
 
 Value of what is left (``value_left``; without it stores run dry at the end of the horizon): a kWh in the
 battery is worth half-way between the surplus that it saves, mean feed-in / charge efficiency, and the demand

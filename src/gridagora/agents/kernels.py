@@ -229,9 +229,9 @@ def simulate(
 
     ``series`` (homes, n, 4): load, production, heat demand in kW and COP; ``stay`` (homes, n) rows of
     ``stays`` or -1; ``state`` (homes, 3) battery, car, tank kWh, changed in place; ``planned`` (homes, n, 5):
-    net, battery, pump, car kW and kWh in the car, or (homes, n, 0) for the rules; ``committed`` (homes, n) net kW or NaN;
-    ``curtail`` (n,) True where surplus shall not be exported; ``islanded``: a commitment is also a limit;
-    the plan knew of stays that begin at ``known_until`` or before.
+    net, battery, pump, car kW and kWh in the car, or (homes, n, 0) for the rules; ``committed`` (homes, n)
+    net kW or NaN; ``curtail`` (n,) True where surplus shall not be exported; ``islanded``: a commitment is
+    also a limit; the plan knew of stays that begin at ``known_until`` or before.
     """
     homes, periods = stay.shape
     out = np.zeros((11, homes, periods))

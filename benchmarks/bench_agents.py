@@ -1,0 +1,132 @@
+"""How long homes take to plan, bid and deliver; run with ``python benchmarks/bench_agents.py``.
+
+Planning times are ratios to a bare solve of the same size measured in the same run, so that they hold on any
+machine; the absolute times per home and plan are there to be read.
+"""
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from gridagora.agents import Outlook, Team
+from gridagora.forecast import forecast
+from gridagora.model.resources import Battery, ElectricVehicle, HeatPump, Home
+from gridagora.model.study import AgentRules, Tariffs
+from gridagora.model.time import TimeAxis
+
+DAY, DAYS, REPLAN = 96, 4, 4
+AXIS = TimeAxis(start=np.datetime64("2016-06-01"), periods=DAY * DAYS)
+CLOCK = np.arange(AXIS.periods) % DAY
+YEAR = 8784
+
+
+def _home(rng: np.random.Generator, index: int, devices: str) -> Home:
+    periods = AXIS.periods
+    sun = np.maximum(0.0, np.sin((CLOCK - 24) / 48 * np.pi))
+    load = 0.2 + rng.exponential(0.3, periods) + 0.6 * np.exp(-(((CLOCK - 76) / 8.0) ** 2))
+    days = np.arange(DAYS - 1)
+    car = ElectricVehicle(
+        charge_kw=11.0,
+        efficiency=0.9,
+        arrival=days * DAY + rng.integers(64, 80, len(days)),
+        departure=(days + 1) * DAY + rng.integers(24, 36, len(days)),
+        needed_kwh=rng.uniform(3.0, 20.0, len(days)),
+    )
+    pump = HeatPump(
+        electric_kw=3.0,
+        cop=rng.uniform(2.5, 4.0, periods),
+        heat_demand_kw=rng.uniform(1.0, 5.0, periods),
+        tank_kwh=15.0,
+    )
+    return Home(
+        participant=f"home {index}",
+        bus="1",
+        load_kw=load,
+        load_kvar=0.1 * load,
+        pv_kw=rng.uniform(3.0, 10.0) * sun * rng.uniform(0.5, 1.0, periods),
+        battery=Battery(energy_kwh=8.0, charge_kw=3.0, discharge_kw=3.0) if "b" in devices else None,
+        ev=car if "c" in devices else None,
+        heat_pump=pump if "p" in devices else None,
+        import_limit_kw=17.0,
+        export_limit_kw=10.0,
+    )
+
+
+def _tariffs() -> Tariffs:
+    flat = np.ones(AXIS.periods)
+    retail = np.where((CLOCK >= 68) & (CLOCK < 84), 0.26, np.where(CLOCK < 24, 0.14, 0.20))
+    return Tariffs(
+        retail=retail,
+        feed_in=0.08 * flat,
+        network=0.07 * flat,
+        taxes=0.04 * flat,
+        imbalance_short=retail + 0.05,
+        imbalance_long=0.05 * flat,
+    )
+
+
+def _team(devices: list[str], ems: str) -> Team:
+    rng = np.random.default_rng(1)
+    homes = tuple(_home(rng, index, kind) for index, kind in enumerate(devices))
+    return Team(homes, AXIS, rules=AgentRules(ems=ems, horizon_periods=DAY), tariffs=_tariffs())
+
+
+def _outlook(team: Team, t: int) -> Outlook:
+    def issue(series: np.ndarray) -> np.ndarray:
+        horizon = team.horizon(t, REPLAN)
+        return forecast(series, method="seasonal", t=t, horizon=horizon, season=DAY).values
+
+    fleet = team.fleet
+    return Outlook(load_kw=issue(fleet.load_kw), pv_kw=issue(fleet.pv_kw), heat_kw=issue(fleet.heat_kw))
+
+
+def _sessions(team: Team, first: int, last: int) -> dict[str, float]:
+    """Seconds spent in each step of the sessions of [first, last)."""
+    spent = dict.fromkeys(("forecast", "plan", "bids", "deliver"), 0.0)
+    state = team.initial_state()
+
+    def timed(name: str, call: Callable[[], Any]) -> Any:
+        start = perf_counter()
+        result = call()
+        spent[name] += perf_counter() - start
+        return result
+
+    for t in range(first, last, REPLAN):
+        view = timed("forecast", lambda t=t: _outlook(team, t))
+        plan = timed("plan", lambda t=t, state=state, view=view: team.plan(state, t, REPLAN, view))
+        timed("bids", lambda plan=plan: team.bids(plan))
+        done = timed("deliver", lambda t=t, state=state, plan=plan: team.deliver(state, t, REPLAN, plan=plan))
+        state = done.state
+    return spent
+
+
+def run() -> list[dict[str, Any]]:
+    """Measure; one row per figure with ``name``, ``value`` and, where one is promised, ``limit``."""
+    rows: list[dict[str, Any]] = []
+    sessions = (DAYS - 2) * DAY // REPLAN
+    for name, devices, limit in (
+        ("one store", "b", 0.1),
+        ("two stores", "bp", 2.0),
+        ("three stores", "bcp", 3.0),
+    ):
+        team = _team([devices] * 10, "optimal")
+        _sessions(team, 0, DAY)
+        best = min(_sessions(team, DAY, DAY * (DAYS - 1))["plan"] for _ in range(3))
+        value = 1e3 * best / sessions / 10
+        rows.append({"name": f"re-plan of a home with {name}, ms", "value": value, "limit": limit})
+    mixed = ["b"] * 15 + ["c"] * 10 + ["p"] * 5 + ["bc"] * 6 + ["bp"] * 6 + ["bcp"] * 3 + [""] * 55
+    for ems, limit in (("rule_based", 20.0), ("optimal", 450.0)):
+        team = _team(mixed, ems)
+        _sessions(team, 0, DAY)
+        spent = _sessions(team, DAY, DAY * (DAYS - 1))
+        for step, seconds in spent.items():
+            value = seconds / sessions * YEAR
+            rows.append({"name": f"{ems}: {step}, s per year of 100 homes", "value": value, "limit": limit})
+    return rows
+
+
+if __name__ == "__main__":
+    for row in run():
+        print(f"{row['name']:60s} {row['value']:9.3f}  at most {row['limit']}")
