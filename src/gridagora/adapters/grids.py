@@ -72,7 +72,7 @@ class Grid(GridModel):
         file = Path(path)
         if not file.is_file():
             raise InputError(
-                [_fault(str(file), file.name, "there is no such file", "give a path that exists")]
+                [_fault(str(file), file.name, "there is no such file", fix="give a path that exists")]
             )
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         return cls(
@@ -98,7 +98,7 @@ class Grid(GridModel):
             if name[:1].isdigit() and "-" in name:
                 return cls.from_simbench(name)
             known = ", ".join(sorted(_NAMED))
-            raise InputError([_fault("grid", name, "is not known", f"use {known}, or a SimBench code")])
+            raise InputError([_fault("grid", name, "is not known", fix=f"use {known}, or a SimBench code")])
         return cls(
             _cached("named", name, build=lambda: network_from_pandapower(builder(), name=name).to_arrays())
         )
@@ -114,7 +114,7 @@ def _cached(*parts: str, build: Callable[[], Arrays], packages: tuple[str, ...] 
     return Network.from_arrays(cached_arrays(key, build))
 
 
-def _fault(place: str, value: object, reason: str, fix: str) -> Fault:
+def _fault(place: str, value: object, reason: str, *, fix: str) -> Fault:
     return Fault(source="grid", place=place, value=value, reason=reason, fix=fix)
 
 
@@ -123,7 +123,7 @@ def _check_code(code: str, known: list[str]) -> None:
         from difflib import get_close_matches
 
         near = ", ".join(get_close_matches(code, known, n=3)) or "1-LV-rural1--2-sw"
-        raise InputError([_fault("SimBench code", code, "is not known", f"use e.g. {near}")])
+        raise InputError([_fault("SimBench code", code, "is not known", fix=f"use e.g. {near}")])
 
 
 def _read(file: Path) -> Any:
@@ -134,7 +134,7 @@ def _read(file: Path) -> Any:
     reader = readers.get(file.suffix.lower())
     if reader is None:
         raise InputError(
-            [_fault(str(file), file.suffix, "is no pandapower file", "give a .json or .xlsx file")]
+            [_fault(str(file), file.suffix, "is no pandapower file", fix="give a .json or .xlsx file")]
         )
     try:
         return reader(str(file))
@@ -142,7 +142,7 @@ def _read(file: Path) -> Any:
         # pandapower lets whatever it stumbles over through; to the user each means the same.
         fix = "write it with pandapower.to_json or pandapower.to_excel"
         raise InputError(
-            [_fault(str(file), type(error).__name__, f"cannot be read: {error}", fix)]
+            [_fault(str(file), type(error).__name__, f"cannot be read: {error}", fix=fix)]
         ) from error
 
 

@@ -23,12 +23,12 @@ _SWITCH_RX_RATIO = 2.0
 """R/X of a closed switch with impedance (pandapower's ``switch_rx_ratio``)."""
 
 
-@dataclass(kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Switches:
     """What the switches say: joined buses, open branch ends, closed switches with an impedance."""
 
-    fused: list[tuple[int, int]]
-    open_ends: set[tuple[str, int, int]]
+    fused: tuple[tuple[int, int], ...]
+    open_ends: frozenset[tuple[str, int, int]]
     """(switch type "l" or "t", branch number, bus number)"""
     frame: Frame
     with_impedance: Bools
@@ -44,15 +44,15 @@ def read_switches(net: Any, buses: Buses, faults: Faults) -> Switches:
     start = buses.rows(frame, "bus", rows=between, faults=faults)
     end = buses.rows(frame, "element", rows=between, faults=faults)
     live = between & (start >= 0) & (end >= 0) & buses.in_service[start] & buses.in_service[end]
-    fused = [(int(start[row]), int(end[row])) for row in np.flatnonzero(live & ~impedance)]
+    fused = tuple((int(start[row]), int(end[row])) for row in np.flatnonzero(live & ~impedance))
     number, bus = frame.numbers("element", -1), frame.numbers("bus", -1)
-    open_ends = {
+    open_ends = frozenset(
         (str(kind[row]), int(number[row]), int(bus[row])) for row in np.flatnonzero(~closed & (kind != "b"))
-    }
+    )
     return Switches(fused=fused, open_ends=open_ends, frame=frame, with_impedance=live & impedance)
 
 
-def read_lines(net: Any, buses: Buses, switches: Switches, faults: Faults) -> Lines:
+def read_lines(net: Any, buses: Buses, switches: Switches, *, faults: Faults) -> Lines:
     """Read the lines in service and the closed switches with impedance.
 
     ``rated_a`` is ``max_i_ka x df x parallel``; r, x are divided and c, g multiplied by ``parallel``.
@@ -91,7 +91,7 @@ def read_lines(net: Any, buses: Buses, switches: Switches, faults: Faults) -> Li
     return Lines(**{name: np.concatenate([column[keep], extra[name]]) for name, column in table.items()})
 
 
-def read_transformers(net: Any, buses: Buses, switches: Switches, faults: Faults) -> Transformers:
+def read_transformers(net: Any, buses: Buses, switches: Switches, *, faults: Faults) -> Transformers:
     """Read the two-winding transformers in service."""
     frame = Frame(net, "trafo")
     rows = frame.flags("in_service", default=True)
@@ -138,7 +138,10 @@ def _ends(
     for row in np.flatnonzero(same).tolist():
         value = frame.values(columns[0])[row]
         faults.add(
-            frame.place(row), value, "starts and ends at the same bus", "correct its buses or leave it out"
+            frame.place(row),
+            value,
+            "starts and ends at the same bus",
+            fix="correct its buses or leave it out",
         )
     return ends, closed
 
@@ -150,7 +153,7 @@ def _line_ratings(frame: Frame, parallel: Floats, *, rows: Bools, faults: Faults
     for row in np.flatnonzero(wrong).tolist():
         value = (float(limit[row]), float(factor[row]))
         fix = "write a current above 0, or leave max_i_ka empty for no limit"
-        faults.add(f"{frame.place(row)}, max_i_ka and df", value, "is no current above 0", fix)
+        faults.add(f"{frame.place(row)}, max_i_ka and df", value, "is no current above 0", fix=fix)
     return limit * 1e3 * factor * parallel
 
 

@@ -73,12 +73,28 @@ def check_limits(flow: PowerFlow, limits: GridLimits) -> Violations:
         high = flow.vm_max_pu > limits.vm_max_pu * (1 + _ROUNDING)
         loaded = flow.loading_percent > loading_limit * (1 + _ROUNDING)
     parts = [
-        _cells(low, "voltage_low", buses, flow.vm_min_pu, np.full(len(buses), limits.vm_min_pu)),
-        _cells(high, "voltage_high", buses, flow.vm_max_pu, np.full(len(buses), limits.vm_max_pu)),
+        _cells(
+            low,
+            "voltage_low",
+            names=buses,
+            values=flow.vm_min_pu,
+            limits=np.full(len(buses), limits.vm_min_pu),
+        ),
+        _cells(
+            high,
+            "voltage_high",
+            names=buses,
+            values=flow.vm_max_pu,
+            limits=np.full(len(buses), limits.vm_max_pu),
+        ),
     ]
     for kind in ("line", "transformer"):
         chosen = loaded & (kinds == kind)
-        parts.append(_cells(chosen, f"{kind}_loading", elements, flow.loading_percent, loading_limit))
+        parts.append(
+            _cells(
+                chosen, f"{kind}_loading", names=elements, values=flow.loading_percent, limits=loading_limit
+            )
+        )
     failed = np.flatnonzero(~flow.converged)
     nothing = np.full(len(failed), np.nan)
     parts.append((failed, np.full(len(failed), "not_converged"), flow.weakest_bus[failed], nothing, nothing))
@@ -199,7 +215,7 @@ def _towards(kind: str, movement: Floats) -> Floats:
         return movement
     if kind == "voltage_low":
         return -movement
-    return movement * np.sign(movement.sum(axis=1, keepdims=True))
+    return np.asarray(movement * np.sign(movement.sum(axis=1, keepdims=True)))
 
 
 def _largest(names: NDArray[np.object_], contribution: Floats, count: int) -> str:
@@ -210,7 +226,7 @@ def _largest(names: NDArray[np.object_], contribution: Floats, count: int) -> st
 
 
 def _cells(
-    chosen: NDArray[np.bool_], kind: str, names: Strings, values: Floats, limits: Floats
+    chosen: NDArray[np.bool_], kind: str, *, names: Strings, values: Floats, limits: Floats
 ) -> tuple[NDArray[Any], ...]:
     period, column = np.nonzero(chosen)
     return period, np.full(len(period), kind), names[column], values[period, column], limits[column]

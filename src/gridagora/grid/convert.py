@@ -39,9 +39,9 @@ _NO_LIMIT_A = 9e7
 """Rated currents from here on (MATPOWER's 99,999 kA) say that the data know no limit."""
 
 
-@dataclass(kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Parts:
-    """The tables of a net while it is converted; buses are rows of its bus table."""
+    """The tables of a net before its buses are numbered anew; buses are rows of its bus table."""
 
     buses: Buses
     switches: Switches
@@ -79,13 +79,12 @@ def network_from_pandapower(net: Any, *, name: str = "") -> Network:
     title = name or str(net.get("name") or "") or "pandapower net"
     faults = Faults(source=title)
     _check_tables(net, faults)
-    parts = _read(net, faults)
-    parts.lines = _fuse_zero_impedance(parts.lines, parts.switches, faults)
+    parts = _fuse_zero_impedance(_read(net, faults), faults)
     fused = np.array(parts.switches.fused, dtype=np.int64).reshape(-1, 2)
     node = components(len(parts.buses), fused[:, 0], fused[:, 1])
     alive = _energised(parts, node)
     _check_supply(parts, alive, faults)
-    _check_voltages(parts, node, alive, faults)
+    _check_voltages(parts, node, alive, faults=faults)
     _check_sources(parts, node, faults)
     check_faults(faults.found)
     return _assemble(net, parts, node=node, alive=alive, title=title, faults=faults)
@@ -96,14 +95,14 @@ def _check_tables(net: Any, faults: Faults) -> None:
     for table, fix in _UNSUPPORTED.items():
         frame = Frame(net, table)
         for row in np.flatnonzero(frame.flags("in_service", default=True)).tolist():
-            faults.add(frame.place(row), table, "cannot be represented in the power flow", fix)
+            faults.add(frame.place(row), table, "cannot be represented in the power flow", fix=fix)
 
 
 def _read(net: Any, faults: Faults) -> Parts:
     """Read all tables; a net without buses has nothing to read and ends here."""
     frame = Frame(net, "bus")
     if not len(frame):
-        faults.add("bus", 0, "the net has no bus", "give a net with buses, lines and an external grid")
+        faults.add("bus", 0, "the net has no bus", fix="give a net with buses, lines and an external grid")
         check_faults(faults.found)
     buses = Buses(frame)
     frame.check("vn_kv", buses.kv, positive, faults=faults, rows=buses.in_service, need="a voltage above 0")
@@ -111,24 +110,26 @@ def _read(net: Any, faults: Faults) -> Parts:
     return Parts(
         buses=buses,
         switches=switches,
-        lines=read_lines(net, buses, switches, faults),
-        transformers=read_transformers(net, buses, switches, faults),
+        lines=read_lines(net, buses, switches, faults=faults),
+        transformers=read_transformers(net, buses, switches, faults=faults),
         sources=read_sources(net, buses, faults),
         shunts=read_shunts(net, buses, faults),
         loads=read_loads(net, buses, faults),
     )
 
 
-def _fuse_zero_impedance(lines: Lines, switches: Switches, faults: Faults) -> Lines:
+def _fuse_zero_impedance(parts: Parts, faults: Faults) -> Parts:
     """Treat a line without impedance (length 0) as a closed switch: its buses are one node."""
+    lines = parts.lines
     zero = (lines.r_ohm == 0) & (lines.x_ohm == 0)
     if not zero.any():
-        return lines
-    for row in np.flatnonzero(zero & lines.from_closed & lines.to_closed):
-        switches.fused.append((int(lines.from_bus[row]), int(lines.to_bus[row])))
+        return parts
+    closed = np.flatnonzero(zero & lines.from_closed & lines.to_closed)
+    pairs = tuple((int(lines.from_bus[row]), int(lines.to_bus[row])) for row in closed)
     names = ", ".join(lines.name[zero].tolist())
     faults.notes.append(f"lines without impedance, taken as closed switches: {names}")
-    return _rows(lines, ~zero)
+    switches = replace(parts.switches, fused=parts.switches.fused + pairs)
+    return replace(parts, lines=_rows(lines, ~zero), switches=switches)
 
 
 def _energised(parts: Parts, node: Ints) -> Bools:
@@ -137,7 +138,7 @@ def _energised(parts: Parts, node: Ints) -> Bools:
     line, trafo = lines.from_closed & lines.to_closed, transformers.hv_closed & transformers.lv_closed
     start = np.concatenate([lines.from_bus[line], transformers.hv_bus[trafo]])
     end = np.concatenate([lines.to_bus[line], transformers.lv_bus[trafo]])
-    supplied = reached(len(parts.buses), node[start], node[end], node[parts.sources.bus])
+    supplied = reached(len(parts.buses), node[start], node[end], sources=node[parts.sources.bus])
     return parts.buses.in_service & supplied[node]
 
 
@@ -145,7 +146,10 @@ def _check_supply(parts: Parts, alive: Bools, faults: Faults) -> None:
     """Add a fault for each bus with a load but no supply; one for all when there is no source."""
     if not len(parts.sources):
         faults.add(
-            "ext_grid", 0, "the net has no source in service", "add an ext_grid where the feeder is supplied"
+            "ext_grid",
+            0,
+            "the net has no source in service",
+            fix="add an ext_grid where the feeder is supplied",
         )
         return
     loaded = (parts.loads.p_kw != 0).any(axis=1) | (parts.loads.q_kvar != 0).any(axis=1)
@@ -154,10 +158,10 @@ def _check_supply(parts: Parts, alive: Bools, faults: Faults) -> None:
             continue
         names = parts.loads.name[loaded & (parts.loads.bus == bus)].tolist()
         fix = "close a switch or line to it, or set its loads out of service"
-        faults.add(parts.buses.place(bus), ", ".join(names), "has a load but no supply", fix)
+        faults.add(parts.buses.place(bus), ", ".join(names), "has a load but no supply", fix=fix)
 
 
-def _check_voltages(parts: Parts, node: Ints, alive: Bools, faults: Faults) -> None:
+def _check_voltages(parts: Parts, node: Ints, alive: Bools, *, faults: Faults) -> None:
     """Add a fault where a closed switch or a line joins two nominal voltages."""
     kv, lines = parts.buses.kv, parts.lines
     fix = "correct bus.vn_kv or put a transformer there"
@@ -165,12 +169,12 @@ def _check_voltages(parts: Parts, node: Ints, alive: Bools, faults: Faults) -> N
         if alive[start] and kv[start] != kv[end]:
             place = f"{parts.buses.place(start)} and {parts.buses.place(end)}"
             faults.add(
-                place, f"{kv[start]} and {kv[end]} kV", "are joined but differ in nominal voltage", fix
+                place, f"{kv[start]} and {kv[end]} kV", "are joined but differ in nominal voltage", fix=fix
             )
     differ = np.abs(kv[lines.from_bus] - kv[lines.to_bus]) > 1e-9 * kv[lines.to_bus]
     for row in np.flatnonzero(differ & lines.from_closed & lines.to_closed & alive[lines.from_bus]).tolist():
         value = f"{kv[lines.from_bus[row]]} and {kv[lines.to_bus[row]]} kV"
-        faults.add(f"line {lines.name[row]}", value, "joins two nominal voltages", fix)
+        faults.add(f"line {lines.name[row]}", value, "joins two nominal voltages", fix=fix)
 
 
 def _check_sources(parts: Parts, node: Ints, faults: Faults) -> None:
@@ -183,7 +187,10 @@ def _check_sources(parts: Parts, node: Ints, faults: Faults) -> None:
         if pair[0] != pair[1]:
             place = f"ext_grid {sources.name[other]} and {sources.name[row]}"
             faults.add(
-                place, pair, "hold the same node at two voltages", "keep one, or give both the same voltage"
+                place,
+                pair,
+                "hold the same node at two voltages",
+                fix="keep one, or give both the same voltage",
             )
 
 
@@ -204,7 +211,7 @@ def _assemble(net: Any, parts: Parts, *, node: Ints, alive: Bools, title: str, f
         np.concatenate([lines.to_bus, transformers.lv_bus]),
     )
     x, y, origin = _coordinates(net, parts, keep, edges=edges, bus_node=bus_node, roots=sources.bus)
-    _note_left_out(parts, alive, lines, faults)
+    _note_left_out(parts, alive, lines, faults=faults)
     return Network(
         name=title,
         frequency_hz=float(net.get("f_hz") or 50.0),
@@ -224,7 +231,7 @@ def _assemble(net: Any, parts: Parts, *, node: Ints, alive: Bools, title: str, f
     )
 
 
-def _note_left_out(parts: Parts, alive: Bools, lines: Lines, faults: Faults) -> None:
+def _note_left_out(parts: Parts, alive: Bools, lines: Lines, *, faults: Faults) -> None:
     dead = [parts.buses.place(row) for row in np.flatnonzero(~alive).tolist()]
     if dead:
         faults.notes.append(f"buses out of service or without supply and load, left out: {', '.join(dead)}")
@@ -270,7 +277,7 @@ def _coordinates(
     start, end = edges
     both = (start >= 0) & (end >= 0)
     nodes = int(bus_node.max()) + 1
-    x, y = tree_layout(nodes, bus_node[start[both]], bus_node[end[both]], bus_node[roots])
+    x, y = tree_layout(nodes, bus_node[start[both]], bus_node[end[both]], roots=bus_node[roots])
     return x[bus_node], y[bus_node], "layout"
 
 

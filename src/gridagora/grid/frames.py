@@ -26,7 +26,7 @@ class Faults:
     found: list[Fault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def add(self, place: str, value: object, reason: str, fix: str) -> None:
+    def add(self, place: str, value: object, reason: str, *, fix: str) -> None:
         """Add one fault."""
         self.found.append(Fault(source=self.source, place=place, value=value, reason=reason, fix=fix))
 
@@ -96,7 +96,7 @@ class Frame:
                 f"{self.place(row)}, {column}",
                 raw,
                 f"is not {need}",
-                f"write {need} to {self.table}.{column}",
+                fix=f"write {need} to {self.table}.{column}",
             )
 
 
@@ -127,7 +127,10 @@ class Buses:
         for row in np.flatnonzero(rows & (found < 0)).tolist():
             value = frame.values(column)[row]
             faults.add(
-                f"{frame.place(row)}, {column}", value, "is no bus of the net", "write a number of net.bus"
+                f"{frame.place(row)}, {column}",
+                value,
+                "is no bus of the net",
+                fix="write a number of net.bus",
             )
         return found
 

@@ -30,7 +30,7 @@ def read_shunts(net: Any, buses: Buses, faults: Faults) -> Shunts:
     rows, bus = buses.at_service(frame, faults)
     for row in np.flatnonzero(rows & frame.flags("step_dependency_table", default=False)).tolist():
         fix = "write the values of its step to p_mw and q_mvar and clear step_dependency_table"
-        faults.add(frame.place(row), frame.values("step")[row], "takes its power from a table", fix)
+        faults.add(frame.place(row), frame.values("step")[row], "takes its power from a table", fix=fix)
     p, q = frame.numbers("p_mw", 0.0), frame.numbers("q_mvar")
     frame.check("q_mvar", q, any_number, faults=faults, rows=rows, need="a number")
     kv = frame.numbers("vn_kv")
@@ -66,7 +66,7 @@ def _three_phase(net: Any, buses: Buses, faults: Faults, *, table: str, sign: fl
     p, q = frame.numbers("p_mw"), frame.numbers("q_mvar", 0.0)
     frame.check("p_mw", p, any_number, faults=faults, rows=rows, need="a number")
     columns = _columns(
-        frame, bus, np.repeat((p * scale)[:, None], 3, 1), np.repeat((q * scale)[:, None], 3, 1)
+        frame, bus, p_kw=np.repeat((p * scale)[:, None], 3, 1), q_kvar=np.repeat((q * scale)[:, None], 3, 1)
     )
     for kind in "zi":
         for power in "pq":
@@ -94,7 +94,7 @@ def _per_phase(net: Any, buses: Buses, faults: Faults, *, table: str, sign: floa
         for name in names:
             frame.check(name, frame.numbers(name), any_number, faults=faults, rows=rows, need="a number")
         power[quantity] = np.stack([frame.numbers(name) for name in names], axis=1) * scale
-    columns = _columns(frame, bus, power["p"], power["q"])
+    columns = _columns(frame, bus, p_kw=power["p"], q_kvar=power["q"])
     return {name: column[rows] for name, column in columns.items()}
 
 
@@ -110,11 +110,11 @@ def _motors(net: Any, buses: Buses, faults: Faults) -> dict[str, Any]:
         p = frame.numbers("pn_mech_mw") / (efficiency / 100) * load * _KW_PER_MW / 3
         q = p * np.sqrt(np.maximum(1 / factor**2 - 1, 0.0))
     frame.check("pn_mech_mw", p, any_number, faults=faults, rows=rows, need="a number")
-    columns = _columns(frame, bus, np.repeat(p[:, None], 3, 1), np.repeat(q[:, None], 3, 1))
+    columns = _columns(frame, bus, p_kw=np.repeat(p[:, None], 3, 1), q_kvar=np.repeat(q[:, None], 3, 1))
     return {name: column[rows] for name, column in columns.items()}
 
 
-def _columns(frame: Frame, bus: Any, p_kw: Floats, q_kvar: Floats) -> dict[str, Any]:
+def _columns(frame: Frame, bus: Any, *, p_kw: Floats, q_kvar: Floats) -> dict[str, Any]:
     """Return constant-power rows."""
     count = len(frame)
     return {

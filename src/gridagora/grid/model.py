@@ -78,7 +78,9 @@ class GridModel:
         kvar = None if import_kvar is None else self._checked(import_kvar, "import_kvar", like=kw)
         p, q = self._at_nodes(kw), None if kvar is None else self._at_nodes(kvar)
         solution = self._solver.solve(p, q, threads=threads)
-        return self._flow(solution, load_w=p.sum(axis=1), weakest=self._weakest(self._solver, solution, p, q))
+        return self._flow(
+            solution, load_w=p.sum(axis=1), weakest=self._weakest(self._solver, solution, p_w=p, q_var=q)
+        )
 
     def power_flow_3ph(
         self,
@@ -107,7 +109,9 @@ class GridModel:
         solver = self._solver_3ph(zero_sequence)
         p, q = self._at_nodes(kw), None if kvar is None else self._at_nodes(kvar)
         solution = solver.solve(p, q, threads=threads)
-        return self._flow(solution, load_w=p.sum(axis=(1, 2)), weakest=self._weakest(solver, solution, p, q))
+        return self._flow(
+            solution, load_w=p.sum(axis=(1, 2)), weakest=self._weakest(solver, solution, p_w=p, q_var=q)
+        )
 
     def base_import(self) -> tuple[Floats, Floats]:
         """Return the net's own loads as import per bus at nominal voltage: kW and kvar, shape (buses,)."""
@@ -125,7 +129,7 @@ class GridModel:
         loads = self.network.loads
         fix = "give it per phase to earth (wye), or use the symmetric power flow"
         check_faults(
-            self._fault(f"{loads.kind[row]} {loads.name[row]}", "delta", "stands between phases", fix)
+            self._fault(f"{loads.kind[row]} {loads.name[row]}", "delta", "stands between phases", fix=fix)
             for row in np.flatnonzero(loads.phase_to_phase)
         )
         return self._base_per_phase()
@@ -167,7 +171,7 @@ class GridModel:
         wanted = (len(array) if like is None and array.ndim else len(like) if like is not None else 0, *tail)
         if array.shape != wanted:
             fix = f"give shape (periods, {', '.join(map(str, tail))}), columns as grid.buses"
-            check_faults([self._fault(name, array.shape, "does not fit the grid", fix)])
+            check_faults([self._fault(name, array.shape, "does not fit the grid", fix=fix)])
         if not np.isfinite(array).all():
             bad = np.argwhere(~np.isfinite(array))[:_SHOWN_FAULTS].tolist()
             fix = "write a power in kW or kvar"
@@ -176,13 +180,13 @@ class GridModel:
                     f"{name}, period {at[0]}, bus {self.buses[at[1]]}",
                     float(array[tuple(at)]),
                     "is no power",
-                    fix,
+                    fix=fix,
                 )
                 for at in bad
             )
         return array
 
-    def _fault(self, place: str, value: object, reason: str, fix: str) -> Fault:
+    def _fault(self, place: str, value: object, reason: str, *, fix: str) -> Fault:
         return Fault(source=self.network.name, place=place, value=value, reason=reason, fix=fix)
 
     def _at_nodes(self, power: Floats) -> Floats:
@@ -222,7 +226,7 @@ class GridModel:
         )
 
     def _weakest(
-        self, solver: Solver, solution: Solution, p_w: Floats, q_var: Floats | None
+        self, solver: Solver, solution: Solution, *, p_w: Floats, q_var: Floats | None
     ) -> NDArray[np.str_]:
         """Name the weakest bus of each period that did not converge, at a smaller share of its loads."""
         open_periods = np.flatnonzero(~solution.converged)

@@ -176,11 +176,16 @@ class Solver:
         node = data.table("node", len(data.node_kv))
         node["u_rated"] = np.array(data.node_kv) * 1e3
         line = data.table("line", len(network.lines))
-        _set_ends(line, branch_nodes[0], network.lines.from_closed, network.lines.to_closed)
+        _set_ends(
+            line, branch_nodes[0], start_closed=network.lines.from_closed, end_closed=network.lines.to_closed
+        )
         _set_lines(line, network)
         transformer = data.table(self._transformer, len(network.transformers))
         _set_ends(
-            transformer, branch_nodes[1], network.transformers.hv_closed, network.transformers.lv_closed
+            transformer,
+            branch_nodes[1],
+            start_closed=network.transformers.hv_closed,
+            end_closed=network.transformers.lv_closed,
         )
         if self.phases == 1:
             _set_pi_transformers(transformer, network, np.array(data.node_kv))
@@ -247,7 +252,9 @@ class _Input:
         return first, last
 
 
-def _set_ends(table: NDArray[Any], nodes: tuple[Ints, Ints], start_closed: Bools, end_closed: Bools) -> None:
+def _set_ends(
+    table: NDArray[Any], nodes: tuple[Ints, Ints], *, start_closed: Bools, end_closed: Bools
+) -> None:
     table["from_node"], table["to_node"] = nodes
     table["from_status"], table["to_status"] = start_closed, end_closed
 

@@ -23,13 +23,13 @@ def components(count: int, start: Ints, end: Ints) -> Ints:
     return connected_components(graph, directed=False)[1].astype(np.int64)
 
 
-def reached(count: int, start: Ints, end: Ints, sources: Ints) -> Bools:
+def reached(count: int, start: Ints, end: Ints, *, sources: Ints) -> Bools:
     """Tell for each point whether edges join it to a source."""
     part = components(count, start, end)
     return np.isin(part, part[sources])
 
 
-def spanning_tree(count: int, start: Ints, end: Ints, root: int) -> tuple[Ints, Ints]:
+def spanning_tree(count: int, start: Ints, end: Ints, *, root: int) -> tuple[Ints, Ints]:
     """Return points in breadth-first order from the root and the parent of each point (-1: none).
 
     Examples
@@ -46,7 +46,7 @@ def spanning_tree(count: int, start: Ints, end: Ints, root: int) -> tuple[Ints, 
     return order.astype(np.int64), np.where(parent < 0, -1, parent).astype(np.int64)
 
 
-def tree_layout(count: int, start: Ints, end: Ints, roots: Ints) -> tuple[Floats, Floats]:
+def tree_layout(count: int, start: Ints, end: Ints, *, roots: Ints) -> tuple[Floats, Floats]:
     """Return x and y of each point: depth goes right, leaves go down, a parent stands amid its children.
 
     Examples
@@ -61,7 +61,7 @@ def tree_layout(count: int, start: Ints, end: Ints, roots: Ints) -> tuple[Floats
     for root in roots:
         if placed[root]:
             continue
-        order, parent = spanning_tree(count, start, end, int(root))
+        order, parent = spanning_tree(count, start, end, root=int(root))
         row = _place_tree(order, parent, x=x, y=y, first_row=row)
         placed[order] = True
     return x, y

@@ -26,9 +26,9 @@ _REQUIRED = (
 )
 
 
-@dataclass(kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Windings:
-    """State of the windings at their tap position, columns over transformers."""
+    """State of the windings at their tap position, columns over transformers, filled changer by changer."""
 
     hv_kv: Floats
     lv_kv: Floats
@@ -52,14 +52,19 @@ def transformer_columns(net: Any, frame: Frame, *, rows: Bools, faults: Faults) 
     frame.check("df", factor, positive, faults=faults, rows=rows, need="a rating factor above 0")
     windings = _windings(net, frame, rows=rows, faults=faults)
     with np.errstate(invalid="ignore", divide="ignore"):
-        z, r = _impedance(windings.vk_percent, windings.vkr_percent, windings.lv_kv, values["sn_mva"])
+        z, r = _impedance(
+            windings.vk_percent, windings.vkr_percent, lv_kv=windings.lv_kv, sn_mva=values["sn_mva"]
+        )
         if np.any(rows & (r > z)):
             _report_resistive(frame, rows & (r > z), faults)
         no_load = values["i0_percent"] / 100 * values["sn_mva"]
         iron = values["pfe_kw"] * 1e-3
         per_square = parallel / windings.lv_kv**2
         z0, r0 = _impedance(
-            frame.numbers("vk0_percent"), frame.numbers("vkr0_percent"), windings.lv_kv, values["sn_mva"]
+            frame.numbers("vk0_percent"),
+            frame.numbers("vkr0_percent"),
+            lv_kv=windings.lv_kv,
+            sn_mva=values["sn_mva"],
         )
         rated = values["sn_mva"] * 1e3 * parallel * factor / np.sqrt(3)
         return {
@@ -81,7 +86,7 @@ def transformer_columns(net: Any, frame: Frame, *, rows: Bools, faults: Faults) 
 
 
 def _impedance(
-    vk_percent: Floats, vkr_percent: Floats, lv_kv: Floats, sn_mva: Floats
+    vk_percent: Floats, vkr_percent: Floats, *, lv_kv: Floats, sn_mva: Floats
 ) -> tuple[Floats, Floats]:
     """Return magnitude and resistance of one unit in ohm on the low-voltage side."""
     base = lv_kv**2 / sn_mva / 100
@@ -92,7 +97,7 @@ def _report_resistive(frame: Frame, rows: Bools, faults: Faults) -> None:
     for row in np.flatnonzero(rows).tolist():
         value = frame.values("vkr_percent")[row]
         faults.add(
-            f"{frame.place(row)}, vkr_percent", value, "exceeds vk_percent", "correct vk or vkr_percent"
+            f"{frame.place(row)}, vkr_percent", value, "exceeds vk_percent", fix="correct vk or vkr_percent"
         )
 
 
@@ -112,7 +117,7 @@ def _windings(net: Any, frame: Frame, *, rows: Bools, faults: Faults) -> Winding
     )
     tabular = frame.flags("tap_dependency_table", default=False) & rows
     if tabular.any():
-        _apply_tables(net, frame, windings, tabular, faults)
+        _apply_tables(net, frame, windings, rows=tabular, faults=faults)
     for changer in ("tap", "tap2"):
         if frame.has(f"{changer}_pos"):
             _apply_changer(frame, windings, changer=changer, rows=rows & ~tabular, faults=faults)
@@ -157,7 +162,7 @@ def _changer_types(frame: Frame, changer: str) -> list[str]:
     return ["Ideal" if flag else "Ratio" for flag in shifter]
 
 
-def _apply_tables(net: Any, frame: Frame, windings: Windings, rows: Bools, faults: Faults) -> None:
+def _apply_tables(net: Any, frame: Frame, windings: Windings, *, rows: Bools, faults: Faults) -> None:
     """Take ratio, angle and short-circuit voltage from the characteristic table at the tap position."""
     table = Frame(net, "trafo_characteristic_table")
     keys = zip(table.numbers("id_characteristic"), table.numbers("step"), strict=True)
@@ -172,7 +177,7 @@ def _apply_tables(net: Any, frame: Frame, windings: Windings, rows: Bools, fault
         if line is None:
             place, asked = f"{frame.place(row)}, tap_pos", frame.values("tap_pos")[row]
             fix = "add the step to net.trafo_characteristic_table or clear tap_dependency_table"
-            faults.add(place, asked, "has no line in the characteristic table", fix)
+            faults.add(place, asked, "has no line in the characteristic table", fix=fix)
             continue
         ratio, angle = columns["voltage_ratio"][line], columns["angle_deg"][line]
         windings.vk_percent[row], windings.vkr_percent[row] = (
