@@ -43,7 +43,7 @@ class TimeAxis:
                 _fault("mtu_s", self.mtu_s, "does not divide a day", fix="use 300, 900, 1800 or 3600")
             )
         check_faults(faults)
-        object.__setattr__(self, "start", np.datetime64(self.start, "s"))
+        object.__setattr__(self, "start", self.start.astype("datetime64[s]"))
 
     @property
     def hours(self) -> float:
