@@ -31,7 +31,7 @@ def team_of(seed, *, ems="optimal", kind="time of use", bidding="truthful", isla
 
 
 def run(team, *, committed=None, n=4, periods=PERIODS):
-    """Plan, delivery and state before of each session; ``committed`` adds deviations to the plan's net import."""
+    """Plan, delivery and state before of each session; ``committed`` adds to the plan's net import."""
     state, out = team.initial_state(), []
     for t in range(0, periods, n):
         plan = team.plan(state, t, n, outlook(team, t, team.horizon(t, n)))
