@@ -59,7 +59,7 @@ class MeritOrder:
 
     @property
     def price(self) -> NDArray[np.float64]:
-        """Middle of the price interval per period; ticks are rounded down to a whole one; NaN without trade."""
+        """Middle of the price interval per period, a whole tick for ticks (rounded down); NaN without trade."""
         middle = (self.low + self.high) / 2
         return np.floor(middle) if self.is_integer else middle
 

@@ -125,9 +125,12 @@ def _list_column(values: Sequence[Any]) -> NDArray[Any]:
     numeric = all(issubclass(kind, (int, float, np.number)) and kind is not bool for kind in kinds)
     if len(kinds) <= 1 or numeric:
         try:
-            return np.asarray(values)
+            column = np.asarray(values)
         except (ValueError, OverflowError):  # rows of different length, or numbers beyond 64 bits
-            pass
+            column = np.empty(0)
+        # integers of which some need an unsigned type would silently become floats
+        if len(column) and not (kinds == {int} and column.dtype.kind == "f"):
+            return column
     column = np.empty(len(values), dtype=object)
     for row, value in enumerate(values):
         column[row] = value
@@ -182,9 +185,13 @@ def _numbers_of_objects(name: str, column: NDArray[Any], faults: list[Fault]) ->
     if bad.any():
         faults += _row_faults(name, column, bad=bad, text=("is not a number", "write a number"))
         return None
-    if values and all(isinstance(v, (int, np.integer)) and abs(int(v)) < 2**63 for v in values):
-        return np.array(values, dtype=np.int64)
-    return np.array([float(v) for v in values])
+    if not values or not all(isinstance(v, (int, np.integer)) for v in values):
+        return np.array([float(v) for v in values])
+    bad = np.array([abs(int(v)) >= 2**63 for v in values], dtype=bool)
+    if bad.any():
+        faults += _row_faults(name, column, bad=bad, text=("beyond 64-bit integers", "use a coarser unit"))
+        return None
+    return np.array(values, dtype=np.int64)
 
 
 def _ids(name: str, column: NDArray[Any] | None, faults: list[Fault]) -> NDArray[Any] | None:
@@ -248,7 +255,7 @@ def _check_ranges(price: NDArray[Any], quantity: NDArray[Any], faults: list[Faul
     if not quantity.min(initial=0) >= 0:
         text = ("quantity is negative or not a number", "write a quantity >= 0 and use the side")
         faults += _row_faults("quantity", quantity, bad=~(quantity >= 0), text=text)
-    if not whole and quantity.max(initial=0) > LARGEST:
+    if not whole and not quantity.max(initial=0) <= LARGEST:
         text = ("quantity is infinite or too large", "write a finite quantity")
         faults += _row_faults("quantity", quantity, bad=quantity > LARGEST, text=text)
     if whole and not faults and len(price):
