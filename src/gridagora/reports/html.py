@@ -37,6 +37,9 @@ TILES = (
 )
 """(label, key figure, unit, scale, digits, which direction is good) of the headline tiles."""
 
+ROUNDED = 100_000
+"""Figures from which on a tile shows no decimals."""
+
 SMALL_CHANGE = 0.001
 """Relative change from which on a tile calls it better or worse."""
 
@@ -117,6 +120,8 @@ def _aggregation(line: Timeline) -> str:
         "day": "Each point is one local day: the highest loading, the lowest and highest voltage, sums "
         "of energy.",
     }[line.bins.unit]
+    if line.bins.unit == "day":
+        text += " The first and the last day may be incomplete."
     if line.bins.folded:
         text += " Clocks go back in this time: the hour that comes twice is drawn twice over the same place."
     return text
@@ -133,6 +138,8 @@ def _tiles(tables: RunTables) -> str:
         now, before = tables.number(key), tables.number(_baseline(key))
         if now is None or (key in ONLY_IF_ANY and not now and not before):
             continue
+        if abs(now * scale) >= ROUNDED:
+            digits = 0
         cells.append(
             f'<div class="tile"><h3>{escape(label)}</h3>'
             f'<p class="now" data-kpi="{escape(tables.key(key))}" data-value="{now!r}">'

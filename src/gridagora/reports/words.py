@@ -209,6 +209,10 @@ def _voltage(tables: RunTables, line: Timeline) -> str:
     return " ".join(parts) + f" The allowed band is {band}."
 
 
+def _periods(count: float) -> str:
+    return f"{int(count):,} period{'s' if count != 1 else ''}"
+
+
 def _named(kind: str, name: str) -> str:
     """Return an element's name, with its kind before it unless the name tells it."""
     return name if kind in name.lower() else f"{kind} {name}"
@@ -223,18 +227,14 @@ def _limits(tables: RunTables) -> str:
     text = (
         f"With the market, no line, transformer or voltage limit is broken in any period{blind}."
         if now == 0
-        else f"Limits are broken in {number(now, 0)} periods with the market{_worst_element(tables)}."
+        else f"Limits are broken in {_periods(now)} with the market{_worst_element(tables)}."
     )
     if before is not None:
         text += (
-            " Nor without a market."
-            if now == before == 0
-            else f" Without a market: in {number(before, 0)} periods."
+            " Nor without a market." if now == before == 0 else f" Without a market: in {_periods(before)}."
         )
     if planned:
-        text += (
-            f" The schedules as cleared, before delivery, would break limits in {number(planned, 0)} periods."
-        )
+        text += f" The schedules as cleared, before delivery, would break limits in {_periods(planned)}."
     return text
 
 
@@ -244,7 +244,7 @@ def _worst_element(tables: RunTables) -> str:
         return ""
     row = frame.iloc[int(np.argmax(frame["violation_periods"].fillna(0)))]
     name = _named(str(row["kind"]), str(row["element"]))
-    return f", most often at {name} ({int(row['violation_periods']):,} periods)"
+    return f", most often at {name} ({_periods(row['violation_periods'])})"
 
 
 def _energy(tables: RunTables) -> str:

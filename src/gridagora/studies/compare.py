@@ -176,6 +176,8 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, int | np.integer):
         return f"{value:,}"
+    if isinstance(value, float) and value.is_integer():
+        return f"{value:,.0f}"
     if isinstance(value, float):
         return f"{value:,.2f}" if abs(value) >= 100 else f"{value:.4g}"
     return escape(str(value))

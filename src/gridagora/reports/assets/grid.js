@@ -13,7 +13,9 @@ const extent = (n) => {
 const [[WEST, EAST], [SOUTH, NORTH]] = [extent(0), extent(1)];
 const STRETCH = GRID.geographic ? Math.cos((SOUTH + NORTH) / 2 * Math.PI / 180) : 1;
 const TURNED = GRID.real && !narrow() && NORTH - SOUTH > 1.3 * STRETCH * (EAST - WEST);
-const placed = (x, y) => x === null ? [null, null] : TURNED ? [-y, x * STRETCH] : [x * STRETCH, y];
+const SOURCE = GRID.place[Math.max(GRID.kind.indexOf("transformer"), 0)];
+const SIDE = SOURCE && SOURCE[1] < (SOUTH + NORTH) / 2 ? -1 : 1; // the source comes to lie on the left
+const placed = (x, y) => x === null ? [null, null] : TURNED ? [-SIDE * y, SIDE * x * STRETCH] : [x * STRETCH, y];
 const PLACE = GRID.place.map((p) => [...placed(p[0], p[1]), ...placed(p[2], p[3])]);
 const middle = (place) => [(place[0] + place[2]) / 2, (place[1] + place[3]) / 2];
 const limitOf = (k) => DATA.limits[GRID.kind[k]];
@@ -122,7 +124,7 @@ chart("grid", () => {
 });
 
 byId("grid-note").textContent = GRID.real
-  ? `Squares: transformers. Drawn to the coordinates of the grid${TURNED ? ", turned by a quarter: its upper end is on the left" : ""}.`
+  ? `Squares: transformers. Drawn to the coordinates of the grid${TURNED ? `, turned by a quarter: ${SIDE > 0 ? "north, or up, is" : "south, or down, is"} on the left` : ""}.`
   : "Squares: transformers. The grid has no coordinates: drawn as a tree from its source, not to scale.";
 
 document.querySelectorAll("button.case").forEach((button) => button.addEventListener("click", () => {
