@@ -8,7 +8,7 @@ from scipy import sparse
 from scipy.optimize import linprog
 
 from gridagora.agents import Team
-from gridagora.agents.dynamic import EV_PENALTY, HEAT_PENALTY, LOAD_PENALTY
+from gridagora.agents.penalties import EV_PENALTY, HEAT_PENALTY, LOAD_PENALTY
 from gridagora.model.resources import Battery, ElectricVehicle, HeatPump, Home
 from gridagora.model.study import AgentRules, Tariffs
 from gridagora.model.time import TimeAxis

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridagora.agents import Team
-from gridagora.agents.dynamic import EV_PENALTY, HEAT_PENALTY, LOAD_PENALTY
 from gridagora.agents.ems import Planner, planning_prices
 from gridagora.agents.fleet import Param, state_from_array
+from gridagora.agents.penalties import EV_PENALTY, HEAT_PENALTY, LOAD_PENALTY
 from gridagora.forecast import forecast
 from gridagora.model.study import AgentRules, MarketRules
 

@@ -5,9 +5,9 @@ import pytest
 from agents_samples import AXIS, DAY, outlook, street, tariffs
 
 from gridagora.agents import Team
-from gridagora.agents.dynamic import EV_PENALTY, HEAT_PENALTY, LOAD_PENALTY
 from gridagora.agents.ems import Planner, planning_prices
 from gridagora.agents.fleet import FleetState, fleet_from_homes, initial_state
+from gridagora.agents.penalties import EV_PENALTY, HEAT_PENALTY, LOAD_PENALTY
 from gridagora.agents.ring import BATTERY_ROW, CAR_ROW, TANK_ROW, Ring, windows
 from gridagora.model.study import AgentRules, MarketRules
 

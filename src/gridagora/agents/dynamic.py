@@ -36,13 +36,7 @@ from gridagora.agents.kernels import (
     TANK_KWH,
     Pair,
 )
-
-EV_PENALTY = 10.0
-"""Currency per kWh that a vehicle lacks when it leaves."""
-HEAT_PENALTY = 10.0
-"""Currency per kWh of heat that is missing."""
-LOAD_PENALTY = 100.0
-"""Currency per kWh of load shed at the import limit."""
+from gridagora.agents.penalties import EV_PENALTY, HEAT_PENALTY, LOAD_PENALTY
 
 BATTERY, PUMP, EV = 0, 1, 2
 PER_PERIOD = 10

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gridagora.agents.dynamic import EV_PENALTY, HEAT_PENALTY, LOAD_PENALTY
 from gridagora.agents.fleet import Fleet, Floats, Param, Stay
+from gridagora.agents.penalties import EV_PENALTY, HEAT_PENALTY, LOAD_PENALTY
 from gridagora.agents.rules import Outlook
 from gridagora.solve import HotModel, LinearProgram
 
