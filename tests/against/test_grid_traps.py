@@ -262,6 +262,24 @@ def test_closed_bus_bus_switches_fuse_buses_and_both_names_stay():
     np.testing.assert_array_equal(both.vm_pu[0], both.vm_pu[1])
 
 
+def test_a_line_bridged_by_a_closed_switch_carries_nothing_but_its_charging():
+    net = feeder()
+    net.line["c_nf_per_km"] = 4e5
+    pp.create_switch(net, 2, 3, et="b")
+    grid = agrees(net)
+    assert grid.elements == ("cable 1", "trafo")
+    assert "lines bridged by closed switches, left out: cable 2" in grid.network.notes
+
+
+@pytest.mark.parametrize("side", [2, 3])
+def test_an_open_line_beside_a_closed_switch_draws_its_charging(side):
+    net = feeder()
+    net.line["c_nf_per_km"] = 4e5
+    pp.create_switch(net, 2, 3, et="b")
+    pp.create_switch(net, side, 1, et="l", closed=False)
+    assert agrees(net).elements == ("cable 1", "cable 2", "trafo")
+
+
 def test_a_bus_bus_switch_with_impedance_is_a_branch():
     net = feeder()
     pp.create_bus(net, 0.4, name="section")

@@ -60,6 +60,13 @@ def cached_arrays(key: str, build: Callable[[], Mapping[str, NDArray[Any]]]) -> 
     ------
     TypeError
         When a built array holds Python objects.
+
+    Examples
+    --------
+    >>> for _ in range(2):
+    ...     cached_arrays("example", lambda: {"power_kw": np.array([1.0, 2.0])})["power_kw"].tolist()
+    [1.0, 2.0]
+    [1.0, 2.0]
     """
     path = cache_directory() / _file_name(key)
     stored = _read(path, key)

@@ -2,17 +2,17 @@
 
 import hashlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
 from gridagora.adapters.cache import Arrays, cached_arrays, versioned_key
 from gridagora.errors import Fault, InputError
+from gridagora.grid import branches, convert, frames, injections, topology, transformers
 from gridagora.grid.convert import network_from_pandapower
 from gridagora.grid.model import GridModel
+from gridagora.model import network
 from gridagora.model.network import Network
-
-_CONVERTER = "1"
-"""Raise when the conversion changes, so that no older cache entry is read."""
 
 
 class Grid(GridModel):
@@ -27,9 +27,9 @@ class Grid(GridModel):
     """
 
     @classmethod
-    def from_network(cls, network: Network) -> Self:
+    def from_network(cls, value: Network) -> Self:
         """Return the grid of a `Network`."""
-        return cls(network)
+        return cls(value)
 
     @classmethod
     def from_pandapower(cls, net: Any, *, name: str = "") -> Self:
@@ -110,8 +110,16 @@ class Grid(GridModel):
 
 
 def _cached(*parts: str, build: Callable[[], Arrays], packages: tuple[str, ...] = ("pandapower",)) -> Network:
-    key = versioned_key("grid", _CONVERTER, *parts, packages=packages)
+    key = versioned_key("grid", _converter_digest(), *parts, packages=packages)
     return Network.from_arrays(cached_arrays(key, build))
+
+
+@cache
+def _converter_digest() -> str:
+    """Return a digest of the code that converts, so that a changed converter reads no older cache entry."""
+    modules = (branches, convert, frames, injections, topology, transformers, network)
+    sources = b"".join(Path(str(module.__file__)).read_bytes() for module in modules)
+    return hashlib.sha256(sources).hexdigest()[:12]
 
 
 def _fault(place: str, value: object, reason: str, *, fix: str) -> Fault:

@@ -50,6 +50,7 @@ class Parts:
     sources: Sources
     shunts: Shunts
     loads: BaseLoads
+    frequency_hz: float
 
 
 def network_from_pandapower(net: Any, *, name: str = "") -> Network:
@@ -82,6 +83,7 @@ def network_from_pandapower(net: Any, *, name: str = "") -> Network:
     parts = _fuse_zero_impedance(_read(net, faults), faults)
     fused = np.array(parts.switches.fused, dtype=np.int64).reshape(-1, 2)
     node = components(len(parts.buses), fused[:, 0], fused[:, 1])
+    parts = _drop_loops(parts, node, faults)
     alive = _energised(parts, node)
     _check_supply(parts, alive, faults)
     _check_voltages(parts, node, alive, faults=faults)
@@ -115,6 +117,7 @@ def _read(net: Any, faults: Faults) -> Parts:
         sources=read_sources(net, buses, faults),
         shunts=read_shunts(net, buses, faults),
         loads=read_loads(net, buses, faults),
+        frequency_hz=float(net.get("f_hz") or 50.0),
     )
 
 
@@ -130,6 +133,25 @@ def _fuse_zero_impedance(parts: Parts, faults: Faults) -> Parts:
     faults.notes.append(f"lines without impedance, taken as closed switches: {names}")
     switches = replace(parts.switches, fused=parts.switches.fused + pairs)
     return replace(parts, lines=_rows(lines, ~zero), switches=switches)
+
+
+def _drop_loops(parts: Parts, node: Ints, faults: Faults) -> Parts:
+    """Leave out lines whose ends closed switches join: they carry no current; their charging is a shunt."""
+    lines = parts.lines
+    loop = (node[lines.from_bus] == node[lines.to_bus]) & lines.from_closed & lines.to_closed
+    if not loop.any():
+        return parts
+    faults.notes.append(f"lines bridged by closed switches, left out: {', '.join(lines.name[loop].tolist())}")
+    susceptance = 2 * np.pi * parts.frequency_hz * lines.c_farad
+    charging = loop & ((susceptance != 0) | (lines.g_siemens != 0))
+    added = {
+        "name": np.char.add("charging of ", lines.name[charging]),
+        "bus": lines.from_bus[charging],
+        "g_siemens": lines.g_siemens[charging],
+        "b_siemens": susceptance[charging],
+    }
+    shunts = {name: np.concatenate([getattr(parts.shunts, name), column]) for name, column in added.items()}
+    return replace(parts, lines=_rows(lines, ~loop), shunts=Shunts(**shunts))
 
 
 def _energised(parts: Parts, node: Ints) -> Bools:
@@ -214,7 +236,7 @@ def _assemble(net: Any, parts: Parts, *, node: Ints, alive: Bools, title: str, f
     _note_left_out(parts, alive, lines, faults=faults)
     return Network(
         name=title,
-        frequency_hz=float(net.get("f_hz") or 50.0),
+        frequency_hz=parts.frequency_hz,
         buses=tuple(unique_names(names, [buses.number[row] for row in keep], word="bus")),
         bus_number=np.array(buses.number, dtype=np.int64)[keep],
         bus_node=bus_node,

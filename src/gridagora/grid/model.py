@@ -73,6 +73,15 @@ class GridModel:
         ------
         InputError
             When shapes do not fit or a value is not finite.
+
+        Examples
+        --------
+        >>> from gridagora.adapters.grids import Grid
+        >>> grid = Grid.by_name("ieee33")
+        >>> kw, kvar = grid.base_import()
+        >>> flow = grid.power_flow([kw, 0.5 * kw, 9 * kw], [kvar, 0.5 * kvar, 9 * kvar])
+        >>> flow.losses_kw.round(1).tolist(), flow.converged.tolist(), flow.weakest_bus.tolist()
+        ([202.7, 47.1, nan], [True, True, False], ['', '', '17'])
         """
         kw = self._checked(import_kw, "import_kw")
         kvar = None if import_kvar is None else self._checked(import_kvar, "import_kvar", like=kw)
@@ -103,6 +112,16 @@ class GridModel:
         ------
         InputError
             When zero-sequence data are missing, shapes do not fit or a value is not finite.
+
+        Examples
+        --------
+        >>> from gridagora.adapters.grids import Grid
+        >>> grid = Grid.by_name("cigre-lv")
+        >>> kw = np.zeros((len(grid.buses), 3))
+        >>> kw[grid.bus_position["Bus R18"], 0] = 5.0
+        >>> flow = grid.power_flow_3ph(kw, zero_sequence="assume")
+        >>> flow.vm_pu.shape, round(float(flow.unbalance_percent.max()), 2)
+        ((1, 44, 3), 1.23)
         """
         kw = self._checked(import_kw, "import_kw", phases=3)
         kvar = None if import_kvar is None else self._checked(import_kvar, "import_kvar", like=kw, phases=3)

@@ -233,17 +233,21 @@ class _Input:
 
     def line_nodes(self) -> tuple[Ints, Ints]:
         lines = self._network.lines
-        return self._nodes(lines.from_bus, lines.to_bus, ratio=np.ones(len(lines)))
+        ends = lines.from_bus, lines.to_bus
+        return self._nodes(ends, lines.from_closed, ratio=np.ones(len(lines)))
 
     def transformer_nodes(self) -> tuple[Ints, Ints]:
         transformers = self._network.transformers
         ratio = transformers.hv_kv / transformers.lv_kv
-        return self._nodes(transformers.hv_bus, transformers.lv_bus, ratio=ratio)
+        ends = transformers.hv_bus, transformers.lv_bus
+        return self._nodes(ends, transformers.hv_closed, ratio=ratio)
 
-    def _nodes(self, start: Ints, end: Ints, *, ratio: Floats) -> tuple[Ints, Ints]:
-        """Return the nodes of both ends; an end without bus gets a node at the voltage of the other end."""
-        of_bus = self._network.bus_node
-        first, last = np.where(start < 0, -1, of_bus[start]), np.where(end < 0, -1, of_bus[end])
+    def _nodes(self, ends: tuple[Ints, Ints], first_closed: Bools, *, ratio: Floats) -> tuple[Ints, Ints]:
+        """Return both ends' nodes; an end without bus, or open beside its other end, gets its own."""
+        first, last = (np.where(end < 0, -1, self._network.bus_node[end]) for end in ends)
+        beside = first == last
+        first[beside & ~first_closed] = -1
+        last[beside & first_closed] = -1
         for row in np.flatnonzero((first < 0) | (last < 0)).tolist():
             lost, other = (first, last) if first[row] < 0 else (last, first)
             factor = ratio[row] if lost is first else 1 / ratio[row]

@@ -34,7 +34,7 @@ def spanning_tree(count: int, start: Ints, end: Ints, *, root: int) -> tuple[Int
 
     Examples
     --------
-    >>> order, parent = spanning_tree(3, np.array([0, 1]), np.array([1, 2]), 0)
+    >>> order, parent = spanning_tree(3, np.array([0, 1]), np.array([1, 2]), root=0)
     >>> order.tolist(), parent.tolist()
     ([0, 1, 2], [-1, 0, 1])
     """
@@ -51,7 +51,7 @@ def tree_layout(count: int, start: Ints, end: Ints, *, roots: Ints) -> tuple[Flo
 
     Examples
     --------
-    >>> x, y = tree_layout(4, np.array([0, 1, 1]), np.array([1, 2, 3]), np.array([0]))
+    >>> x, y = tree_layout(4, np.array([0, 1, 1]), np.array([1, 2, 3]), roots=np.array([0]))
     >>> x.tolist(), y.tolist()
     ([0.0, 1.0, 2.0, 2.0], [-0.5, -0.5, 0.0, -1.0])
     """

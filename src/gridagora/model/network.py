@@ -188,7 +188,9 @@ class Network:
 
         Examples
         --------
-        >>> Network.from_arrays(network.to_arrays()).buses == network.buses  # doctest: +SKIP
+        >>> from gridagora.adapters.grids import Grid
+        >>> network = Grid.by_name("ieee33").network
+        >>> Network.from_arrays(network.to_arrays()).buses == network.buses
         True
         """
         arrays: Arrays = {
