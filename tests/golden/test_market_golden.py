@@ -1,4 +1,4 @@
-"""Published and hand-made markets with known outcomes: every file in golden/market, through every rule it names."""
+"""Published and hand-made markets with known outcomes: every file in golden/market, by each rule it names."""
 
 import json
 from pathlib import Path
@@ -51,7 +51,7 @@ def _trades(result):
 
 
 def test_package_auction_lesson_needs_complements_which_divisible_bids_do_not_have():
-    """Ausubel and Milgrom's low-revenue example rests on packages; with divisible bids more buyers never pay less."""
+    """Ausubel and Milgrom's low revenue rests on packages; here a third buyer raises it."""
     seller = {"side": ["sell"], "price": [0], "quantity": [2], "participant": ["seller"]}
     two = Bids.concat(
         [Bids(**seller), Bids(side=["buy"] * 2, price=[1, 2], quantity=[2, 1], participant=["1", "2"])]

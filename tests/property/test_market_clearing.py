@@ -1,4 +1,4 @@
-"""What every clearing must satisfy, against slow independent definitions, on random markets with many ties."""
+"""What every clearing must satisfy, against slow independent definitions, on random markets with ties."""
 
 import math
 from fractions import Fraction

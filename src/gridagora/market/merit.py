@@ -59,7 +59,7 @@ class MeritOrder:
 
     @property
     def price(self) -> NDArray[np.float64]:
-        """Middle of the price interval per period, a whole tick for ticks (rounded down); NaN without trade."""
+        """Middle of the price interval per period, rounded down to a whole tick; NaN without trade."""
         middle = (self.low + self.high) / 2
         return np.floor(middle) if self.is_integer else middle
 

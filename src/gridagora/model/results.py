@@ -145,7 +145,7 @@ class ClearingResult:
     def _unit_price(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Money per kWh that accepted bids of these rows pay or get; whole ticks where the rule has them."""
         if self.paid_by_bid is not None:
-            return np.asarray(np.abs(self.paid_by_bid[rows] / self.accepted[rows]))
+            return np.asarray(-self.bids.side[rows] * self.paid_by_bid[rows] / self.accepted[rows])
         index = self.period_index[rows]
         price = self.price[index]
         if self.buy_price is not None and self.sell_price is not None:
