@@ -96,7 +96,7 @@ def _sessions(team: Team, first: int, last: int) -> dict[str, float]:
 
     for t in range(first, last, REPLAN):
         view = timed("forecast", lambda t=t: _outlook(team, t))
-        plan = timed("plan", lambda t=t, state=state, view=view: team.plan(state, t, REPLAN, view))
+        plan = timed("plan", lambda t=t, state=state, view=view: team.plan(state, t, REPLAN, outlook=view))
         timed("bids", lambda plan=plan: team.bids(plan))
         done = timed("deliver", lambda t=t, state=state, plan=plan: team.deliver(state, t, REPLAN, plan=plan))
         state = done.state

@@ -110,7 +110,12 @@ def _run_market(context: MarketContext, progress: Progress, stop: Stop) -> tuple
     study, store = context.study, MemoryStore()
     team = _team(study)
     epoch = int(study.axis.start.astype(np.int64))
-    world = World(team=team, expectation=_expectation(study), store=store, clock=SimulatedClock(epoch))
+    world = World(
+        team=team,
+        expectation=_expectation(study),
+        store=store,
+        clock=SimulatedClock(epoch),
+    )
 
     def tell(done: int, total: int) -> None:
         progress(done, total, "market")

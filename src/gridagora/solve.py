@@ -127,6 +127,21 @@ class HotModel:
         status = self._highs.modelStatusToString(self._highs.getModelStatus())
         raise SolverError(f"linear program: {status}")
 
+    def solve_whole(self, whole: NDArray[np.bool_]) -> Answer:
+        """Solve with integers in the ``whole`` columns, presolved and to no gap."""
+        import highspy
+
+        columns = np.flatnonzero(whole).astype(np.int32)
+        kinds = np.full(len(columns), highspy.HighsVarType.kInteger)
+        for option, value in (("presolve", "on"), ("mip_rel_gap", 0.0), ("mip_abs_gap", 1e-9)):
+            self._checked(self._highs.setOptionValue(option, value))
+        self._checked(self._highs.changeColsIntegrality(len(columns), columns, kinds))
+        self._checked(self._highs.run())
+        if self._highs.getModelStatus() != self._optimal:
+            status = self._highs.modelStatusToString(self._highs.getModelStatus())
+            raise SolverError(f"mixed-integer program: {status}")
+        return replace(self._answer(), duals=np.zeros(self._highs.getNumRow()))
+
     def _answer(self) -> Answer:
         solution = self._highs.getSolution()
         return Answer(
@@ -151,3 +166,20 @@ def _differ(*pairs: tuple[Floats, Floats]) -> Ints:
 def solve(program: LinearProgram) -> Answer:
     """Solve a linear program once; raises `SolverError` when it has no optimum."""
     return HotModel(program).solve()
+
+
+def solve_mixed(program: LinearProgram, *, whole: NDArray[np.bool_]) -> Answer:
+    """Solve a program whose ``whole`` columns take integers only; raises `SolverError` without an optimum.
+
+    Branch and bound to no gap on one thread, so that the same program gives the same answer.  The duals are
+    zero: a mixed-integer program has none.
+
+    Examples
+    --------
+    >>> one = np.array([1.0])
+    >>> lp = LinearProgram(cost=-one, lower=0 * one, upper=3 * one, row_lower=0 * one, row_upper=2.5 * one,
+    ...                    starts=np.array([0, 1]), rows=np.array([0]), entries=one)
+    >>> solve_mixed(lp, whole=np.array([True])).values.tolist()
+    [2.0]
+    """
+    return HotModel(program).solve_whole(whole)

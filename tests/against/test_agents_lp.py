@@ -154,7 +154,7 @@ def test_perfect_foresight_equals_an_independent_linear_program(devices, tight):
         rules = AgentRules(ems="optimal", forecast="perfect", horizon_periods=PERIODS)
         team = Team((home,), AXIS, rules=rules, tariffs=tariffs, value_left=False)
         state = team.initial_state()
-        plan = team.plan(state, 0, PERIODS, team.actual(0, PERIODS))
+        plan = team.plan(state, 0, PERIODS, outlook=team.actual(0, PERIODS))
         delivery = team.deliver(state, 0, PERIODS, plan=plan)
         np.testing.assert_allclose(delivery.net_kw, plan.net_kw, atol=1e-6)
         reference = reference_cost(home, tariffs)

@@ -14,8 +14,16 @@ def opened(seed=0):
 
 def checked(value=1.0):
     return ScheduleChecked(
-        at=1, session=0, first=0, converged=np.array([True]), period=np.array([0]), kind=("voltage_low",),
-        element=("bus",), value=np.array([value]), limit=np.array([0.9]), participants=("x",),
+        at=1,
+        session=0,
+        first=0,
+        converged=np.array([True]),
+        period=np.array([0]),
+        kind=("voltage_low",),
+        element=("bus",),
+        value=np.array([value]),
+        limit=np.array([0.9]),
+        participants=("x",),
     )
 
 
@@ -45,7 +53,9 @@ def test_head_is_the_chain_of_all_events(store):
     assert store.head() == head.hex()
 
 
-@pytest.mark.parametrize("other", [[checked(), opened()], [opened(), checked(1.0000001)], [opened()], [opened(9), checked()]])
+@pytest.mark.parametrize(
+    "other", [[checked(), opened()], [opened(), checked(1.0000001)], [opened()], [opened(9), checked()]]
+)
 def test_head_tells_changed_dropped_and_swapped_events_apart(store, other):
     store.append([opened(), checked()])
     twin = type(store)()

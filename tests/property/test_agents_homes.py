@@ -34,7 +34,7 @@ def run(team, *, committed=None, n=4, periods=PERIODS):
     """Plan, delivery and state before of each session; ``committed`` adds to the plan's net import."""
     state, out = team.initial_state(), []
     for t in range(0, periods, n):
-        plan = team.plan(state, t, n, outlook(team, t, team.horizon(t, n)))
+        plan = team.plan(state, t, n, outlook=outlook(team, t, team.horizon(t, n)))
         due = None if committed is None else plan.net_kw + committed[:, t : t + n]
         out.append((plan, team.deliver(state, t, n, plan=plan, committed_kw=due), state))
         state = out[-1][1].state
@@ -132,7 +132,7 @@ def test_optimal_with_perfect_foresight_never_costs_more_than_rules(seed, kind):
     rules = AgentRules(ems="optimal", horizon_periods=PERIODS)
     team = Team(homes, AXIS, rules=rules, tariffs=prices, value_left=False)
     state = team.initial_state()
-    plan = team.plan(state, 0, PERIODS, team.actual(0, PERIODS))
+    plan = team.plan(state, 0, PERIODS, outlook=team.actual(0, PERIODS))
     optimal = bill(team, team.deliver(state, 0, PERIODS, plan=plan), prices)
     by_rule = bill(team, team.deliver(state, 0, PERIODS), prices)
     assert np.all(optimal <= by_rule + 1e-6)
@@ -278,7 +278,7 @@ def test_a_plan_knows_no_car_that_has_not_come():
     team = team_of(8)
     view = team.actual(0, DAY)
     blind = type(view)(load_kw=view.load_kw, pv_kw=view.pv_kw, heat_kw=view.heat_kw)
-    plan = team.plan(team.initial_state(), 0, DAY, blind)
+    plan = team.plan(team.initial_state(), 0, DAY, outlook=blind)
     assert not plan.ev_kw.any()
-    assert team.plan(team.initial_state(), 0, DAY, view).ev_kw.any()
+    assert team.plan(team.initial_state(), 0, DAY, outlook=view).ev_kw.any()
     assert CLOCK[0] == 0

@@ -23,7 +23,7 @@ def test_a_kept_model_finds_the_optimum_that_a_new_one_finds():
     for t in range(0, AXIS.periods, 4):
         view = outlook(team, t, team.horizon(t, 4))
         price = planning_prices(tariffs(), MarketRules(), t=t, horizon=view.periods)
-        kept = team.plan(state, t, 4, view)
+        kept = team.plan(state, t, 4, outlook=view)
         assert_same_optimum(team, state, t, view=view, price=price)
         state = team.deliver(state, t, 4, plan=kept).state
 

@@ -116,7 +116,7 @@ def test_local_energy_pays_its_share_of_the_network_tariff():
 
 def test_without_a_market_import_is_retail_and_export_feed_in():
     lines = settle_without_market(np.array([[1000, -500]]), prices())
-    assert lines.energy.tolist() == [[-300_000, 40_000]]
+    assert lines.retail.tolist() == [[-300_000, 40_000]]
     assert lines.network.tolist() == [[-100_000, 0]]
 
 
@@ -181,3 +181,15 @@ def test_netting_never_costs_the_participants_more_than_the_retailer_alone():
     together = settle(nothing, metered, replace(prices(), imbalance_netted=True), pool_price=np.array([2e5]))
     assert apart.imbalance.tolist() == [[-231_000, 28_000]]
     assert together.imbalance.tolist() == [[-(80_000 + 99_000), 80_000]]
+
+
+def test_a_bid_that_was_not_met_is_supplied_at_the_retail_price_not_as_imbalance():
+    nothing = pool_trades(
+        bought_wh=np.zeros((1, 3), int),
+        sold_wh=np.zeros((1, 3), int),
+        paid=np.zeros((1, 3)),
+        received=np.zeros((1, 3)),
+    )
+    lines = settle(nothing, np.array([[1000, -500]]), prices(), nominated_wh=np.array([[1000, -500]]))
+    assert lines.retail.tolist() == [[-300_000, 40_000]]
+    assert lines.imbalance.tolist() == [[0, 0]]

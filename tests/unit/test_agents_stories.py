@@ -86,7 +86,7 @@ def test_a_rule_based_pump_keeps_its_tank_half_full_and_fills_it_with_the_sun():
 
 def test_rule_based_homes_bid_their_net_position_at_the_outside_options():
     team = team_of(replace(PLAIN, pv_kw=SUN))
-    bids = team.bids(team.plan(team.initial_state(), 0, N, team.actual(0, N)))
+    bids = team.bids(team.plan(team.initial_state(), 0, N, outlook=team.actual(0, N)))
     assert np.where(bids.is_buy, bids.quantity, -bids.quantity).tolist() == [1, -3, -3, -3, 1, 1, 1, 1]
     assert bids.price.tolist() == [0.2, 0.08, 0.08, 0.08, 0.2, 0.2, 0.2, 0.2]
 
@@ -98,7 +98,7 @@ def test_fixed_margin_shares_the_gain_and_passive_homes_stay_out():
         bidding="fixed_margin",
         margin=0.1,
     )
-    bids = team.bids(team.plan(team.initial_state(), 0, 2, team.actual(0, 2)))
+    bids = team.bids(team.plan(team.initial_state(), 0, 2, outlook=team.actual(0, 2)))
     assert bids.price.tolist() == pytest.approx([0.18, 0.088])
     committed = team.committed_kw(np.zeros((2, 2)), np.zeros((2, 2)))
     assert committed[0].tolist() == [0.0, 0.0]
@@ -110,7 +110,7 @@ def test_truthful_steps_of_a_battery_follow_from_its_marginal_values():
     home = replace(PLAIN, pv_kw=SUN, battery=replace(STORE, charge_kw=3.0))
     wide = MarketRules(import_limit_kw=99.0, export_limit_kw=99.0)
     team = team_of(home, ems="optimal", market=wide)
-    plan = team.plan(team.initial_state(), 0, N, team.actual(0, N))
+    plan = team.plan(team.initial_state(), 0, N, outlook=team.actual(0, N))
 
     def curve(period):
         bids = team.bids(plan.part(period, 1))
@@ -129,7 +129,7 @@ def test_the_battery_keeps_a_commitment_that_the_forecast_missed():
     team = team_of(home, ems="optimal")
     state = team.initial_state()
     low = Outlook(load_kw=0.5 * ONE[None, :4], pv_kw=0.0 * ONE[None, :4], heat_kw=0.0 * ONE[None, :4])
-    plan = team.plan(state, 0, 1, low)
+    plan = team.plan(state, 0, 1, outlook=low)
     committed = np.array([[0.25]])
     did = team.deliver(state, 0, 1, plan=plan, committed_kw=committed)
     assert did.net_kw[0, 0] == pytest.approx(0.25)
@@ -138,4 +138,7 @@ def test_the_battery_keeps_a_commitment_that_the_forecast_missed():
 
 def test_a_plan_longer_than_the_horizon_is_made():
     team = Team((PLAIN,), AXIS, rules=AgentRules(ems="optimal", horizon_periods=2), tariffs=TARIFFS)
-    assert team.plan(team.initial_state(), 0, 6, team.actual(0, team.horizon(0, 6))).net_kw.shape == (1, 6)
+    assert team.plan(team.initial_state(), 0, 6, outlook=team.actual(0, team.horizon(0, 6))).net_kw.shape == (
+        1,
+        6,
+    )

@@ -4,7 +4,7 @@
     state = team.initial_state()
     for t in range(0, axis.periods, n):                       # a session of n periods
         outlook = Outlook(load_kw=, pv_kw=, heat_kw=)         # (homes, team.horizon(t, n)): a forecast
-        plan = team.plan(state, t, n, outlook)
+        plan = team.plan(state, t, n, outlook=outlook)
         bids = team.bids(plan, rng=rng)                       # participant = row in `homes`; -> mechanism
         committed = team.committed_kw(bought_kwh, sold_kwh)   # (homes, n) accepted kWh per home and period
         delivery = team.deliver(state, t, n, plan=plan, committed_kw=committed)
@@ -55,7 +55,7 @@ class Team:
     >>> tariffs = Tariffs(**{name: np.full(8, value) for name, value in price.items()})
     >>> team = Team((home,), axis, rules=AgentRules(), tariffs=tariffs)
     >>> state = team.initial_state()
-    >>> plan = team.plan(state, 0, 4, team.actual(0, 4))
+    >>> plan = team.plan(state, 0, 4, outlook=team.actual(0, 4))
     >>> team.bids(plan).quantity.tolist()
     [0.25, 0.25, 0.25, 0.25]
     >>> team.deliver(state, 0, 4, plan=plan).net_kw.tolist()
@@ -105,7 +105,7 @@ class Team:
             future_stays=True,
         )
 
-    def plan(self, state: FleetState, t: int, n: int, outlook: Outlook) -> Plan:
+    def plan(self, state: FleetState, t: int, n: int, *, outlook: Outlook) -> Plan:
         """Plan ``[t, t + n)`` given an outlook of `horizon` periods or more."""
         if self._planner is not None:
             price = planning_prices(self._tariffs, self._market, t=t, horizon=outlook.periods)

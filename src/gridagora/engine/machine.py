@@ -237,15 +237,16 @@ def settle_session(
     trades = session_trades(cleared, count=session.count, homes=homes)
     prices = context.prices.window(session.first, session.count)
     passive = np.array([home.passive for home in context.study.homes])
+    announced = to_wh(delivered.cleared_kw * context.study.axis.hours)
     lines = settle(
         trades,
         delivered.metered_wh,
         prices,
         first=session.first,
-        passive=passive,
+        nominated_wh=np.where(passive, delivered.metered_wh, announced),
         pool_price=cleared.clearing_price,
     )
-    postings = _postings(session.number, trades, lines, passive=passive)
+    postings = _postings(session.number, trades, lines)
     check_postings(postings)
     return SessionSettled(
         at=command.at,
@@ -261,6 +262,7 @@ def settle_session(
         local_bought_wh=lines.local_bought_wh,
         local_sold_wh=lines.local_sold_wh,
         energy=lines.energy,
+        retail=lines.retail,
         imbalance=lines.imbalance,
         network=lines.network,
         taxes=lines.taxes,
@@ -270,31 +272,22 @@ def settle_session(
     )
 
 
-def _postings(session: int, trades: PoolTrades, lines: SettlementLines, *, passive: np.ndarray) -> Postings:
-    """Book a session: trades against the operator's surplus, the rest against retailer, DSO and state."""
-    homes = len(passive)
+def _postings(session: int, trades: PoolTrades, lines: SettlementLines) -> Postings:
+    """Book a session: trades leave the operator's surplus, the rest is with retailer, DSO and state."""
+    homes = lines.energy.shape[1]
     retailer = homes + SystemAccount.RETAILER
+    operator = homes + SystemAccount.OPERATOR_SURPLUS
+    dso, state = homes + SystemAccount.DSO_NETWORK, homes + SystemAccount.STATE_TAXES
     sold = amount_micro(trades.quantity_wh, trades.seller_price)[trades.seller == homes].sum()
     bought = amount_micro(trades.quantity_wh, trades.buyer_price)[trades.buyer == homes].sum()
-    traded = np.append(lines.energy.sum(axis=0), sold - bought)
-    by_retailer = lines.energy[:, passive].sum()  # booked with the retailer, not with the pool
-    traded[retailer] -= by_retailer
-    entries = (
-        post(session, EntryKind.TRADE, traded, counter_account=homes + SystemAccount.OPERATOR_SURPLUS),
-        post(session, EntryKind.IMBALANCE, lines.imbalance.sum(axis=0), counter_account=retailer),
-        post(
-            session,
-            EntryKind.NETWORK,
-            lines.network.sum(axis=0),
-            counter_account=homes + SystemAccount.DSO_NETWORK,
-        ),
-        post(
-            session,
-            EntryKind.TAXES,
-            lines.taxes.sum(axis=0),
-            counter_account=homes + SystemAccount.STATE_TAXES,
-        ),
+    booked = (
+        (EntryKind.TRADE, np.append(lines.energy.sum(axis=0), sold - bought), operator),
+        (EntryKind.RETAIL, lines.retail.sum(axis=0), retailer),
+        (EntryKind.IMBALANCE, lines.imbalance.sum(axis=0), retailer),
+        (EntryKind.NETWORK, lines.network.sum(axis=0), dso),
+        (EntryKind.TAXES, lines.taxes.sum(axis=0), state),
     )
+    entries = [post(session, kind, amounts, counter_account=other) for kind, amounts, other in booked]
     return Postings(
         entry=np.concatenate([e.entry for e in entries]),
         account=np.concatenate([e.account for e in entries]),

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gridagora.model.bids import Bids
-from gridagora.model.events import Floats, Ints
+from gridagora.model.events import AuctionCleared, Floats, Ints
 from gridagora.model.results import ClearingResult
-from gridagora.model.study import MarketRules
+from gridagora.model.study import MarketRules, Study
 from gridagora.settlement import Prices
 from gridagora.units import WH_PER_KWH, to_micro, to_wh
 
@@ -73,3 +74,31 @@ def positions(participant: Ints, row: Ints, values: Ints | Floats, *, shape: tup
     """Sum values per period (row) and participant (column)."""
     flat = np.bincount(row * shape[1] + participant, weights=values, minlength=shape[0] * shape[1])
     return np.asarray(flat, dtype=np.float64).reshape(shape)
+
+
+def nominated_kwh(cleared: AuctionCleared, study: Study, *, prices: Prices) -> tuple[Floats, Floats]:
+    """Return what each home takes and gives after the auction, kWh, each of shape (homes, periods).
+
+    That is what was accepted, and what is firm although it was not: a bid at the retailer's own price that
+    found
+    no partner is bought from (sold to) the retailer at that price, while a device that bid what it is worth
+    to
+    it stays off.  Where homes do not bid values (zero intelligence, fixed margin) the whole plan is firm.
+    Nothing is firm on an island or beyond a limit of the upstream connection.
+    """
+    rules, homes = study.market, len(study.homes)
+    count = len(cleared.clearing_price)
+    row = cleared.period - cleared.first
+    buys, local = cleared.side > 0, cleared.participant < homes
+    whole = study.agents.bidding != "truthful"
+    firm_buy = np.isinf(rules.import_limit_kw) & (whole | (cleared.price >= prices.retail[cleared.period]))
+    firm_sell = np.isinf(rules.export_limit_kw) & (whole | (cleared.price <= prices.feed_in[cleared.period]))
+    firm = np.where(buys, firm_buy, firm_sell) & (not rules.islanded)
+    wh = np.where(firm, cleared.quantity, cleared.accepted)
+
+    def table(rows: NDArray[np.bool_]) -> Floats:
+        chosen = rows & local
+        shape = (count, homes)
+        return positions(cleared.participant[chosen], row[chosen], wh[chosen], shape=shape).T / WH_PER_KWH
+
+    return table(buys), table(~buys)

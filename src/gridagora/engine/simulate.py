@@ -23,12 +23,11 @@ from gridagora.engine.commands import (
 )
 from gridagora.engine.machine import MarketContext, MarketState, apply, handle
 from gridagora.engine.outlook import Expectation
-from gridagora.engine.pool import positions
+from gridagora.engine.pool import nominated_kwh
 from gridagora.engine.ports import Clock, Store
 from gridagora.engine.timetable import MarketSession, sessions
 from gridagora.model.events import AuctionCleared, Event, Floats
 from gridagora.model.study import Study
-from gridagora.units import WH_PER_KWH
 
 Progress = Callable[[int, int], None]
 Stop = Callable[[], bool]
@@ -48,13 +47,13 @@ class Market:
     """A market at work: hands commands to the state machine, keeps its state, stores its events."""
 
     def __init__(self, context: MarketContext, store: Store) -> None:
-        self._context = context
+        self.context = context
         self._store = store
         self.state = MarketState()
 
     def do(self, command: Command) -> Event:
         """Carry out a command: its event is stored, then the state follows it."""
-        event = handle(self.state, command, self._context)
+        event = handle(self.state, command, self.context)
         self._store.append([event])
         self.state = apply(self.state, event)
         return event
@@ -152,7 +151,7 @@ class Planner:
     def _make(self, state: FleetState, first: int, count: int, *, gate: int) -> Plan:
         count = min(count, self._team.fleet.periods - first)
         horizon = self._team.horizon(first, count)
-        return self._team.plan(state, first, count, self._expectation.outlook(gate, first, horizon))
+        return self._team.plan(state, first, count, outlook=self._expectation.outlook(gate, first, horizon))
 
 
 def _trade(
@@ -161,25 +160,14 @@ def _trade(
     """Bid, clear and check a session; returns the net import committed to, kW, shape (homes, periods)."""
     now = world.clock.now()
     cleared = market.do(ClearAuction(at=now, session=session, bids=world.team.bids(plan, rng=rng)))
-    bought, sold = _accepted_kwh(cleared, session.count, world.team.fleet.homes)
+    if not isinstance(cleared, AuctionCleared):
+        raise TypeError(cleared)
+    bought, sold = nominated_kwh(cleared, market.context.study, prices=market.context.prices)
     committed = world.team.committed_kw(bought, sold)
     net_kw = np.where(np.isnan(committed), plan.net_kw, committed)
     net_kvar = world.expectation.reactive(session.gate, session.first, session.count)
     market.do(CheckSchedule(at=now, session=session, net_kw=net_kw.T, net_kvar=net_kvar.T))
     return committed
-
-
-def _accepted_kwh(cleared: Event, count: int, homes: int) -> tuple[Floats, Floats]:
-    """Return accepted kWh bought and sold, each of shape (homes, periods)."""
-    if not isinstance(cleared, AuctionCleared):
-        raise TypeError(cleared)
-    row, accepted = cleared.period - cleared.first, cleared.accepted / WH_PER_KWH
-    buys = cleared.side > 0
-    tables = [
-        positions(cleared.participant[rows], row[rows], accepted[rows], shape=(count, homes + 1))[:, :homes].T
-        for rows in (buys, ~buys)
-    ]
-    return tables[0], tables[1]
 
 
 def _record(now: int, session: MarketSession, delivery: Delivery, *, committed: Floats) -> RecordDelivery:

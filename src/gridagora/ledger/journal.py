@@ -19,9 +19,10 @@ class EntryKind(IntEnum):
     """What an entry is about."""
 
     TRADE = 0
-    IMBALANCE = 1
-    NETWORK = 2
-    TAXES = 3
+    RETAIL = 1
+    IMBALANCE = 2
+    NETWORK = 3
+    TAXES = 4
 
 
 KINDS = len(EntryKind)

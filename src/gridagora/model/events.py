@@ -119,6 +119,7 @@ class SessionSettled:
     local_bought_wh: Ints
     local_sold_wh: Ints
     energy: Ints
+    retail: Ints
     imbalance: Ints
     network: Ints
     taxes: Ints

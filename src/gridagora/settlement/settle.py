@@ -3,13 +3,17 @@
 For each participant and period (MARKETS section 10)::
 
     energy     = sum of trades:  + sold Wh x price, - bought Wh x price
-    imbalance  = metered - traded: short Wh bought at imbalance_short, long Wh sold at imbalance_long;
+    retail     = what was nominated beyond the trades: bought at retail, sold at feed-in
+    imbalance  = metered - nominated: short Wh bought at imbalance_short, long Wh sold at imbalance_long;
                  netted: what is short here and long there changes hands at the pool's price first, pro rata
     network    = - network x (metered import - (1 - local_network_share) x local energy taken from the grid)
     taxes      = - taxes x metered import
 
-Amounts are + received, - paid.  Without a market, and for passive homes at any time, energy is due with the
-retailer alone: import at the retail price, export at the feed-in price, no imbalance.
+Amounts are + received, - paid.  A home nominates at gate closure what it means to take or give; a bid that
+was
+not met leaves that to the retailer.  Without a market, and for passive homes at any time, all energy is due
+with
+the retailer: import at the retail price, export at the feed-in price, no imbalance.
 """
 
 from dataclasses import dataclass
@@ -72,6 +76,7 @@ class SettlementLines:
     local_bought_wh: Ints
     local_sold_wh: Ints
     energy: Ints
+    retail: Ints
     imbalance: Ints
     network: Ints
     taxes: Ints
@@ -83,7 +88,7 @@ def settle(
     prices: Prices,
     *,
     first: int = 0,
-    passive: NDArray[np.bool_] | None = None,
+    nominated_wh: Ints | None = None,
     pool_price: Floats | None = None,
 ) -> SettlementLines:
     """Settle periods of a pool: see the module's formulas.
@@ -94,7 +99,8 @@ def settle(
     metered_wh : net import at the meter, + import, shape (periods, homes)
     prices : tariffs of these periods
     first : number of the first period
-    passive : homes that never trade, shape (homes,)
+    nominated_wh : net import that homes announced at gate closure, Wh, shape (periods, homes); what they
+        traded when left out
     pool_price : clearing price in micro-currency per kWh, NaN where nothing traded, shape (periods,); only
         netted imbalance needs it, and takes the middle of retail and feed-in where there is none
 
@@ -122,14 +128,14 @@ def settle(
     received = amount_micro(trades.quantity_wh, trades.seller_price)
     np.subtract.at(energy, (row[buys], trades.buyer[buys]), paid[buys])
     np.add.at(energy, (row[sells], trades.seller[sells]), received[sells])
-    by_retailer = np.zeros(homes, np.bool_) if passive is None else passive
-    outside = np.where(by_retailer, metered_wh, 0)
-    traded = bought - sold + outside
+    in_pool = bought - sold
+    traded = in_pool if nominated_wh is None else nominated_wh
     return SettlementLines(
         traded_wh=traded,
         local_bought_wh=local_bought,
         local_sold_wh=local_sold,
-        energy=energy + _with_retailer(outside, prices.retail, prices.feed_in),
+        energy=energy,
+        retail=_with_retailer(traded - in_pool, prices.retail, prices.feed_in),
         imbalance=_imbalance(metered_wh - traded, prices, pool_price),
         network=_network(metered_wh, local_bought, prices),
         taxes=-amount_micro(np.maximum(metered_wh, 0), prices.taxes[:, None]),
@@ -146,7 +152,8 @@ def settle_without_market(metered_wh: Ints, prices: Prices) -> SettlementLines:
         traded_wh=metered_wh,
         local_bought_wh=zero,
         local_sold_wh=zero,
-        energy=_with_retailer(metered_wh, prices.retail, prices.feed_in),
+        energy=zero,
+        retail=_with_retailer(metered_wh, prices.retail, prices.feed_in),
         imbalance=zero,
         network=_network(metered_wh, zero, prices),
         taxes=-amount_micro(np.maximum(metered_wh, 0), prices.taxes[:, None]),

@@ -67,6 +67,7 @@ class SettledMoney:
     local_bought_wh: Ints
     local_sold_wh: Ints
     energy: Ints
+    retail: Ints
     imbalance: Ints
     network: Ints
     taxes: Ints
@@ -74,7 +75,9 @@ class SettledMoney:
     @property
     def total(self) -> Ints:
         """Money per period and home before standing charges."""
-        return np.asarray(self.energy + self.imbalance + self.network + self.taxes, dtype=np.int64)
+        return np.asarray(
+            self.energy + self.retail + self.imbalance + self.network + self.taxes, dtype=np.int64
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

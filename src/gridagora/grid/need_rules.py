@@ -1,0 +1,215 @@
+"""What a need is searched with: the forecast at the connection points, the rules, and chance from quantiles."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gridagora.errors import Fault
+from gridagora.grid.model import GridModel
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rebound:
+    """How shifted energy returns: evenly, or all at once, in the free periods around an activation.
+
+    Parameters
+    ----------
+    hours_after : length of the free periods after an activation in which its energy may return, h
+    hours_before : the same before it, for devices that charge in advance, h
+    share : part of the cut energy that returns (1: all of it is shifted, none is given up)
+    spread : "even" over those periods; "at_once": any one of them may take all of it, so each is checked so
+
+    A period is free when it has no need itself: where the operator buys a limit, nothing can return.
+    """
+
+    hours_after: float = 3.0
+    hours_before: float = 0.0
+    share: float = 1.0
+    spread: Literal["even", "at_once"] = "even"
+
+    def returned_kw(self, cut_kw: Floats, free: NDArray[np.bool_], *, hours: float) -> Floats:
+        """Return the power that comes back in each period, kW, (periods,).
+
+        >>> rule = Rebound(hours_after=2.0)
+        >>> rule.returned_kw(np.array([0, 6.0, 0, 0, 0]), np.array([1, 0, 1, 1, 1], bool), hours=1.0).tolist()
+        [0.0, 0.0, 3.0, 3.0, 0.0]
+        """
+        after, before = round(self.hours_after / hours), round(self.hours_before / hours)
+        open_periods = np.flatnonzero(free)
+        back = np.zeros(len(cut_kw))
+        for period in np.flatnonzero(cut_kw).tolist():
+            at = int(np.searchsorted(open_periods, period))
+            chosen = open_periods[max(at - before, 0) : at + after]
+            part = 1.0 if self.spread == "at_once" else 1.0 / max(after + before, 1)
+            back[chosen] += self.share * part * cut_kw[period]
+        return back
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NeedRules:
+    """Limits and rules of the search for needs.
+
+    Parameters
+    ----------
+    threshold_percent : loading from which a line or transformer counts as overloaded (seed 003: 95 %)
+    vm_min_pu, vm_max_pu : voltage band, per unit
+    planning_level : quantile that the operator plans for; one of the forecast's levels
+    least_effect : smallest effect, kW at the element per kW, with which a point counts as helping
+    rebound : how shifted energy returns; None: not looked at
+    """
+
+    threshold_percent: float = 95.0
+    vm_min_pu: float = 0.9
+    vm_max_pu: float = 1.1
+    planning_level: float = 0.5
+    least_effect: float = 0.05
+    rebound: Rebound | None = None
+
+    def position(self, forecast: "PointForecast") -> int:
+        """Return the position of the planning quantile among the forecast's."""
+        return int(np.abs(forecast.levels - self.planning_level).argmin())
+
+    def faults(self, forecast: "PointForecast") -> list[Fault]:
+        """Return what cannot be used."""
+        faults = []
+        levels = forecast.levels
+        if not len(levels) or abs(levels[self.position(forecast)] - self.planning_level) > 1e-9:
+            fix = f"use one of {', '.join(f'{level:g}' for level in levels)}"
+            faults.append(
+                _fault("planning_level", self.planning_level, "the forecast has no such quantile", fix)
+            )
+        if not 0 < self.vm_min_pu < self.vm_max_pu:
+            band = (self.vm_min_pu, self.vm_max_pu)
+            faults.append(_fault("vm_min_pu, vm_max_pu", band, "is no voltage band", "write 0 < min < max"))
+        if not 0 < self.threshold_percent < np.inf:
+            fix = "write a percentage above 0"
+            faults.append(_fault("threshold_percent", self.threshold_percent, "is no loading", fix))
+        if not 0 < self.least_effect <= 1:
+            faults.append(_fault("least_effect", self.least_effect, "is no effect", "write 0 < effect <= 1"))
+        return faults
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class PointForecast:
+    """Quantiles of the net import at every connection point.
+
+    Each quantile is taken as one state of the whole grid.  Points that are forecast one by one must not be
+    joined level by level, which would let all peak together: `gridagora.forecast.quantiles` gives quantiles
+    in which the sum has its level.
+
+    Parameters
+    ----------
+    bus_of_point : bus id of each connection point, in the order of the last axis
+    levels : quantile levels, ascending, in (0, 1), (quantiles,)
+    import_kw, import_kvar : net import, + consumption, (quantiles, periods, points)
+    hours : length of a period, h
+    """
+
+    bus_of_point: Mapping[str, str]
+    levels: Floats
+    import_kw: Floats
+    import_kvar: Floats
+    hours: float
+
+    @classmethod
+    def of_levels(
+        cls,
+        bus_of_point: Mapping[str, str],
+        *,
+        levels: ArrayLike,
+        import_kw: ArrayLike,
+        import_kvar: ArrayLike | None = None,
+        hours: float,
+    ) -> Self:
+        """Build from arrays or lists; reactive power is 0 if left out."""
+        kw = np.asarray(import_kw, dtype=np.float64)
+        kvar = np.zeros_like(kw) if import_kvar is None else np.asarray(import_kvar, dtype=np.float64)
+        level = np.atleast_1d(np.asarray(levels, dtype=np.float64))
+        return cls(bus_of_point=dict(bus_of_point), levels=level, import_kw=kw, import_kvar=kvar, hours=hours)
+
+    @classmethod
+    def certain(
+        cls,
+        bus_of_point: Mapping[str, str],
+        *,
+        import_kw: ArrayLike,
+        import_kvar: ArrayLike | None = None,
+        hours: float,
+    ) -> Self:
+        """Build from one state known for certain, (periods, points): its only quantile is the median."""
+        kw = np.asarray(import_kw, dtype=np.float64)[None]
+        kvar = None if import_kvar is None else np.asarray(import_kvar, dtype=np.float64)[None]
+        return cls.of_levels(bus_of_point, levels=[0.5], import_kw=kw, import_kvar=kvar, hours=hours)
+
+    def columns(self, grid: GridModel) -> NDArray[np.int64]:
+        """Return the bus column of each point."""
+        return np.array([grid.bus_position[bus] for bus in self.bus_of_point.values()], dtype=np.int64)
+
+    def at_buses(self, grid: GridModel) -> tuple[Floats, Floats]:
+        """Return the import summed at the buses, kW and kvar, (quantiles, periods, buses)."""
+        shape = (*self.import_kw.shape[:2], len(grid.buses))
+        kw, kvar = np.zeros(shape), np.zeros(shape)
+        column = self.columns(grid)
+        np.add.at(kw, (slice(None), slice(None), column), self.import_kw)
+        np.add.at(kvar, (slice(None), slice(None), column), self.import_kvar)
+        return kw, kvar
+
+    def faults(self, grid: GridModel) -> list[Fault]:
+        """Return what cannot be used with a grid."""
+        faults = [
+            _fault(f"point {point}", bus, "unknown bus", "use a bus of grid.buses")
+            for point, bus in self.bus_of_point.items()
+            if bus not in grid.bus_position
+        ]
+        wanted = (len(self.levels), self.import_kw.shape[1] if self.import_kw.ndim == 3 else 0)
+        wanted = (*wanted, len(self.bus_of_point))
+        for name in ("import_kw", "import_kvar"):
+            power = getattr(self, name)
+            if power.shape != wanted:
+                fix = f"give shape (quantiles, periods, points) = {wanted}"
+                faults.append(_fault(name, power.shape, "does not fit", fix))
+            elif not np.isfinite(power).all():
+                at = tuple(np.argwhere(~np.isfinite(power))[0].tolist())
+                faults.append(_fault(f"{name}{at}", float(power[at]), "is no power", "write kW or kvar"))
+        if not ((self.levels > 0) & (self.levels < 1)).all() or not (np.diff(self.levels) > 0).all():
+            fix = "write levels between 0 and 1 in ascending order"
+            faults.append(_fault("levels", self.levels.tolist(), "are no quantile levels", fix))
+        if not self.hours > 0:
+            faults.append(_fault("hours", self.hours, "is no length of a period", "write hours above 0"))
+        return faults
+
+
+def probability_beyond(levels: Floats, values: Floats, limit: ArrayLike) -> Floats:
+    """Return the probability that a value is above a limit, from its quantiles.
+
+    The value is taken as linear in the probability between two levels, and as constant beyond the outermost; it
+    may also fall with the level (reverse flow).  NaN counts as beyond (the power flow has no solution).
+
+    Parameters
+    ----------
+    levels : quantile levels, ascending, (quantiles,)
+    values : value at each level, (..., quantiles)
+    limit : (...)
+
+    Examples
+    --------
+    >>> probability_beyond(np.array([0.1, 0.5, 0.9]), np.array([80.0, 100.0, 120.0]), 90.0).item()
+    0.7
+    """
+    v = np.where(np.isnan(values), np.inf, values) - np.asarray(limit, dtype=np.float64)[..., None]
+    v = np.clip(v, -1e300, 1e300)
+    first, last = v[..., :-1], v[..., 1:]
+    top, span = np.maximum(first, last), np.abs(last - first)
+    crossing = (first > 0) != (last > 0)
+    part = np.where(crossing, top / np.where(span > 0, span, 1.0), first > 0)
+    inner = (part * np.diff(levels)).sum(axis=-1)
+    return np.asarray(inner + levels[0] * (v[..., 0] > 0) + (1 - levels[-1]) * (v[..., -1] > 0))
+
+
+def _fault(place: str, value: object, reason: str, fix: str) -> Fault:
+    return Fault(source="need", place=place, value=value, reason=reason, fix=fix)

@@ -1,0 +1,231 @@
+"""What is wrong with capacity-limit offers: step lists, double offers, directions, blocks, connection limits."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gridagora.errors import Fault, InputError
+from gridagora.market._capacity_rules import DIRECTIONS
+from gridagora.market.merit import COUNTING_SPAN
+from gridagora.model import bid_columns
+from gridagora.model.bid_columns import OPTIONAL, REQUIRED
+from gridagora.model.bids import Bids
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FIRST_STEPS = (0, 1)
+"""A step list starts with one of these."""
+
+
+def check_offers(
+    offers: "Bids | Mapping[str, ArrayLike] | pd.DataFrame",
+    *,
+    connection_kw: Mapping[Any, float],
+    now_period: int,
+    direction: str | ArrayLike = "cap",
+) -> tuple[Fault, ...]:
+    """List every fault of offers before they enter a flexibility auction.
+
+    Parameters
+    ----------
+    offers : `Bids`, or their columns as they came in (then NaN prices and unknown sides are listed too)
+    connection_kw : connection capacity per participant, kW; sells of one period may not exceed it together
+    now_period : the first period that can still be offered for
+    direction : "cap" or "floor", one for all or one per offer
+
+    Returns
+    -------
+    tuple of Fault
+        Each with row, reason and fix; empty when all is well.
+
+    Notes
+    -----
+    MARKETS.md section 3: the cut is sold below the connection capacity, so it cannot exceed it.
+
+    Examples
+    --------
+    >>> offers = {"side": ["sell"], "price": [0.2], "quantity": [9.0], "participant": ["ann"], "period": [3]}
+    >>> for fault in check_offers(offers, connection_kw={"ann": 8.0}, now_period=4):
+    ...     print(fault)
+    offers, row 0, column quantity: 9 kW are above the connection capacity of ann, 8 kW (found 9.0); offer at most 8 kW in period 3
+    offers, row 0, column period: period is in the past: the next one is 4 (found 3); offer for period 4 or later
+    """
+    if isinstance(offers, Bids):
+        bids, faults = offers, []
+    else:
+        bids, faults = _readable(offers)
+    named = np.asarray(direction).ndim > 0
+    faults += direction_faults(direction, len(bids)) if bids is not None or not named else []
+    if bids is not None:
+        steps, step_faults = step_numbers(bids)
+        faults += step_faults
+        faults += list_faults(bids, steps, double_allowed=False) if not step_faults else []
+        faults += _connection_faults(bids, connection_kw)
+        late = np.flatnonzero(bids.period < now_period)
+        reason = f"period is in the past: the next one is {now_period}"
+        faults += _at(late, "period", bids.period, (reason, f"offer for period {now_period} or later"))
+    return tuple(
+        Fault(source="offers", place=fault.place, value=fault.value, reason=fault.reason, fix=fault.fix)
+        for fault in faults
+    )
+
+
+def _readable(offers: "Mapping[str, ArrayLike] | pd.DataFrame") -> tuple[Bids | None, list[Fault]]:
+    """Read columns as bids; rows with a fault of their own are set to harmless values, so that the rest is judged."""
+    given = {str(name): np.asarray(offers[name]) for name in offers}
+    faults = bid_columns.header_faults(list(given))
+    if faults:
+        return None, faults
+    try:
+        return Bids(**given), []
+    except InputError as error:
+        faults = list(error.faults)
+    mended = {name: given[name].copy() for name in REQUIRED + OPTIONAL if name in given}
+    for fault in faults:
+        row, _, name = fault.place.removeprefix("row ").partition(", column ")
+        if not row.isdecimal():
+            return None, faults
+        mended[name] = mended[name].astype(object)
+        mended[name][int(row)] = {"side": "sell", "price": 0.0, "quantity": 0.0}.get(name, given[name][0])
+    try:
+        return Bids(**{name: column.tolist() for name, column in mended.items()}), faults
+    except InputError:
+        return None, faults
+
+
+def _connection_faults(bids: Bids, connection_kw: Mapping[Any, float]) -> Iterator[Fault]:
+    sells = np.flatnonzero(~bids.is_buy)
+    names, owner = np.unique(bids.participant[sells], return_inverse=True)
+    known = np.array([float(connection_kw.get(name, np.nan)) for name in names.tolist()])
+    seen = np.unique(owner[np.isnan(known)[owner]], return_index=True)[1] if len(sells) else []
+    unknown = sells[np.isnan(known)[owner]][seen] if len(sells) else sells
+    text = ("no connection capacity is known of this participant", "name it in connection_kw")
+    yield from _at(unknown, "participant", bids.participant, text)
+    pairs, index = np.unique(np.stack([owner, bids.period[sells]]), axis=1, return_inverse=True)
+    total = np.bincount(index.ravel(), weights=bids.quantity[sells], minlength=pairs.shape[1])
+    over = total > known[pairs[0].astype(np.int64)] * (1 + 1e-9)
+    for pair in np.flatnonzero(over):
+        row = int(sells[np.flatnonzero(index.ravel() == pair)[-1]])
+        who, capacity = names[int(pairs[0, pair])], known[int(pairs[0, pair])]
+        yield Fault(
+            source="bids",
+            place=f"row {row}, column quantity",
+            value=bids.quantity[row].item(),
+            reason=f"{total[pair]:g} kW are above the connection capacity of {who}, {capacity:g} kW",
+            fix=f"offer at most {capacity:g} kW in period {pairs[1, pair]}",
+        )
+
+
+def direction_faults(direction: str | ArrayLike, count: int) -> list[Fault]:
+    """Faults of the products' directions: unknown ones, or caps and floors in one auction."""
+    given = np.asarray(direction)
+    fix = f"write one of {', '.join(DIRECTIONS)}"
+    if given.ndim == 0:
+        if given.item() in DIRECTIONS:
+            return []
+        return [_fault("direction", given.item(), "unknown product direction", fix)]
+    if given.shape != (count,):
+        return [_fault("direction", f"shape {given.shape}", f"is not one per bid ({count})", fix)]
+    names = given.tolist()
+    unknown = np.array([name not in DIRECTIONS for name in names], dtype=np.bool_)
+    faults = list(_at(np.flatnonzero(unknown), "direction", given, ("unknown product direction", fix)))
+    if len(set(names) & set(DIRECTIONS)) > 1:
+        reason = "a cap and a floor cannot trade with each other in one auction"
+        faults.append(
+            _fault("column direction", sorted(set(map(str, names))), reason, "clear each direction on its own")
+        )
+    return faults
+
+
+def step_numbers(bids: Bids) -> tuple[NDArray[np.int64] | None, list[Fault]]:
+    """Granularity steps as whole numbers; "g3" reads as 3."""
+    if bids.step is None or bids.step.dtype.kind == "i":
+        return bids.step, []
+    texts = [str(text).strip().removeprefix("g") for text in bids.step.tolist()]
+    bad = np.array([not text.isdecimal() for text in texts], dtype=np.bool_)
+    if bad.any():
+        text = ("is no step number", "number the steps 0, 1, 2 ... or g0, g1, g2 ...")
+        return None, list(_at(np.flatnonzero(bad), "step", bids.step, text))
+    return np.array(texts, dtype=np.int64), []
+
+
+def list_faults(bids: Bids, steps: NDArray[np.int64] | None, *, double_allowed: bool) -> Iterator[Fault]:
+    """Faults of step lists: double offers, gaps, a first step that is not 0 or 1, sells that get cheaper.
+
+    ``double_allowed`` permits several bids of one bidder and period without step numbers.
+    """
+    from gridagora.market import _capacity_kernels, _period_kernel
+
+    if len(bids) == 0 or (steps is None and double_allowed):
+        return
+    names = np.ascontiguousarray(bids.participant)
+    words = names.view(np.uint32).reshape(len(bids), -1)
+    codes, used = _capacity_kernels.bidder_codes(words, bids.period, bids.side)
+    if used == len(bids) and steps is None:
+        return
+    numbers = np.zeros(len(bids), dtype=np.int64) if steps is None else steps
+    lowest, span = int(numbers.min()), int(numbers.max()) - int(numbers.min()) + 1
+    if span <= COUNTING_SPAN * len(bids):
+        order = _period_kernel.counting_order(numbers, lowest, span)
+    else:
+        order = np.argsort(numbers, kind="stable")
+    order = order[_period_kernel.counting_order(codes[order], 0, used)]
+    same = np.diff(codes[order], prepend=-1) == 0
+    rise = np.diff(numbers[order], prepend=numbers[order[0]])
+    text = ("second offer of one participant for one period", "keep one, or number the steps 0, 1, 2 ...")
+    if steps is not None:
+        text = ("second offer of one participant for one period and step", "keep one, or renumber the steps")
+    yield from _at(order[same & (rise == 0)], "participant" if steps is None else "step", numbers, text)
+    if steps is None:
+        return
+    text = ("step list has a gap before this step", "number a bidder's steps of a period 0, 1, 2 ...")
+    yield from _at(order[same & (rise > 1)], "step", steps, text)
+    first = numbers[order]
+    text = ("step list starts at neither 0 nor 1", "number a bidder's steps of a period 0, 1, 2 ...")
+    yield from _at(order[~same & (first != 0) & (first != 1)], "step", steps, text)
+    cheaper = same & (rise > 0) & (np.diff(bids.price[order], prepend=bids.price[order[0]]) < 0)
+    text = (
+        "a seller's step is cheaper than the one before, so it would be taken first",
+        "sort the steps by price, or offer them as one block",
+    )
+    yield from _at(order[cheaper & ~bids.is_buy[order]], "price", bids.price, text)
+
+
+def unnumbered_faults(bids: Bids) -> Iterator[Fault]:
+    """Buyers with several bids in a period but no step numbers: their order is unknown."""
+    from gridagora.market import _capacity_kernels
+
+    rows = np.flatnonzero(bids.is_buy)
+    if len(rows) == 0:
+        return
+    buys = bids.take(rows)
+    words = np.ascontiguousarray(buys.participant).view(np.uint32).reshape(len(rows), -1)
+    codes, _ = _capacity_kernels.bidder_codes(words, buys.period, buys.side)
+    first = np.unique(codes, return_index=True)[1]
+    second = np.setdiff1d(np.arange(len(rows)), first)
+    text = ("a buyer's second bid for one period has no step number", "give the column step: 0, 1, 2 ...")
+    yield from _at(rows[second], "step", bids.participant, text)
+
+
+def block_faults(least: NDArray[np.float64], count: int) -> Iterator[Fault]:
+    """Faults of the least acceptance per bid."""
+    fix = "write one share per bid: 0 divisible, 1 all or nothing"
+    if least.shape != (count,):
+        yield _fault("blocks", f"shape {least.shape}", f"is not one per bid ({count})", fix)
+        return
+    bad = ~((least >= 0) & (least <= 1))
+    yield from _at(np.flatnonzero(bad), "blocks", least, ("least share is not between 0 and 1", fix))
+
+
+def _at(
+    rows: Iterable[Any] | NDArray[Any], column: str, values: NDArray[Any], text: tuple[str, str]
+) -> Iterator[Fault]:
+    for row in np.sort(np.asarray(rows, dtype=np.int64)).tolist():
+        yield _fault(f"row {row}, column {column}", values[row : row + 1].tolist()[0], *text)
+
+
+def _fault(place: str, value: object, reason: str, fix: str) -> Fault:
+    return Fault(source="bids", place=place, value=value, reason=reason, fix=fix)
