@@ -11,21 +11,16 @@ VOLTAGE_PU = 1e-8
 LOADING_PERCENT = 1e-6
 
 
-def reference(net, **options):
+def reference(net, *, tolerance_mva=1e-11):
     pp.runpp(
-        net,
-        trafo_model="pi",
-        tolerance_mva=1e-11,
-        max_iteration=100,
-        calculate_voltage_angles=True,
-        **options,
+        net, trafo_model="pi", tolerance_mva=tolerance_mva, max_iteration=100, calculate_voltage_angles=True
     )
 
 
-def agrees(net, *, name="net", grid=None):
+def agrees(net, *, name="net", tolerance_mva=1e-11):
     """Assert that voltages, loadings, losses and import are pandapower's; returns the grid."""
-    reference(net)
-    grid = grid or GridModel(network_from_pandapower(net, name=name))
+    reference(net, tolerance_mva=tolerance_mva)
+    grid = GridModel(network_from_pandapower(net, name=name))
     flow = grid.base_power_flow()
     assert flow.converged.all()
     expected = net.res_bus.vm_pu.loc[grid.network.bus_number].to_numpy()

@@ -75,6 +75,14 @@ def test_simbench_mv_grids_agree(code):
     simbench_agrees(code)
 
 
+@pytest.mark.slow
+def test_a_meshed_simbench_hv_grid_with_three_sources_agrees():
+    import simbench
+
+    # At gigawatts pandapower cannot reach the tolerance of the smaller grids.
+    agrees(simbench.get_simbench_net("1-HV-mixed--0-sw"), tolerance_mva=1e-7)
+
+
 def test_a_batch_of_random_loads_agrees_period_by_period():
     net = pn.create_cigre_network_lv()
     grid = GridModel(network_from_pandapower(net))
