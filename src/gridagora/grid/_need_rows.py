@@ -38,6 +38,7 @@ class Rows:
     after: Floats
     curable: Bools
     per_kw: Floats
+    losses_per_kw: Floats
     load_kw: Floats
     effect: Floats
     cut_kw: Floats
@@ -63,9 +64,9 @@ class Rows:
     def columns(self, grid: GridModel) -> dict[str, Any]:
         """Return the columns that `Need` takes over, with names."""
         kind, element = self._names(grid)
-        same = ("period", "value", "limit", "kw", "meter_kw", "after", "curable", "per_kw", "load_kw")
+        same = ("period", "value", "limit", "kw", "meter_kw", "after", "curable", "per_kw", "losses_per_kw")
         return {
-            **{name: getattr(self, name) for name in (*same, "effect", "cut_kw")},
+            **{name: getattr(self, name) for name in (*same, "load_kw", "effect", "cut_kw")},
             "kind": kind,
             "element": element,
             "reason": np.where(self.is_rebound, "rebound", "forecast"),
@@ -154,7 +155,7 @@ def _returning(
     power = forecast.import_kw[planned][period] + one.direction[0] * back[period, None] * who / total
     kw, kvar = (values[planned][period] for values in forecast.at_buses(grid))
     added = np.zeros_like(kw)
-    np.add.at(added, (slice(None), column), power - forecast.import_kw[planned][period])
+    np.add.at(added.T, column, (power - forecast.import_kw[planned][period]).T)
     count = len(period)
     cases = Cases(
         import_kw=kw + added,
@@ -190,16 +191,16 @@ def _beyond(grid: GridModel, flow: PowerFlow, rules: NeedRules) -> tuple[Ints, B
     _, first = np.unique(grid.network.bus_node, return_index=True)
     shown = np.isin(np.arange(len(grid.buses)), first)
     parts = []
-    for cells, voltage, above, limit in (
-        (loaded, False, 1.0, rules.threshold_percent),
-        (low & shown, True, -1.0, rules.vm_min_pu),
-        (high & shown, True, 1.0, rules.vm_max_pu),
+    for cells, voltage, sign, bound in (
+        (loaded, 0.0, 1.0, rules.threshold_percent),
+        (low & shown, 1.0, -1.0, rules.vm_min_pu),
+        (high & shown, 1.0, 1.0, rules.vm_max_pu),
     ):
         period, column = np.nonzero(cells)
-        count = len(period)
-        parts.append((period, np.full(count, voltage), column, np.full(count, above), np.full(count, limit)))
-    period, is_voltage, column, above, limit = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    return period.astype(np.int64), is_voltage, column.astype(np.int64), above, limit
+        one = np.ones(len(period))
+        parts.append((period, one * voltage, column, one * sign, one * bound))
+    when, is_voltage, where, above, limit = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return when.astype(np.int64), is_voltage > 0, where.astype(np.int64), above, limit
 
 
 def _solved(
@@ -215,18 +216,20 @@ def _solved(
     """Return the rows of cases: helping points, the cut in proportion to their power, its effect half way."""
     column, nothing = forecast.columns(grid), np.zeros_like(cases.import_kw)
     value = values_of(grid, cases, nothing)
-    slope = cases.above[:, None] * gradients_of(grid, model, cases, nothing)
+    slope = cases.above[:, None] * gradients_of(grid, model, cases, cut_kw=nothing)[0]
     reference = _reference(grid, cases, slope)
     direction = np.where(slope[np.arange(len(cases)), reference] >= 0, 1.0, -1.0)
     helps = _helping(grid, cases, slope=slope, reference=reference, rules=rules)[:, column]
     most = np.where(helps, np.maximum(direction[:, None] * power, 0.0), 0.0)
     whole = np.zeros_like(cases.import_kw)
-    np.add.at(whole, (slice(None), column), direction[:, None] * most)
+    np.add.at(whole.T, column, (direction[:, None] * most).T)
     share, after, curable = smallest_share(grid, cases, whole)
-    middle = cases.above[:, None] * gradients_of(grid, model, cases, share[:, None] / 2 * whole)
+    middle, losses = gradients_of(grid, model, cases, cut_kw=share[:, None] / 2 * whole)
+    middle *= cases.above[:, None]
     effect = np.where(helps, _effects(middle, reference)[:, column], 0.0)
     cut = share[:, None] * most
-    kw = (effect * cut).sum(axis=1)
+    kw, meter_kw = (effect * cut).sum(axis=1), cut.sum(axis=1)
+    saved = direction * (losses[:, column] * cut).sum(axis=1)
     at_reference = np.abs(middle[np.arange(len(cases)), reference])
     moved = np.abs(value - after)
     return Rows(
@@ -239,10 +242,11 @@ def _solved(
         direction=direction,
         value=value,
         kw=kw,
-        meter_kw=cut.sum(axis=1),
+        meter_kw=meter_kw,
         after=after,
         curable=curable,
         per_kw=np.where(kw > 0, moved / np.where(kw > 0, kw, 1.0), at_reference),
+        losses_per_kw=saved / np.where(meter_kw > 0, meter_kw, 1.0),
         load_kw=(direction[:, None] * np.where(helps, power, 0.0)).sum(axis=1),
         effect=effect,
         cut_kw=cut,
@@ -269,7 +273,7 @@ def _effects(slope: Floats, reference: Ints) -> Floats:
 
 
 def _helping(grid: GridModel, cases: Cases, *, slope: Floats, reference: Ints, rules: NeedRules) -> Bools:
-    """Tell which buses help: with enough effect, and behind the element where that is one branch of a tree."""
+    """Tell which buses help: with enough effect, and behind an element that is a branch of a tree."""
     helps = _effects(slope, reference) >= rules.least_effect
     behind = downstream(grid)
     loading = np.flatnonzero(~cases.is_voltage)

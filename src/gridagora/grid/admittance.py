@@ -1,16 +1,16 @@
 """Voltages as complex phasors and the linear algebra behind exact sensitivities.
 
 Kirchhoff's law with constant power at the nodes reads ``Y V = conj(S / V)`` with injections ``S`` in MVA,
-phase-to-phase voltages ``V`` in kV and admittances ``Y`` in siemens; sources hold their voltage.  Its derivative,
-``Y dV + D conj(dV) = conj(dS) / conj(V)`` with ``D = conj(S) / conj(V)^2``, is the real Jacobian of the power
-flow in complex form.  ``Y`` does not depend on the operating point, so it is factorised once and every
-operating point is an iteration with that factor (implicit Z-bus); where the iteration is slow, near the point of
-collapse, the Jacobian itself is factorised.
+phase-to-phase voltages ``V`` in kV and admittances ``Y`` in siemens; sources hold their voltage.  Its
+derivative, ``Y dV + D conj(dV) = conj(dS) / conj(V)`` with ``D = conj(S) / conj(V)^2``, is the real Jacobian
+of the power flow in complex form.  ``Y`` does not depend on the operating point, so it is factorised once and
+every operating point is an iteration with that factor (implicit Z-bus); where the iteration is slow, near the
+point of collapse, the Jacobian itself is factorised.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ _NEWTON_STEPS = 30
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Branches:
-    """Two-ports of lines, then transformers: ``I_from = ff V_from + ft V_to``, ``I_to = tf V_from + tt V_to``.
+    """Two-ports of the branches: ``I_from = ff V_from + ft V_to``, ``I_to = tf V_from + tt V_to``.
 
     ``start`` and ``end`` are nodes; an end that is open has the other end's node and zeros in its columns.
     ``rated`` (2, branches) is the rated current of both ends, kA.
@@ -158,14 +158,15 @@ def admittance_of(network: Network) -> Admittance:
     source, first = np.unique(network.bus_node[sources.bus], return_index=True)
     free = np.setdiff1d(np.arange(count), source)
     _check_supplied(network, branches)
-    source_kv = (
-        sources.vm_pu[first] * network.node_kv[source] * np.exp(1j * np.deg2rad(sources.va_degree[first]))
-    )
+    angle = np.exp(1j * np.deg2rad(sources.va_degree[first])).astype(complex)
+    source_kv = sources.vm_pu[first] * network.node_kv[source] * angle
     matrix = full[free][:, free].tocsc()
-    factors = splu(matrix) if len(free) else None
+    factors: Any = splu(matrix) if len(free) else None
 
-    def solve(columns: Complex, trans: str = "N") -> Complex:
-        return columns if factors is None else np.asarray(factors.solve(np.ascontiguousarray(columns), trans))
+    def solve(columns: Complex, trans: Literal["N", "H"] = "N") -> Complex:
+        if factors is None:
+            return columns
+        return np.asarray(factors.solve(np.ascontiguousarray(columns), trans))
 
     shunt_g = np.zeros(count)
     np.add.at(shunt_g, at, shunts.g_siemens)
@@ -239,7 +240,7 @@ def _newton(model: Admittance, injection: Complex) -> Complex:
     """Solve one case by Newton's method from no load; NaN where it does not end."""
     voltage = model.no_load_kv.copy()
     for _ in range(_NEWTON_STEPS):
-        current = np.conj(injection / voltage)
+        current: Complex = np.conj(injection / voltage)
         mismatch = model.matrix @ (voltage - model.no_load_kv) - current
         step = _solve_real(model.matrix, current / np.conj(voltage), -mismatch)
         voltage = voltage + step

@@ -54,8 +54,12 @@ def values_of(grid: GridModel, cases: Cases, cut_kw: Floats) -> Floats:
     return np.where(cases.is_voltage, flow.vm_pu[row, np.where(cases.is_voltage, cases.column, 0)], loading)
 
 
-def gradients_of(grid: GridModel, model: Admittance, cases: Cases, cut_kw: Floats) -> Floats:
-    """Return how each case's value moves per kW of import at each bus after a cut, (cases, buses)."""
+def gradients_of(
+    grid: GridModel, model: Admittance, cases: Cases, *, cut_kw: Floats
+) -> tuple[Floats, Floats]:
+    """Return how values and losses move per kW of import at each bus after a cut, both (cases, buses)."""
+    if not len(cases):
+        return np.zeros_like(cases.import_kw), np.zeros_like(cases.import_kw)
     points = OperatingPoints(grid, cases.import_kw - cut_kw, cases.import_kvar, model=model)
     slope = np.zeros_like(cases.import_kw)
     for rows, gradient in (
@@ -64,7 +68,7 @@ def gradients_of(grid: GridModel, model: Admittance, cases: Cases, cut_kw: Float
     ):
         if rows.size:
             slope[rows] = gradient(rows, cases.column[rows])[0]
-    return slope
+    return slope, points.losses_gradient(np.arange(len(cases)))[0]
 
 
 def smallest_share(grid: GridModel, cases: Cases, most_kw: Floats) -> tuple[Floats, Floats, Bools]:
@@ -96,7 +100,7 @@ def smallest_share(grid: GridModel, cases: Cases, most_kw: Floats) -> tuple[Floa
             bracket=(shares[at - 1], excess[search, at - 1], shares[at], excess[search, at]),
         )
         share[search], reached[search] = found
-    return share, cases.limit + cases.above * reached, curable
+    return share, cases.limit + cases.above * reached, np.asarray(curable)
 
 
 def _narrow(

@@ -1,7 +1,7 @@
-"""What a distribution system operator needs: periods and elements beyond their limit, and the cut that cures them.
+"""What a distribution system operator needs: periods and elements beyond their limit, and the cut that cures.
 
-The forecast is a set of quantiles of the power at every connection point.  The power flow of all quantiles and
-periods runs in one batch; where the planning quantile goes beyond a limit, the cut is searched on the power flow.
+The forecast is a set of quantiles of the power at every connection point.  The power flow of all quantiles
+and periods runs in one batch; where the planning quantile goes beyond a limit, the cut is searched on it.
 """
 
 from collections.abc import Mapping
@@ -44,14 +44,16 @@ class Need:
         kW at connection point i counts ``effect[i]`` kW, so cuts x cure it if ``sum(effect x) >= kw``
     meter_kw : the same cut as kW at the meters of the helping points, shared in proportion to their power
     after : value after that cut, by power flow; <= limit where ``curable``
-    curable : False where even all power of the helping points in this direction does not suffice; ``kw`` is then
-        the cut that comes nearest
+    curable : False where even all power of the helping points in this direction does not suffice; ``kw`` is
+        then the cut that comes nearest
     probability : that the value goes beyond the limit, from the quantiles
-    per_kw : value moved per kW of cut at the element, from ``value`` to ``after``; percent or per unit per kW, > 0
+    per_kw : value moved per kW of cut at the element, ``value`` to ``after``; percent or per unit per kW, > 0
+    losses_per_kw : losses of the grid saved per kW of the cut at the meters, kW per kW
     load_kw : net power of the helping points in the product's direction (import of a cap, export of a floor)
     effect : kW at the element per kW of cut at each point, (rows, points); 0 where a point does not help
     cut_kw : share of ``meter_kw`` of each point, (rows, points)
-    quantile_value : the limited value at each quantile, (rows, quantiles); NaN where not converged
+    quantile_value : the limited value at each quantile, moved by the rebound where that is the reason, (rows,
+        quantiles); NaN where not converged
     points : names of the connection points
     levels : quantile levels of the forecast
     hours : length of a period, h
@@ -72,6 +74,7 @@ class Need:
     curable: Bools
     probability: Floats
     per_kw: Floats
+    losses_per_kw: Floats
     load_kw: Floats
     effect: Floats
     cut_kw: Floats
@@ -89,6 +92,14 @@ class Need:
     def wanted_kw(self) -> Floats:
         """Limit on the sum of the helping meters in the product's direction, kW: ``load_kw - meter_kw``."""
         return np.asarray(self.load_kw - self.meter_kw)
+
+    def at(self, element: str) -> "Need":
+        """Return the needs of one element."""
+        rows = np.flatnonzero(self.element == element)
+        whole = ("points", "levels", "hours", "flow", "unsolved")
+        kept = {name: getattr(self, name) for name in whole}
+        cut = {name: getattr(self, name)[rows] for name in self.__dataclass_fields__ if name not in whole}
+        return Need(**kept, **cut)
 
     def to_frame(self) -> "pd.DataFrame":
         """Return one row per need; ``helps`` names the helping points, the most effective first."""
@@ -140,7 +151,7 @@ def find_need(grid: GridModel, forecast: PointForecast, rules: NeedRules | None 
     Notes
     -----
     Only points downstream help an overloaded element (in a mesh: those with enough effect); every point with
-    enough effect helps a voltage.  A cut takes active power only; reactive power stays, which is on the safe side.
+    enough effect helps a voltage.  A cut takes active power only; reactive power stays: the safe side.
     Rows are stated each on its own: the cut for a transformer also relieves what lies above and below it.
     MARKETS section 3; seed 003 section 3.4.4 (flexibility need finder).
 
@@ -156,6 +167,7 @@ def find_need(grid: GridModel, forecast: PointForecast, rules: NeedRules | None 
     ... )
     >>> need = find_need(grid, load)
     >>> need.to_frame()[["element", "value", "kw", "after", "probability"]].round(2).to_dict("records")
+    [{'element': 'Trafo R0-R1', 'value': 99.73, 'kw': 23.15, 'after': 95.0, 'probability': 0.56}]
     """
     rules = rules or NeedRules()
     check_faults(forecast.faults(grid) + rules.faults(forecast))
@@ -172,6 +184,7 @@ def find_need(grid: GridModel, forecast: PointForecast, rules: NeedRules | None 
         )
     rows = rows.ordered(grid)
     values = _quantile_values(flows, rows, quantiles)
+    values = values + np.where(rows.is_rebound, rows.value - values[:, planned], 0.0)[:, None]
     return Need(
         **rows.columns(grid),
         probability=probability_beyond(
@@ -189,9 +202,9 @@ def find_need(grid: GridModel, forecast: PointForecast, rules: NeedRules | None 
 def limit_quantity(capacity_kw: ArrayLike, limit_kw: ArrayLike) -> Floats:
     """Return the quantity a system operator asks of a capacity-limit product, kW.
 
-    It is the sum of the connection capacities behind the element minus the wanted limit on their sum: seed 003
-    figure 3-4, 60 - 25 = 35 kW.  For a cap both are of import, for a floor both of export (reverse flow).  Zero
-    where the limit is not below the capacities.
+    It is the sum of the connection capacities behind the element minus the wanted limit on their sum: seed
+    003 figure 3-4, 60 - 25 = 35 kW.  For a cap both are of import, for a floor both of export (reverse flow).
+    Zero where the limit is not below the capacities.
 
     Parameters
     ----------
@@ -204,7 +217,7 @@ def limit_quantity(capacity_kw: ArrayLike, limit_kw: ArrayLike) -> Floats:
     35.0
     """
     total = np.asarray(capacity_kw, dtype=np.float64).sum(axis=-1)
-    return np.maximum(total - np.asarray(limit_kw, dtype=np.float64), 0.0)
+    return np.asarray(np.maximum(total - np.asarray(limit_kw, dtype=np.float64), 0.0))
 
 
 def needed_quantity(need: Need, capacity_kw: Mapping[str, float]) -> Floats:
@@ -254,4 +267,4 @@ def _quantile_values(flows: PowerFlow, rows: Rows, quantiles: int) -> Floats:
     column = rows.column[:, None]
     voltage = rows.is_voltage[:, None]
     loading = flows.loading_percent[at, np.where(voltage, 0, column)]
-    return np.where(voltage, flows.vm_pu[at, np.where(voltage, column, 0)], loading)
+    return np.asarray(np.where(voltage, flows.vm_pu[at, np.where(voltage, column, 0)], loading))

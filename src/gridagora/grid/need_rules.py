@@ -1,4 +1,4 @@
-"""What a need is searched with: the forecast at the connection points, the rules, and chance from quantiles."""
+"""What a need is searched with: the forecast at the connection points, the rules, chance from quantiles."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -81,16 +81,24 @@ class NeedRules:
         if not len(levels) or abs(levels[self.position(forecast)] - self.planning_level) > 1e-9:
             fix = f"use one of {', '.join(f'{level:g}' for level in levels)}"
             faults.append(
-                _fault("planning_level", self.planning_level, "the forecast has no such quantile", fix)
+                _fault(
+                    "planning_level", self.planning_level, reason="the forecast has no such quantile", fix=fix
+                )
             )
         if not 0 < self.vm_min_pu < self.vm_max_pu:
             band = (self.vm_min_pu, self.vm_max_pu)
-            faults.append(_fault("vm_min_pu, vm_max_pu", band, "is no voltage band", "write 0 < min < max"))
+            faults.append(
+                _fault("vm_min_pu, vm_max_pu", band, reason="is no voltage band", fix="write 0 < min < max")
+            )
         if not 0 < self.threshold_percent < np.inf:
             fix = "write a percentage above 0"
-            faults.append(_fault("threshold_percent", self.threshold_percent, "is no loading", fix))
+            faults.append(
+                _fault("threshold_percent", self.threshold_percent, reason="is no loading", fix=fix)
+            )
         if not 0 < self.least_effect <= 1:
-            faults.append(_fault("least_effect", self.least_effect, "is no effect", "write 0 < effect <= 1"))
+            faults.append(
+                _fault("least_effect", self.least_effect, reason="is no effect", fix="write 0 < effect <= 1")
+            )
         return faults
 
 
@@ -155,19 +163,19 @@ class PointForecast:
         shape = (*self.import_kw.shape[:2], len(grid.buses))
         kw, kvar = np.zeros(shape), np.zeros(shape)
         column = self.columns(grid)
-        np.add.at(kw, (slice(None), slice(None), column), self.import_kw)
-        np.add.at(kvar, (slice(None), slice(None), column), self.import_kvar)
+        np.add.at(kw.T, column, self.import_kw.T)
+        np.add.at(kvar.T, column, self.import_kvar.T)
         return kw, kvar
 
     def faults(self, grid: GridModel) -> list[Fault]:
         """Return what cannot be used with a grid."""
         faults = [
-            _fault(f"point {point}", bus, "unknown bus", "use a bus of grid.buses")
+            _fault(f"point {point}", bus, reason="unknown bus", fix="use a bus of grid.buses")
             for point, bus in self.bus_of_point.items()
             if bus not in grid.bus_position
         ]
-        wanted = (len(self.levels), self.import_kw.shape[1] if self.import_kw.ndim == 3 else 0)
-        wanted = (*wanted, len(self.bus_of_point))
+        periods = self.import_kw.shape[1] if self.import_kw.ndim == 3 else 0
+        wanted = (len(self.levels), periods, len(self.bus_of_point))
         for name in ("import_kw", "import_kvar"):
             power = getattr(self, name)
             if power.shape != wanted:
@@ -175,20 +183,24 @@ class PointForecast:
                 faults.append(_fault(name, power.shape, "does not fit", fix))
             elif not np.isfinite(power).all():
                 at = tuple(np.argwhere(~np.isfinite(power))[0].tolist())
-                faults.append(_fault(f"{name}{at}", float(power[at]), "is no power", "write kW or kvar"))
+                faults.append(
+                    _fault(f"{name}{at}", float(power[at]), reason="is no power", fix="write kW or kvar")
+                )
         if not ((self.levels > 0) & (self.levels < 1)).all() or not (np.diff(self.levels) > 0).all():
             fix = "write levels between 0 and 1 in ascending order"
-            faults.append(_fault("levels", self.levels.tolist(), "are no quantile levels", fix))
+            faults.append(_fault("levels", self.levels.tolist(), reason="are no quantile levels", fix=fix))
         if not self.hours > 0:
-            faults.append(_fault("hours", self.hours, "is no length of a period", "write hours above 0"))
+            faults.append(
+                _fault("hours", self.hours, reason="is no length of a period", fix="write hours above 0")
+            )
         return faults
 
 
 def probability_beyond(levels: Floats, values: Floats, limit: ArrayLike) -> Floats:
     """Return the probability that a value is above a limit, from its quantiles.
 
-    The value is taken as linear in the probability between two levels, and as constant beyond the outermost; it
-    may also fall with the level (reverse flow).  NaN counts as beyond (the power flow has no solution).
+    The value is taken as linear in the probability between two levels, and as constant beyond the outermost;
+    it may also fall with the level (reverse flow).  NaN counts as beyond (the power flow has no solution).
 
     Parameters
     ----------
@@ -198,7 +210,7 @@ def probability_beyond(levels: Floats, values: Floats, limit: ArrayLike) -> Floa
 
     Examples
     --------
-    >>> probability_beyond(np.array([0.1, 0.5, 0.9]), np.array([80.0, 100.0, 120.0]), 90.0).item()
+    >>> probability_beyond(np.array([0.1, 0.5, 0.9]), np.array([80.0, 100.0, 120.0]), 90.0).round(6).item()
     0.7
     """
     v = np.where(np.isnan(values), np.inf, values) - np.asarray(limit, dtype=np.float64)[..., None]
@@ -211,5 +223,5 @@ def probability_beyond(levels: Floats, values: Floats, limit: ArrayLike) -> Floa
     return np.asarray(inner + levels[0] * (v[..., 0] > 0) + (1 - levels[-1]) * (v[..., -1] > 0))
 
 
-def _fault(place: str, value: object, reason: str, fix: str) -> Fault:
+def _fault(place: str, value: object, *, reason: str, fix: str) -> Fault:
     return Fault(source="need", place=place, value=value, reason=reason, fix=fix)

@@ -1,8 +1,8 @@
 """How voltages, loadings and losses move with power at the buses, at an operating point, exactly.
 
 The derivatives are those of the power flow itself (constant power, sources hold their voltage), by the
-adjoint of its Jacobian: one solve for each quantity whose derivatives are wanted, whatever the number of buses.
-In a radial grid the sign and size of an overload's sensitivity follow the downstream incidence (`downstream`).
+adjoint of its Jacobian: one solve for each quantity whose derivatives are wanted, whatever the number of
+buses.  In a radial grid only buses behind an element move its loading, but for losses (`downstream`).
 """
 
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ def sensitivity(grid: GridModel, import_kw: ArrayLike, import_kvar: ArrayLike | 
     >>> grid = Grid.by_name("ieee33")
     >>> found = sensitivity(grid, *grid.base_import())
     >>> found.vm_per_kw.shape, bool(found.vm_per_kw[17, 17] < 0), round(float(found.losses_per_kw[17]), 2)
-    ((33, 33), True, 0.16)
+    ((33, 33), True, 0.15)
     """
     points = OperatingPoints(grid, import_kw, import_kvar)
     buses, elements = np.arange(len(grid.buses)), np.arange(len(grid.elements))
@@ -127,7 +127,7 @@ class OperatingPoints:
         self._grid = grid
         self._model = admittance_of(grid.network) if model is None else model
         power = np.zeros((len(kw), self._model.nodes), dtype=complex)
-        np.add.at(power, (slice(None), grid.network.bus_node), (kw + 1j * kvar) / _KW_PER_MW)
+        np.add.at(power.T, grid.network.bus_node, (kw + 1j * kvar).T / _KW_PER_MW)
         self._voltage = voltages(self._model, -power)
         self._import_mva = power
         _check_solved(grid, self._voltage)
@@ -148,11 +148,11 @@ class OperatingPoints:
         return np.asarray((power.real.sum(axis=1) - shunts.sum(axis=1)) * _KW_PER_MW)
 
     def loading_percent(self, case: Ints, element: Ints) -> Floats:
-        """Loading of elements in cases, pair by pair, percent, (pairs,)."""
+        """Return the loading of elements in cases, pair by pair, percent, (pairs,)."""
         return np.asarray(self._end_loading(case, element)[1].max(axis=0))
 
     def loading_gradient(self, case: Ints, element: Ints) -> tuple[Floats, Floats]:
-        """Return d loading / d import of each pair of case and element: percent per kW, per kvar; (pairs, buses)."""
+        """Return d loading / d import of (case, element) pairs, percent per kW and kvar, (pairs, buses)."""
         branches = self._model.branches
         current, loading = self._end_loading(case, element)
         worse, pair = loading.argmax(axis=0), np.arange(len(case))
@@ -168,7 +168,7 @@ class OperatingPoints:
         return self._gradient(case, wanted)
 
     def vm_gradient(self, case: Ints, bus: Ints) -> tuple[Floats, Floats]:
-        """Return d voltage / d import of each pair of case and bus: per unit per kW, per kvar; (pairs, buses)."""
+        """Return d voltage / d import of pairs of case and bus: per unit per kW and kvar; (pairs, buses)."""
         node = self._grid.network.bus_node[bus]
         voltage = self._voltage[case, node]
         wanted = np.zeros((len(case), self._model.nodes), dtype=complex)
@@ -189,8 +189,8 @@ class OperatingPoints:
         """Sum of the branch and shunt currents that leave each node, times sqrt(3), kA, (cases, nodes)."""
         branches, total = self._model.branches, self._model.shunt_g * self._voltage
         start, end = self._voltage[:, branches.start], self._voltage[:, branches.end]
-        np.add.at(total, (slice(None), branches.start), branches.ff * start + branches.ft * end)
-        np.add.at(total, (slice(None), branches.end), branches.tf * start + branches.tt * end)
+        np.add.at(total.T, branches.start, (branches.ff * start + branches.ft * end).T)
+        np.add.at(total.T, branches.end, (branches.tf * start + branches.tt * end).T)
         return np.asarray(total)
 
     def _end_loading(self, case: Ints, element: Ints) -> tuple[Complex, Floats]:
