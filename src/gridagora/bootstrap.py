@@ -35,8 +35,8 @@ MECHANISMS = {
     "trade_reduction": trade_reduction,
 }
 
-BUSY = {"rule_based": 3_000_000, "optimal": 15_000}
-"""Homes x periods from which the half without a market gets a process of its own."""
+BUSY = 100_000
+"""Homes x periods from which the half without a market of planning homes gets a process of its own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,7 +87,8 @@ def simulate(prepared: Prepared, wires: Wires, *, progress: Progress, stop: Stop
     """Run a study with its market and without; large ones use a second process for the half without."""
     study = prepared.study
     context = _context(prepared, wires)
-    if study.axis.periods * len(study.homes) < BUSY[study.agents.ems]:
+    small = study.axis.periods * len(study.homes) < BUSY
+    if small or study.agents.ems == "rule_based":
         done, store = _run_market(context, progress, stop)
         if not done:
             raise KeyboardInterrupt  # stopped before anything was finished

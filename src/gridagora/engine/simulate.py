@@ -97,14 +97,15 @@ def run_without_market(
 
     On an island without a market nobody exchanges anything: each home is held to a net import of zero.
     """
-    planner = Planner(team, expectation, study)
+    planner, planned = Planner(team, expectation, study), study.agents.ems == "optimal"
     state, parts = team.initial_state(), []
     isolated = np.zeros((team.fleet.homes, study.axis.periods)) if study.market.islanded else None
     for session in sessions(study.axis, study.market):
         if session.first >= periods or stop():
             break
         due = None if isolated is None else isolated[:, : session.count]
-        delivery = planner.deliver(state, session, planner.plan(state, session), committed_kw=due)
+        plan = planner.plan(state, session) if planned else None
+        delivery = planner.deliver(state, session, plan, committed_kw=due)
         parts.append(delivery)
         state = delivery.state
         progress(session.first + session.count, study.axis.periods)
@@ -132,10 +133,10 @@ class Planner:
         return held.part(first, count)
 
     def deliver(
-        self, state: FleetState, session: MarketSession, plan: Plan, *, committed_kw: Floats | None
+        self, state: FleetState, session: MarketSession, plan: Plan | None, *, committed_kw: Floats | None
     ) -> Delivery:
         """Run a session's devices; where homes plan anew within it, each part follows the newest plan."""
-        if plan.battery_value is None or self._replan >= session.count:
+        if plan is None or plan.battery_value is None or self._replan >= session.count:
             return self._team.deliver(
                 state, session.first, session.count, plan=plan, committed_kw=committed_kw
             )
