@@ -13,6 +13,9 @@ Bad input is reported all at once, never one fault a time and never silently men
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+SHOWN_FAULTS = 50
+"""How many faults the text of an `InputError` tells; ``faults`` holds them all."""
+
 
 class GridAgoraError(Exception):
     """Root of all errors raised on purpose by GridAgora."""
@@ -62,7 +65,8 @@ class InputError(GridAgoraError, ValueError):
         self.faults = tuple(faults)
         count = len(self.faults)
         head = f"{count} fault{'s' if count != 1 else ''} in the input"
-        super().__init__("\n  ".join([head, *map(str, self.faults)]))
+        rest = [f"... and {count - SHOWN_FAULTS} more (see .faults)"] if count > SHOWN_FAULTS else []
+        super().__init__("\n  ".join([head, *map(str, self.faults[:SHOWN_FAULTS]), *rest]))
 
     def __reduce__(self) -> tuple[type["InputError"], tuple[tuple[Fault, ...]]]:
         """Pickle by the faults, so that the error crosses processes whole."""
