@@ -128,12 +128,13 @@ class HotModel:
         raise SolverError(f"linear program: {status}")
 
     def solve_whole(self, whole: NDArray[np.bool_]) -> Answer:
-        """Solve with integers in the ``whole`` columns, presolved and to no gap."""
+        """Solve with integers in the ``whole`` columns, to no gap."""
         import highspy
 
         columns = np.flatnonzero(whole).astype(np.int32)
         kinds = np.full(len(columns), highspy.HighsVarType.kInteger)
-        for option, value in (("presolve", "on"), ("mip_rel_gap", 0.0), ("mip_abs_gap", 1e-9)):
+        # presolve stays off as for linear programs: HiGHS 1.15 then calls some feasible programs infeasible
+        for option, value in (("solver", "choose"), ("mip_rel_gap", 0.0), ("mip_abs_gap", 1e-9)):
             self._checked(self._highs.setOptionValue(option, value))
         self._checked(self._highs.changeColsIntegrality(len(columns), columns, kinds))
         self._checked(self._highs.run())

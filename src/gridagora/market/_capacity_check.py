@@ -16,8 +16,29 @@ from gridagora.model.bids import Bids
 if TYPE_CHECKING:
     import pandas as pd
 
-FIRST_STEPS = (0, 1)
-"""A step list starts with one of these."""
+DOUBLE, GAP, START, CHEAPER = 1, 2, 3, 4
+"""What `_capacity_kernels.list_kinds` finds at a bid of a step list."""
+
+RENUMBER = "number a bidder's steps of a period 0, 1, 2 ..."
+UNNUMBERED_DOUBLE = (
+    "second offer of one participant for one period",
+    "keep one, or number the steps 0, 1, 2 ...",
+)
+LIST_FAULTS = {
+    DOUBLE: (
+        "step",
+        "second offer of one participant for one period and step",
+        "keep one, or renumber the steps",
+    ),
+    GAP: ("step", "step list has a gap before this step", RENUMBER),
+    START: ("step", "step list starts at neither 0 nor 1", RENUMBER),
+    CHEAPER: (
+        "price",
+        "a seller's step is cheaper than the one before, so it would be taken first",
+        "sort the steps by price, or offer them as one block",
+    ),
+}
+"""Column, reason and fix of each."""
 
 
 def check_offers(
@@ -135,7 +156,9 @@ def direction_faults(direction: str | ArrayLike, count: int) -> list[Fault]:
     if len(set(names) & set(DIRECTIONS)) > 1:
         reason = "a cap and a floor cannot trade with each other in one auction"
         faults.append(
-            _fault("column direction", sorted(set(map(str, names))), reason, "clear each direction on its own")
+            _fault(
+                "column direction", sorted(set(map(str, names))), reason, "clear each direction on its own"
+            )
         )
     return faults
 
@@ -173,25 +196,15 @@ def list_faults(bids: Bids, steps: NDArray[np.int64] | None, *, double_allowed: 
     else:
         order = np.argsort(numbers, kind="stable")
     order = order[_period_kernel.counting_order(codes[order], 0, used)]
-    same = np.diff(codes[order], prepend=-1) == 0
-    rise = np.diff(numbers[order], prepend=numbers[order[0]])
-    text = ("second offer of one participant for one period", "keep one, or number the steps 0, 1, 2 ...")
-    if steps is not None:
-        text = ("second offer of one participant for one period and step", "keep one, or renumber the steps")
-    yield from _at(order[same & (rise == 0)], "participant" if steps is None else "step", numbers, text)
-    if steps is None:
+    kinds, any_fault = _capacity_kernels.list_kinds(order, codes, numbers, bids.price, bids.side)
+    if not any_fault:
         return
-    text = ("step list has a gap before this step", "number a bidder's steps of a period 0, 1, 2 ...")
-    yield from _at(order[same & (rise > 1)], "step", steps, text)
-    first = numbers[order]
-    text = ("step list starts at neither 0 nor 1", "number a bidder's steps of a period 0, 1, 2 ...")
-    yield from _at(order[~same & (first != 0) & (first != 1)], "step", steps, text)
-    cheaper = same & (rise > 0) & (np.diff(bids.price[order], prepend=bids.price[order[0]]) < 0)
-    text = (
-        "a seller's step is cheaper than the one before, so it would be taken first",
-        "sort the steps by price, or offer them as one block",
-    )
-    yield from _at(order[cheaper & ~bids.is_buy[order]], "price", bids.price, text)
+    if steps is None:
+        yield from _at(order[kinds == DOUBLE], "participant", bids.participant, UNNUMBERED_DOUBLE)
+        return
+    for kind, (column, *text) in LIST_FAULTS.items():
+        values = bids.price if column == "price" else steps
+        yield from _at(order[kinds == kind], column, values, (text[0], text[1]))
 
 
 def unnumbered_faults(bids: Bids) -> Iterator[Fault]:

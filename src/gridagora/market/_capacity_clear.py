@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridagora.market._capacity_rules import AuctionRules
-from gridagora.market.merit import ABSOLUTE_RESIDUE_UNITS, RELATIVE_RESIDUE, merit_order
+from gridagora.market.merit import ABSOLUTE_RESIDUE_UNITS, FLOAT_MASK, RELATIVE_RESIDUE, merit_order
 from gridagora.market.ration import ration
 from gridagora.model.bids import Bids
 
@@ -22,23 +22,6 @@ class Cleared:
     period: Ints
     low: NDArray[np.float64]
     high: NDArray[np.float64]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OrderedMarket:
-    """One period with one ordered buyer, sorted: steps of the buyer, sells by ascending price, in integer units.
-
-    ``buys`` and ``sells`` are rows of the bids; ``inverse`` turns units into quantity.
-    """
-
-    buys: Ints
-    sells: Ints
-    value: NDArray[Any]
-    bought: Ints
-    cost: NDArray[Any]
-    offered: Ints
-    inverse: Any
-    slack: Any
 
 
 def clear(bids: Bids, rules: AuctionRules) -> Cleared:
@@ -70,14 +53,14 @@ def _clear_part(bids: Bids, rules: AuctionRules, *, kind: str) -> Cleared:
 
 
 def components(bids: Bids, rules: AuctionRules) -> list[tuple[str, Ints]]:
-    """Split the bids into markets that do not touch each other: (how each is cleared, its rows).
+    """Split the bids into markets that do not touch each other: (how they are cleared, their rows).
 
-    All plain periods are one part, as they are cleared in one go.
+    Plain periods are one part, and periods with one ordered buyer another, as each are cleared in one go.
     """
     if len(bids) == 0:
         return [("plain", np.arange(0))]
-    period, index = np.unique(bids.period, return_inverse=True)
-    label = _joined(bids, rules, index, len(period))
+    period, index = _periods(bids.period)
+    label = _joined(bids, rules, index, period)
     mixed = np.zeros(len(period), dtype=np.bool_)
     if rules.horizon is not None:
         mixed[:] = True
@@ -87,117 +70,133 @@ def components(bids: Bids, rules: AuctionRules) -> list[tuple[str, Ints]]:
         mixed[index[rules.links >= 0]] = True
     ordered = np.zeros(len(period), dtype=np.bool_)
     if rules.ordered:
-        buys = bids.is_buy & (bids.quantity > 0)
-        names = np.unique(bids.participant[buys], return_inverse=True)[1]
-        pairs = np.unique(np.stack([index[buys], names]), axis=1)
-        buyers = np.bincount(pairs[0], minlength=len(period))
+        buyers, stepped = _buyers(bids, index, len(period))
         ordered = buyers == 1
-        mixed |= (buyers > 1) & _has_steps(bids, index, len(period))
+        mixed |= (buyers > 1) & stepped
     mixed = (np.bincount(label, weights=mixed, minlength=len(period)) > 0)[label]
+    kind = np.where(mixed, 2, np.where(ordered, 1, 0))
+    if (kind == 1).all():
+        return [("ordered", np.arange(len(bids)))]
     parts = [("mixed", np.flatnonzero(label[index] == part)) for part in np.unique(label[mixed]).tolist()]
-    ordered &= ~mixed
-    parts += [("ordered", np.flatnonzero(index == at)) for at in np.flatnonzero(ordered)]
-    plain = np.flatnonzero((~mixed & ~ordered)[index])
-    return parts + ([("plain", plain)] if len(plain) else [])
+    for number, name in ((1, "ordered"), (0, "plain")):
+        rows = np.flatnonzero((kind == number)[index])
+        parts += [(name, rows)] if len(rows) else []
+    return parts
 
 
-def _has_steps(bids: Bids, index: Ints, periods: int) -> NDArray[np.bool_]:
-    """Periods where a buyer has more than one bid, so that their order matters."""
-    rows = np.flatnonzero(bids.is_buy)
+def _periods(period: Ints) -> tuple[Ints, Ints]:
+    """Distinct periods, ascending, and the position of each bid's."""
+    from gridagora.market import _period_kernel
+
+    ascending, starts = _period_kernel.run_starts(period)
+    if not ascending:
+        return np.unique(period, return_inverse=True)
+    return period[starts[:-1]], np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+
+
+def _buyers(bids: Bids, index: Ints, periods: int) -> tuple[Ints, NDArray[np.bool_]]:
+    """Per period the number of buyers, and whether one of them has more than one bid."""
+    rows = np.flatnonzero(bids.is_buy & (bids.quantity > 0))
     names = np.unique(bids.participant[rows], return_inverse=True)[1]
     pairs, count = np.unique(np.stack([index[rows], names]), axis=1, return_counts=True)
-    out = np.zeros(periods, dtype=np.bool_)
-    out[pairs[0, count > 1]] = True
-    return out
+    stepped = np.zeros(periods, dtype=np.bool_)
+    stepped[pairs[0, count > 1]] = True
+    return np.bincount(pairs[0], minlength=periods), stepped
 
 
-def _joined(bids: Bids, rules: AuctionRules, index: Ints, periods: int) -> Ints:
+def _joined(bids: Bids, rules: AuctionRules, index: Ints, period: Ints) -> Ints:
     """Number of the component of every period: those of one day, or of one block, belong together."""
-    label = np.arange(periods)
+    label = np.arange(len(period))
     if rules.horizon is not None:
-        days = np.unique(bids.period)[label] // rules.horizon.periods_per_day
-        label = np.unique(days, return_inverse=True)[1]
+        label = np.unique(period // rules.horizon.periods_per_day, return_inverse=True)[1]
     if rules.links is not None:
         for link in np.unique(rules.links[rules.links >= 0]).tolist():
             joined = np.unique(label[index[rules.links == link]])
             label[np.isin(label, joined)] = joined[0]
-    return np.unique(label, return_inverse=True)[1]
+    return label
 
 
-def ordered_market(bids: Bids, rules: AuctionRules) -> OrderedMarket | None:
-    """Sort one period with one ordered buyer; None when there is nothing to trade."""
-    from gridagora.market import _capacity_kernels
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OrderedMarkets:
+    """Periods with one ordered buyer each, sorted: steps of the buyer, sells by ascending price.
 
-    buys = np.flatnonzero(bids.is_buy)
-    sells = np.flatnonzero(~bids.is_buy)
-    if len(buys) == 0 or len(sells) == 0:
-        return None
-    if rules.steps is not None:
-        buys = buys[np.argsort(rules.steps[buys], kind="stable")]
+    ``buys`` and ``sells`` are rows of the bids, ``bought`` and ``offered`` their quantities in units, of which
+    one is ``inverse`` of quantity; the starts have one entry per period and the end.
+    """
+
+    period: Ints
+    buys: Ints
+    sells: Ints
+    buy_starts: Ints
+    sell_starts: Ints
+    value: NDArray[Any]
+    bought: Ints
+    cost: NDArray[Any]
+    offered: Ints
+    inverse: NDArray[Any]
+    slack: Any
+
+
+def ordered_markets(bids: Bids, steps: Ints | None) -> OrderedMarkets:
+    """Sort periods with at most one ordered buyer each."""
+    from gridagora.market import _capacity_kernels, _period_kernel
+
+    period, index = _periods(bids.period)
+    buys, sells = np.flatnonzero(bids.is_buy), np.flatnonzero(~bids.is_buy)
+    if steps is not None:
+        buys = buys[np.lexsort((steps[buys], index[buys]))]
+    else:
+        buys = buys[np.argsort(index[buys], kind="stable")]
     cost = bids.price[sells]
-    order = np.argsort(cost, kind="stable")
-    sells, cost = sells[order], cost[order]
+    order = _capacity_kernels.ascending_order(cost.view(np.int64), 0 if bids.is_integer else FLOAT_MASK)
+    if len(period) > 1:
+        order = order[_period_kernel.counting_order(index[sells][order], 0, len(period))]
+    sells = sells[order]
+    ends = np.arange(len(period) + 1)
+    starts = np.searchsorted(index[buys], ends), np.searchsorted(index[sells], ends)
     bought, offered = bids.quantity[buys], bids.quantity[sells]
-    inverse, slack = np.int64(1), np.int64(0)
+    inverse: NDArray[Any] = np.ones(len(period), dtype=np.int64)
     if not bids.is_integer:
-        unit = _capacity_kernels.power_of_two_unit(bought, offered)
-        bought, offered = (
-            _capacity_kernels.whole_units(bought, unit),
-            _capacity_kernels.whole_units(offered, unit),
-        )
-        inverse, slack = np.float64(1 / unit), np.float64(RELATIVE_RESIDUE)
-    return OrderedMarket(
+        bought, offered, inverse = _capacity_kernels.in_units(bought, offered, *starts)
+    return OrderedMarkets(
+        period=period,
         buys=buys,
         sells=sells,
+        buy_starts=starts[0],
+        sell_starts=starts[1],
         value=bids.price[buys],
         bought=bought,
-        cost=cost,
+        cost=cost[order],
         offered=offered,
         inverse=inverse,
-        slack=slack,
+        slack=np.int64(0) if bids.is_integer else np.float64(RELATIVE_RESIDUE),
     )
-
-
-def ordered_welfare(market: OrderedMarket) -> tuple[Any, int]:
-    """Highest welfare of one ordered buyer, and the largest quantity (in units) that reaches it."""
-    from gridagora.market import _capacity_kernels
-
-    welfare, quantity = _capacity_kernels.best_prefix(
-        market.value, market.bought, market.cost, market.offered, market.inverse, market.slack
-    )
-    return welfare, int(quantity)
 
 
 def _clear_ordered(bids: Bids, rules: AuctionRules) -> Cleared:
-    """Clear one period with one ordered buyer by the breakpoint search."""
+    """Clear periods with one ordered buyer each by the breakpoint search."""
     from gridagora.market import _capacity_kernels
 
+    sides = ordered_markets(bids, rules.steps)
+    found, prices = _capacity_kernels.clear_ordered(
+        (sides.value, sides.bought, sides.buy_starts),
+        (sides.cost, sides.offered, sides.sell_starts),
+        sides.inverse,
+        sides.slack,
+        0 if bids.is_integer else int(ABSOLUTE_RESIDUE_UNITS / 2),
+    )
     accepted = np.zeros_like(bids.quantity)
-    nothing = np.array([np.nan])
-    idle = Cleared(accepted=accepted, period=bids.period[:1].copy(), low=nothing, high=nothing)
-    market = ordered_market(bids, rules)
-    quantity = 0 if market is None else ordered_welfare(market)[1]
-    residue = 0 if bids.is_integer else int(RELATIVE_RESIDUE * quantity + ABSOLUTE_RESIDUE_UNITS / 2)
-    if market is None or quantity <= residue:
-        return idle
-    margin = _capacity_kernels.margin_at(
-        market.value, market.bought, market.cost, market.offered, quantity, residue
-    )
-    accepted[market.buys[: margin.step]] = bids.quantity[market.buys[: margin.step]]
-    last = market.buys[margin.step]
-    accepted[last] = min(bids.quantity[last], margin.step_part * market.inverse)
-    accepted[market.sells[: margin.start]] = bids.quantity[market.sells[: margin.start]]
-    level = market.sells[margin.start : margin.stop]
-    accepted[level] = ration(
-        bids=bids,
-        rows=level,
-        weight=bids.quantity[level],
-        group=np.zeros(len(level), dtype=np.int64),
-        target=np.array([margin.level_part * market.inverse], dtype=bids.quantity.dtype),
-    )
-    return Cleared(
-        accepted=accepted,
-        period=idle.period,
-        low=np.array([float(margin.low)]),
-        high=np.array([float(margin.high)]),
-    )
+    step, step_part, start, stop, _, part, trades = found.T
+    _capacity_kernels.accept_ordered(accepted, bids.quantity, sides.buys, sides.buy_starts, step)
+    _capacity_kernels.accept_ordered(accepted, bids.quantity, sides.sells, sides.sell_starts, start)
+    on = np.flatnonzero(trades)
+    last = sides.buys[sides.buy_starts[on] + step[on]]
+    accepted[last] = np.minimum(bids.quantity[last], step_part[on] * sides.inverse[on])
+    width = (stop - start)[on]
+    group = np.repeat(np.arange(len(on)), width)
+    offset = np.arange(len(group)) - np.repeat(np.cumsum(width) - width, width)
+    level = sides.sells[np.repeat((sides.sell_starts[:-1] + start)[on], width) + offset]
+    target = (part[on] * sides.inverse[on]).astype(bids.quantity.dtype)
+    accepted[level] = ration(bids=bids, rows=level, weight=bids.quantity[level], group=group, target=target)
+    bounds = np.where(trades[:, None] > 0, prices.astype(np.float64), np.nan)
+    return Cleared(accepted=accepted, period=sides.period, low=bounds[:, 0], high=bounds[:, 1])

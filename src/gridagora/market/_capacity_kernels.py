@@ -17,6 +17,11 @@ Numbers = NDArray[Any]
 
 LARGEST_TOTAL_BITS = 60
 
+DIGIT_BITS = 11
+DIGITS = 6
+LAST_DIGIT = np.uint64(2047)
+SIGN = np.uint64(1 << 63)
+
 
 class Margin(NamedTuple):
     """Where one ordered buyer meets the merit order, as positions in the sorted bids and in integer units."""
@@ -67,6 +72,57 @@ def _same(one: NDArray[np.uint32], other: NDArray[np.uint32]) -> bool:
         if one[k] != other[k]:
             return False
     return True
+
+
+@compiled
+def list_kinds(
+    order: Ints, codes: Ints, steps: Ints, price: Numbers, side: NDArray[np.int8]
+) -> tuple[NDArray[np.int8], bool]:
+    """Kind of fault of each bid in ``order`` (by bidder, then step): 1 double, 2 gap, 3 bad start, 4 cheaper sell."""
+    kinds = np.zeros(len(order), np.int8)
+    found = False
+    for k in range(len(order)):
+        i = order[k]
+        before = order[k - 1] if k > 0 else i
+        if k == 0 or codes[i] != codes[before]:
+            if steps[i] != 0 and steps[i] != 1:
+                kinds[k] = 3
+        elif steps[i] == steps[before]:
+            kinds[k] = 1
+        elif steps[i] > steps[before] + 1:
+            kinds[k] = 2
+        elif side[i] < 0 and price[i] < price[before]:
+            kinds[k] = 4
+        found |= kinds[k] > 0
+    return kinds, found
+
+
+@compiled
+def ascending_order(bits: Ints, mask: int) -> Ints:
+    """Stable order by value of numbers given as bits (mask: `merit.FLOAT_MASK` for floats, 0 for integers)."""
+    count = len(bits)
+    keys = np.empty(count, np.uint64)
+    histogram = np.zeros((DIGITS, 1 << DIGIT_BITS), np.int64)
+    for i in range(count):
+        keys[i] = np.uint64(bits[i] ^ ((bits[i] >> 63) & mask)) ^ SIGN
+        for digit in range(DIGITS):
+            histogram[digit, np.int64((keys[i] >> np.uint64(DIGIT_BITS * digit)) & LAST_DIGIT)] += 1
+    order = np.arange(count)
+    spare = np.empty(count, np.int64)
+    for digit in range(DIGITS):
+        shift = np.uint64(DIGIT_BITS * digit)
+        nexts = histogram[digit]
+        if count and nexts[np.int64((keys[0] >> shift) & LAST_DIGIT)] == count:
+            continue
+        total = np.int64(0)
+        for value in range(len(nexts)):
+            nexts[value], total = total, total + nexts[value]
+        for i in order:
+            value = np.int64((keys[i] >> shift) & LAST_DIGIT)
+            spare[nexts[value]] = i
+            nexts[value] += 1
+        order, spare = spare, order
+    return order
 
 
 @compiled
@@ -181,6 +237,66 @@ def margin_at(
                 break
     step_part = max(quantity - (bought_to - bought[step]), 0)
     return Margin(step, step_part, start, stop, level, quantity - (offered_to - level), low, high)
+
+
+@compiled
+def in_units(
+    bought: NDArray[np.float64], offered: NDArray[np.float64], buy_starts: Ints, sell_starts: Ints
+) -> tuple[Ints, Ints, NDArray[np.float64]]:
+    """Quantities of every period in its unit, and the quantity of one unit."""
+    runs = len(buy_starts) - 1
+    wanted = np.empty(len(bought), np.int64)
+    asked = np.empty(len(offered), np.int64)
+    inverse = np.empty(runs)
+    for run in range(runs):
+        buys = slice(buy_starts[run], buy_starts[run + 1])
+        sells = slice(sell_starts[run], sell_starts[run + 1])
+        unit = power_of_two_unit(bought[buys], offered[sells])
+        wanted[buys] = whole_units(bought[buys], unit)
+        asked[sells] = whole_units(offered[sells], unit)
+        inverse[run] = 1 / unit
+    return wanted, asked, inverse
+
+
+@compiled
+def clear_ordered(
+    buys: tuple[Numbers, Ints, Ints],
+    sells: tuple[Numbers, Ints, Ints],
+    inverse: Numbers,
+    relative: Any,
+    absolute: int,
+) -> tuple[Ints, Numbers]:
+    """Clear every period with its one ordered buyer.
+
+    ``buys`` (by step) and ``sells`` (by price) are prices, quantities in units and where each period starts.
+    Returns per period (step, part of it, start, stop, level, part of it, 1 if it trades) in units, positions
+    counted from the period's first, and the (lowest, highest) price.
+    """
+    runs = len(inverse)
+    found = np.zeros((runs, 7), np.int64)
+    prices = np.zeros((runs, 2), sells[0].dtype)
+    for run in range(runs):
+        one = slice(buys[2][run], buys[2][run + 1])
+        other = slice(sells[2][run], sells[2][run + 1])
+        if one.start == one.stop or other.start == other.stop:
+            continue
+        value, bought, cost, offered = buys[0][one], buys[1][one], sells[0][other], sells[1][other]
+        quantity = best_prefix(value, bought, cost, offered, inverse[run], relative)[1]
+        residue = np.int64(relative * quantity) + absolute
+        if quantity <= residue:
+            continue
+        at = margin_at(value, bought, cost, offered, quantity, residue)
+        found[run] = (at.step, at.step_part, at.start, at.stop, at.level, at.level_part, 1)
+        prices[run] = (at.low, at.high)
+    return found, prices
+
+
+@compiled
+def accept_ordered(accepted: Numbers, quantity: Numbers, rows: Ints, starts: Ints, stops: Ints) -> None:
+    """Accept in whole the rows from each start to its stop."""
+    for run in range(len(stops)):
+        for k in range(starts[run], starts[run] + stops[run]):
+            accepted[rows[k]] = quantity[rows[k]]
 
 
 @compiled

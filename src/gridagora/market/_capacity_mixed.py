@@ -147,7 +147,10 @@ def _horizon_rows(
                 continue
             if limits.energy_kwh is not None:
                 terms = [(b, horizon.period_hours) for b in mine.tolist()]
-                rows.add([(b, hours * float(quantity[b] > 0)) for b, hours in terms], upper=limits.energy_kwh / scale)
+                rows.add(
+                    [(b, hours * float(quantity[b] > 0)) for b, hours in terms],
+                    upper=limits.energy_kwh / scale,
+                )
                 tied += mine.tolist()
             slots = np.arange(horizon.periods_per_day) + today * horizon.periods_per_day
             offers = [[int(b) for b in mine if bids.period[b] == slot] for slot in slots.tolist()]
@@ -156,7 +159,13 @@ def _horizon_rows(
 
 
 def _activity_rows(
-    limits: ActivationLimits, offers: list[list[int]], quantity: Floats, rows: _Rows, *, first: int, scale: float
+    limits: ActivationLimits,
+    offers: list[list[int]],
+    quantity: Floats,
+    rows: _Rows,
+    *,
+    first: int,
+    scale: float,
 ) -> int:
     """Add activity z (``first`` + t) and starts s of one seller's day; ``offers`` lists its bids per period."""
     count = len(offers)
@@ -212,11 +221,8 @@ def _states(
     values, tied, scale = answer
     on = np.append(values > WHOLE, True)
     quantity = bids.quantity
-    share = np.zeros(len(bids))
-    least = rules.least if rules.least is not None else share
-    blocked = switches.block >= 0
-    linked = blocked if rules.links is None else blocked & (rules.links >= 0)
-    share = np.where(linked, 1.0, np.where(blocked, least, share))
+    share = np.zeros(len(bids)) if rules.least is None else np.where(switches.block >= 0, rules.least, 0.0)
+    share = share if rules.links is None else np.where(rules.links >= 0, 1.0, share)
     available = on[switches.order] & on[switches.block]
     followed = np.zeros(len(bids), dtype=np.bool_)
     followed[:-1] = (switches.order[1:] >= 0) & on[switches.order[1:]]
@@ -238,7 +244,11 @@ def _held(
     """Hold sellers that the horizon limits at what the program gave them: their periods are not their own."""
     forced, free = states
     given, _ = solved
-    limited = np.isin(bids.participant, np.array(list(horizon.limits))) if horizon.limits else np.zeros(len(bids), bool)
+    limited = (
+        np.isin(bids.participant, np.array(list(horizon.limits)))
+        if horizon.limits
+        else np.zeros(len(bids), bool)
+    )
     limited &= ~bids.is_buy
     exact = np.clip(given, 0.0, bids.quantity)
     exact = np.floor(exact + 1e-6) if bids.is_integer else exact

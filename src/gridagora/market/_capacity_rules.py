@@ -91,7 +91,9 @@ class Horizon:
 
     def __post_init__(self) -> None:
         faults = [
-            Fault(source="horizon", place=name, value=value, reason="is not positive", fix="write a number > 0")
+            Fault(
+                source="horizon", place=name, value=value, reason="is not positive", fix="write a number > 0"
+            )
             for name, value in (
                 ("periods_per_day", self.periods_per_day),
                 ("period_hours", self.period_hours),

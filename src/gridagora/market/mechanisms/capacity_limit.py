@@ -131,10 +131,10 @@ def own_prices(bids: Bids, cleared: Cleared, rules: AuctionRules) -> NDArray[Any
     index = np.searchsorted(cleared.period, bids.period)
     index = np.zeros_like(index) if rules.joins_periods else index
     count = 1 if rules.joins_periods else len(cleared.period)
-    gain = sum_by(index, value, count)
+    gain = _sums(index, value, count)
     buys = np.flatnonzero(bids.is_buy & (cleared.accepted > 0))
     weight = cleared.accepted[buys]
-    bought = sum_by(index[buys], weight, count)
+    bought = _sums(index[buys], weight, count)
     paid = -value + 0
     if bids.is_integer:
         each, rest = np.divmod(gain, np.maximum(bought, 1))
@@ -144,6 +144,11 @@ def own_prices(bids: Bids, cleared: Cleared, rules: AuctionRules) -> NDArray[Any
         share = weight * np.divide(gain, bought, out=np.zeros(count), where=bought > 0)[index[buys]]
     paid[buys] += share
     return paid
+
+
+def _sums(index: NDArray[np.int64], values: NDArray[Any], count: int) -> NDArray[Any]:
+    """`sum_by`, without its sort by index where there is one period."""
+    return np.sort(values).sum(keepdims=True) if count == 1 else sum_by(index, values, count)
 
 
 def _blocks(
