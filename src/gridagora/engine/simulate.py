@@ -21,6 +21,7 @@ from gridagora.engine.commands import (
     RecordDelivery,
     SettleSession,
 )
+from gridagora.engine.island import balance_island
 from gridagora.engine.machine import MarketContext, MarketState, apply, handle
 from gridagora.engine.outlook import Expectation
 from gridagora.engine.pool import nominated_kwh
@@ -83,6 +84,8 @@ def run_sessions(context: MarketContext, world: World, *, progress: Progress, st
         committed = _trade(market, world, session, plan=plan, rng=rng)
         world.clock.wait_until(session.delivery_end)
         delivery = planner.deliver(state, session, plan, committed_kw=committed)
+        if study.market.islanded:
+            delivery = _balanced(delivery, world.team)
         market.do(_record(world.clock.now(), session, delivery, committed=committed))
         market.do(SettleSession(at=world.clock.now(), session=session))
         state, done = delivery.state, session.first + session.count
@@ -187,6 +190,13 @@ def _record(now: int, session: MarketSession, delivery: Delivery, *, committed: 
         battery_kwh=delivery.battery_kwh.T,
         ev_kwh=delivery.ev_kwh.T,
         tank_kwh=delivery.tank_kwh.T,
+    )
+
+
+def _balanced(delivery: Delivery, team: Team) -> Delivery:
+    periods = slice(delivery.t, delivery.t + delivery.net_kw.shape[1])
+    return balance_island(
+        delivery, load_kw=team.fleet.load_kw[:, periods], pv_kw=team.fleet.pv_kw[:, periods]
     )
 
 
