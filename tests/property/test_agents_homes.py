@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridagora.agents import Team
+from gridagora.agents.curves import DOWN, UP, VALUE
 from gridagora.agents.ems import Planner, planning_prices
 from gridagora.agents.fleet import Param, state_from_array
 from gridagora.agents.penalties import EV_PENALTY, HEAT_PENALTY, LOAD_PENALTY
@@ -191,8 +192,8 @@ def test_marginal_values_are_what_a_kwh_more_or_less_is_worth():
         inside = (held[:, column] > 0.5) & (held[:, column] < tops[:, column] - 0.5)
         more = (base - cost(held + step))[inside] / small
         less = (cost(held - step) - base)[inside] / small
-        assert np.all(value[inside, 0, 0] >= more - 1e-5)
-        assert np.all(value[inside, 0, 1] <= less + 1e-5)
+        assert np.all(value[inside, 0, DOWN, 0, VALUE] >= more - 1e-5)
+        assert np.all(value[inside, 0, UP, 0, VALUE] <= less + 1e-5)
         checked += inside.sum()
     assert checked
 

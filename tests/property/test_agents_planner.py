@@ -5,8 +5,9 @@ import pytest
 from agents_samples import AXIS, DAY, outlook, street, tariffs
 
 from gridagora.agents import Team
-from gridagora.agents.ems import Planner, planning_prices
-from gridagora.agents.fleet import FleetState, fleet_from_homes, initial_state
+from gridagora.agents.curves import DOWN, UP, VALUE
+from gridagora.agents.ems import Devices, Planner, planning_prices
+from gridagora.agents.fleet import FleetState, Param, fleet_from_homes, initial_state
 from gridagora.agents.penalties import EV_PENALTY, HEAT_PENALTY, LOAD_PENALTY
 from gridagora.agents.ring import BATTERY_ROW, CAR_ROW, TANK_ROW, Ring, windows
 from gridagora.model.study import AgentRules, MarketRules
@@ -63,7 +64,7 @@ def test_dynamic_programming_equals_the_linear_program(device):
         view = outlook(team, t, DAY)
         price = planning_prices(tariffs(), MarketRules(), t=t, horizon=DAY)
         stay = fleet.stay[:, t : t + DAY]
-        out = np.zeros((3, len(homes), DAY, 4))
+        out = Devices(len(homes), DAY)
         planner._single(out, state, t, outlook=view, stay=stay, price=price, terminal=terminal)
         numbers = windows(
             fleet,
@@ -79,18 +80,20 @@ def test_dynamic_programming_equals_the_linear_program(device):
             window = numbers.of(home)
             columns, duals = ring.solve(window, state.array()[home], t)
             mine = objective(
-                fleet, home, out[:, home], view=view, price=price, stay=stay, t=t, terminal=terminal
+                fleet, home, out.plan[:, home], view=view, price=price, stay=stay, t=t, terminal=terminal
             )
             assert mine == pytest.approx(program_cost(window, columns), abs=1e-6)
-            if same(out, columns, device, home):
-                values = planner._values(duals, terminal[home], home, horizon=DAY)[:, row]
+            if same(out.plan, columns, device, home):
+                values = np.append(-duals[1:, row], terminal[home, device])
+                values[:-1] *= fleet.params[home, Param.TANK_KEEP] if device == 1 else 1.0
                 on = stay[home] == np.append(stay[home, 1:], -2) if device == 2 else np.full(DAY, True)
                 on &= (stay[home] >= 0) | (device != 2)
-                less_full, less_empty = inner(fleet, home, device, out[device, home, :, 1], stay[home])
-                assert np.all((values <= out[device, home, :, 2] + 1e-6)[on & less_empty])
-                assert np.all((values >= out[device, home, :, 3] - 1e-6)[on & less_full])
+                less_full, less_empty = inner(fleet, home, device, out.plan[device, home, :, 1], stay[home])
+                first = out.curves[device, home, :, :, 0, VALUE]
+                assert np.all((values <= first[:, DOWN] + 1e-6)[on & less_empty])
+                assert np.all((values >= first[:, UP] - 1e-6)[on & less_full])
                 checked += 1
-        state = after(state, out, device, fleet=fleet, t=t)
+        state = after(state, out.plan, device, fleet=fleet, t=t)
     assert checked
 
 

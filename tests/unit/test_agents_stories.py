@@ -117,8 +117,10 @@ def test_truthful_steps_of_a_battery_follow_from_its_marginal_values():
         signed = np.where(bids.is_buy, bids.quantity, -bids.quantity)
         return np.round(np.stack([signed, bids.price], axis=1), 6).tolist()
 
-    # 3 kWh of surplus, 1 of them planned for the battery; a stored kWh is worth 0.08: more sun is to come
-    assert curve(2) == [[-2.0, 0.1], [-1.0, 0.080001], [-2.0, 0.08]]
+    # 3 kWh of surplus, 1 of them planned for the battery, which is full then.  3 stored kWh are worth 0.08:
+    # more sun is to come; what is missing beyond that is missing at night, at 0.8 x 0.30.  The battery can
+    # leave 1 kWh and give 2, which takes 2.5 out of it
+    assert curve(2) == [[-0.4, 0.3], [-1.6, 0.1], [-1.0, 0.080001], [-2.0, 0.08]]
     # in the evening a stored kWh saves 0.8 x 0.30: it covers the load unless a local kWh costs less than 0.30
     # with all on it, it is sold from 0.24 / 0.8 on, and more is bought into the battery up to 0.24 - 0.10
     assert curve(4) == [[1.0, 0.199999], [1.25, 0.14], [-1.0, 0.3]]

@@ -8,7 +8,7 @@ where g_k is the cost of the period as a function of the energy x put into the s
 linear, because a kWh more costs the feed-in price, then the retail price, then the penalty of shedding load,
 each divided by the device's conversion.  V stays concave and piecewise linear; a step backwards merges two
 sorted lists of slopes, a step forwards walks along both.  No linear program is built, and the result is its
-optimum. The slopes of V around the planned store are the values of one kWh more and one kWh less in store.
+optimum. The slopes of V around the planned content are the value curve of the store (`curves`).
 
 Ties between now and later go to now for charging and for covering demand, to later for selling stored energy.
 """
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridagora.agents.compiled import compiled
+from gridagora.agents.curves import STEPS, curve_around
 from gridagora.agents.fleet import Floats
 from gridagora.agents.kernels import (
     BATTERY_KWH,
@@ -34,7 +35,6 @@ from gridagora.agents.kernels import (
     PUMP_KW,
     TANK_KEEP,
     TANK_KWH,
-    Pair,
 )
 from gridagora.agents.penalties import EV_PENALTY, HEAT_PENALTY, LOAD_PENALTY
 
@@ -180,20 +180,6 @@ def _forward(
 
 
 @compiled
-def _around(value: tuple[Floats, Floats], first: float, count: int, held: float) -> Pair:
-    """Values of one kWh less and one kWh more in store; at a bound the one-sided value stands for both."""
-    if count == 0:
-        return 0.0, 0.0
-    end = first
-    for i in range(count):
-        end += value[1][i]
-        if held < end - 1e-9:
-            less = value[0][i - 1] if i and held <= end - value[1][i] + 1e-9 else value[0][i]
-            return less, value[0][i]
-    return value[0][count - 1], value[0][count - 1]
-
-
-@compiled
 def _bounds(p: Floats, device: int, stay: Floats, inside: bool, out: Floats) -> None:
     """Lowest and highest content of the store before a period, kWh."""
     out[0], out[1] = 0.0, 0.0
@@ -258,19 +244,13 @@ def _power(
 
 
 @compiled
-def plan_one(
-    p: Floats, device: int, series: Floats, price: Floats, stay: NDArray[np.int32], stays: Floats, held:
-    float, terminal: float, first: int, hours: float, slopes: Floats, lengths: Floats, out: Floats,
+def _values(
+    p: Floats, device: int, series: Floats, price: Floats, stay: NDArray[np.int32], stays: Floats,
+    terminal: float, first: int, hours: float, slopes: Floats, lengths: Floats, counts: NDArray[np.int64],
 ) -> None:  # fmt: skip
-    """Plan one home with one store; fills ``out`` (n, 4): kW, kWh stored, value of less, value of more.
-
-    ``series`` (horizon, 4) as in `kernels.simulate`; ``price`` (horizon, 2) import and export; ``stay`` the
-    row of ``stays`` of each period, -1 while away; ``held`` what is in store; ``terminal`` the value of a
-    kWh stored at the end; ``slopes``, ``lengths`` (horizon + 1, 10 x horizon) are scratch space.
-    """
+    """Walk backwards: fill slopes, lengths and counts of the values after each period (row k + 1)."""
     horizon = series.shape[0]
     keep = p[TANK_KEEP] if device == PUMP else 1.0
-    counts = np.zeros(horizon + 1, dtype=np.int64)
     stage, bounds, away = np.empty((PER_PERIOD, 3)), np.zeros(2), np.zeros(3)
     count = 0
     for k in range(horizon - 1, -1, -1):
@@ -286,6 +266,17 @@ def plan_one(
         _bounds(p, device, row, inside, bounds)
         after, before = (slopes[k + 1], lengths[k + 1]), (slopes[k], lengths[k])
         count = _back(stage, steps, lowest, after, bounds[0], count, keep, bounds, before)
+
+
+@compiled
+def _walk(
+    p: Floats, device: int, series: Floats, price: Floats, stay: NDArray[np.int32], stays: Floats,
+    held: float, first: int, hours: float, slopes: Floats, lengths: Floats, counts: NDArray[np.int64],
+    out: Floats,
+) -> None:  # fmt: skip
+    """Walk forwards: fill ``out`` (n, 2) with kW and kWh stored."""
+    keep = p[TANK_KEEP] if device == PUMP else 1.0
+    stage, bounds, away = np.empty((PER_PERIOD, 3)), np.zeros(2), np.zeros(3)
     for k in range(out.shape[0]):
         row = stays[stay[k]] if stay[k] >= 0 else away
         inside = device != EV or stay[k] >= 0
@@ -300,30 +291,81 @@ def plan_one(
         then = min(max(then, bounds[0]), bounds[1])
         out[k, 0] = _power(p, stage, steps, device, then - keep * held, series[k], hours)
         out[k, 1] = then
-        out[k, 2], out[k, 3] = _around(value, bounds[0], counts[k + 1], then)
         held = 0.0 if device == EV and row[DEPARTURE] == first + k + 1 else then
+
+
+@compiled
+def _reach(p: Floats, device: int, cop: float, hours: float) -> float:
+    """How far a period can bring the store from its plan, kWh."""
+    if device == BATTERY:
+        return float((p[CHARGE_KW] * p[CHARGE_EFF] + p[DISCHARGE_KW] / p[DISCHARGE_EFF]) * hours)
+    return float((p[EV_KW] * p[EV_EFF] if device == EV else p[PUMP_KW] * cop) * hours)
+
+
+@compiled
+def _read(
+    p: Floats, device: int, series: Floats, stay: NDArray[np.int32], hours: float, slopes: Floats,
+    lengths: Floats, counts: NDArray[np.int64], planned: Floats, curves: Floats,
+) -> None:  # fmt: skip
+    """Fill ``curves`` (n, 2, STEPS, 2) with the value curves around the planned contents."""
+    reach = 0.0
+    lowest = p[BATTERY_MIN] if device == BATTERY else 0.0
+    for k in range(curves.shape[0]):
+        curves[k] = 0.0
+        if device == EV and stay[k] < 0:
+            continue
+        reach += _reach(p, device, series[k, 3], hours)
+        curve_around(slopes[k + 1], lengths[k + 1], counts[k + 1], lowest, planned[k, 1], reach, curves[k])
 
 
 @compiled
 def plan_all(
     params: Floats, devices: NDArray[np.int64], series: Floats, price: Floats, stay: NDArray[np.int32],
     stays: Floats, state: Floats, terminal: Floats, first: int, hours: float, n: int,
-) -> Floats:  # fmt: skip
-    """Plan the homes with one store each; returns (homes, n, 4) as `plan_one`.
+) -> tuple[Floats, Floats]:  # fmt: skip
+    """Plan the homes with one store each; returns kW and kWh stored (homes, n, 2) and the value curves.
 
-    ``devices`` (homes,) `BATTERY`, `PUMP` or `EV`, negative for homes to be left out; ``state`` (homes, 3).
+    ``devices`` (homes,) `BATTERY`, `PUMP` or `EV`, negative for homes to be left out; ``series`` (homes,
+    horizon, 4) as in `kernels.simulate`; ``price`` (horizon, 2) import and export; ``stay`` (homes, horizon)
+    rows of ``stays``, -1 while away; ``state`` (homes, 3); ``terminal`` (homes, 3) the value of a kWh left
+    in battery, tank, vehicle.  The curves (homes, n, 2, STEPS, 2) are those of `curves.curve_around`.
     """
     homes, horizon = series.shape[0], series.shape[1]
     slopes = np.empty((horizon + 1, PER_PERIOD * (horizon + 1)))
     lengths = np.empty((horizon + 1, PER_PERIOD * (horizon + 1)))
-    out = np.zeros((homes, n, 4))
+    counts = np.zeros(horizon + 1, dtype=np.int64)
+    out, curves = np.zeros((homes, n, 2)), np.zeros((homes, n, 2, STEPS, 2))
     for i in range(homes):
         device = devices[i]
         if device < 0:
             continue
         held = state[i, (0, 2, 1)[device]]
-        plan_one(
-            params[i], device, series[i], price, stay[i], stays, held,
-            terminal[i, device], first, hours, slopes, lengths, out[i],
+        p, x, end = params[i], series[i], terminal[i, device]
+        _values(p, device, x, price, stay[i], stays, end, first, hours, slopes, lengths, counts)
+        _walk(
+            p, device, x, price, stay[i], stays, held, first, hours, slopes, lengths, counts, out[i]
         )  # fmt: skip
-    return out
+        _read(p, device, x, stay[i], hours, slopes, lengths, counts, out[i], curves[i])
+    return out, curves
+
+
+@compiled
+def curves_all(
+    params: Floats, devices: NDArray[np.int64], series: Floats, price: Floats, stay: NDArray[np.int32],
+    stays: Floats, planned: Floats, terminal: Floats, first: int, hours: float,
+) -> Floats:  # fmt: skip
+    """Value curves of stores whose plan is known, one row per store; returns (rows, n, 2, STEPS, 2).
+
+    ``planned`` (rows, n, 2) kW and kWh stored; the load in ``series`` holds the home's other devices at
+    their plan; the rest as in `plan_all`, by row.
+    """
+    rows, horizon, n = series.shape[0], series.shape[1], planned.shape[1]
+    slopes = np.empty((horizon + 1, PER_PERIOD * (horizon + 1)))
+    lengths = np.empty((horizon + 1, PER_PERIOD * (horizon + 1)))
+    counts = np.zeros(horizon + 1, dtype=np.int64)
+    curves = np.zeros((rows, n, 2, STEPS, 2))
+    for i in range(rows):
+        p, device, x, end = params[i], devices[i], series[i], terminal[i, devices[i]]
+        _values(p, device, x, price, stay[i], stays, end, first, hours, slopes, lengths, counts)
+        _read(p, device, x, stay[i], hours, slopes, lengths, counts, planned[i], curves[i])
+    return curves

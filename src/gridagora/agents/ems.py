@@ -24,20 +24,17 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
+from gridagora.agents.curves import STEPS
 from gridagora.agents.fleet import Fleet, FleetState, Floats, Param
 from gridagora.agents.ring import BATTERY as BATTERY_STORE
 from gridagora.agents.ring import (
-    BATTERY_ROW,
     CAR,
-    CAR_ROW,
     CAR_STORE,
     CHARGE,
     DISCHARGE,
     PUMP,
-    ROWS,
     SHORT,
     TANK,
-    TANK_ROW,
     Ring,
     windows,
 )
@@ -91,6 +88,7 @@ class Planner:
         has = np.stack(
             [fleet.has(Param.BATTERY_KWH), fleet.has(Param.PUMP_KW), fleet.has(Param.EV_KW)], axis=1
         )
+        self._has = has
         self._device = np.where(stores == 1, np.argmax(has, axis=1), -1)
         self._several = np.flatnonzero(stores > 1)
         self._rings: dict[int, Ring] = {}
@@ -115,14 +113,14 @@ class Planner:
         terminal = np.zeros((fleet.homes, 3))
         if self._value_left:
             terminal = end_values(fleet, price, fleet.cop[:, t : t + horizon])
-        out = np.zeros((3, fleet.homes, n, 4))
+        out = Devices(fleet.homes, n)
         self._single(out, state, t, outlook=outlook, stay=stay, price=price, terminal=terminal)
         self._multiple(out, state, t, outlook=outlook, stay=stay, price=price, terminal=terminal)
         return _assemble(fleet, out, t=t, outlook=outlook)
 
     def _single(
-        self, out: Floats, state: FleetState, t: int, *, outlook: Outlook, stay: NDArray[np.int32], price:
-        Floats, terminal: Floats,
+        self, out: "Devices", state: FleetState, t: int, *, outlook: Outlook, stay: NDArray[np.int32],
+        price: Floats, terminal: Floats,
     ) -> None:  # fmt: skip
         """Homes with one store, by dynamic programming."""
         from gridagora.agents.dynamic import plan_all
@@ -130,19 +128,20 @@ class Planner:
         fleet = self._fleet
         window = slice(t, t + outlook.periods)
         series = np.stack([outlook.load_kw, outlook.pv_kw, outlook.heat_kw, fleet.cop[:, window]], axis=2)
-        rows = plan_all(
+        rows, curves = plan_all(
             fleet.params, self._device, series, price, np.ascontiguousarray(stay), fleet.stays, state.array(),
-            terminal, t, fleet.hours, out.shape[2],
+            terminal, t, fleet.hours, out.periods,
         )  # fmt: skip
         for device in range(3):
             chosen = self._device == device
-            out[device, chosen] = rows[chosen]
+            out.plan[device, chosen] = rows[chosen]
+            out.curves[device, chosen] = curves[chosen]
 
     def _multiple(
-        self, out: Floats, state: FleetState, t: int, *, outlook: Outlook, stay: NDArray[np.int32], price:
-        Floats, terminal: Floats,
+        self, out: "Devices", state: FleetState, t: int, *, outlook: Outlook, stay: NDArray[np.int32],
+        price: Floats, terminal: Floats,
     ) -> None:  # fmt: skip
-        """Homes with several stores, by linear programs."""
+        """Homes with several stores, by linear programs; then the curve of each, the others at their plan."""
         if not len(self._several):
             return
         numbers = windows(
@@ -154,32 +153,43 @@ class Planner:
         run = map if self._pool is None else self._pool.map
         rings = [self._ring(home) for home in self._several.tolist()]
         answers = run(lambda ring, job, store: ring.solve(job, store, t), rings, jobs, held[self._several])
-        n, hours = out.shape[2], self._fleet.hours
-        for home, job, (columns, duals) in zip(self._several.tolist(), jobs, answers, strict=True):
-            columns = columns[:n]
+        horizon, hours = outlook.periods, self._fleet.hours
+        plans = np.zeros((3, len(self._several), horizon, 2))
+        for row, (job, (columns, _)) in enumerate(zip(jobs, answers, strict=True)):
+            columns = columns[:horizon]
             # the program takes out of the car what is due; the plan tells what is in it
-            in_car = columns[:, CAR_STORE] + job.upper[:n, SHORT] - columns[:, SHORT]
-            values = self._values(duals, terminal[home], home, horizon=outlook.periods)
+            in_car = columns[:, CAR_STORE] + job.upper[:horizon, SHORT] - columns[:, SHORT]
             battery = (columns[:, CHARGE] - columns[:, DISCHARGE]) / hours
-            rows = (
-                (battery, columns[:, BATTERY_STORE], values[:n, BATTERY_ROW]),
-                (columns[:, PUMP] / hours, columns[:, TANK], values[:n, TANK_ROW]),
-                (columns[:, CAR] / hours, in_car, values[:n, CAR_ROW]),
-            )
-            for device, (power, stored, value) in enumerate(rows):
-                out[device, home] = np.stack([power, stored, value, value], axis=1)
+            plans[0, row] = np.stack([battery, columns[:, BATTERY_STORE]], axis=1)
+            plans[1, row] = np.stack([columns[:, PUMP] / hours, columns[:, TANK]], axis=1)
+            plans[2, row] = np.stack([columns[:, CAR] / hours, in_car], axis=1)
+        out.plan[:, self._several] = plans[:, :, : out.periods]
+        self._curves(out, plans, t, outlook=outlook, stay=stay, price=price, terminal=terminal)
 
-    def _values(self, duals: Floats, terminal: Floats, home: int, *, horizon: int) -> Floats:
-        """Value of a kWh in store at the end of each period, shape (horizon, rows of the program).
+    def _curves(
+        self, out: "Devices", plans: Floats, t: int, *, outlook: Outlook, stay: NDArray[np.int32],
+        price: Floats, terminal: Floats,
+    ) -> None:  # fmt: skip
+        """Value curves of homes with several stores: each store's with the others held at their plan."""
+        from gridagora.agents.dynamic import curves_all
 
-        It is what the kWh is worth at the start of the next period: that period's dual, less what a tank
-        loses.
-        """
-        values = np.empty((horizon, ROWS))
-        values[:-1] = -duals[1:horizon]
-        values[-1, [BATTERY_ROW, TANK_ROW, CAR_ROW]] = terminal
-        values[:-1, TANK_ROW] *= self._fleet.params[home, Param.TANK_KEEP]
-        return values
+        fleet, window = self._fleet, slice(t, t + outlook.periods)
+        device, place = np.nonzero(self._has[self._several].T)
+        home = self._several[place]
+        others = plans[..., 0].sum(axis=0)[place] - plans[device, place, :, 0]
+        series = np.stack(
+            [
+                outlook.load_kw[home] + others,
+                outlook.pv_kw[home],
+                outlook.heat_kw[home],
+                fleet.cop[home, window],
+            ],
+            axis=2,
+        )
+        out.curves[device, home] = curves_all(
+            fleet.params[home], device, series, price, stay[home], fleet.stays,
+            plans[device, place, : out.periods], terminal[home], t, fleet.hours,
+        )  # fmt: skip
 
     def _ring(self, home: int) -> Ring:
         if home not in self._rings:
@@ -187,11 +197,20 @@ class Planner:
         return self._rings[home]
 
 
-def _assemble(fleet: Fleet, out: Floats, *, t: int, outlook: Outlook) -> Plan:
-    """Plan from device rows (battery, pump, vehicle) of power, stored, value less, value more."""
-    n = out.shape[2]
+class Devices:
+    """Rows of battery, pump, vehicle: ``plan`` (3, homes, n, 2) kW and kWh stored, and value ``curves``."""
+
+    def __init__(self, homes: int, periods: int) -> None:
+        self.periods = periods
+        self.plan: Floats = np.zeros((3, homes, periods, 2))
+        self.curves: Floats = np.zeros((3, homes, periods, 2, STEPS, 2))
+
+
+def _assemble(fleet: Fleet, out: Devices, *, t: int, outlook: Outlook) -> Plan:
+    """Plan of the fleet from the rows of its devices."""
+    n = out.periods
     load, pv = outlook.load_kw[:, :n], outlook.pv_kw[:, :n]
-    battery, pump, car = out[..., 0]
+    battery, pump, car = out.plan[..., 0]
     net = load - pv + battery + pump + car
     curtailed = np.clip(-fleet.params[:, Param.EXPORT_KW, None] - net, 0.0, pv)
     shed = np.clip(net - fleet.params[:, Param.IMPORT_KW, None], 0.0, load)
@@ -205,10 +224,10 @@ def _assemble(fleet: Fleet, out: Floats, *, t: int, outlook: Outlook) -> Plan:
         ev_kw=car,
         heat_pump_kw=pump,
         curtailed_kw=curtailed,
-        battery_kwh=out[0, ..., 1],
-        ev_kwh=out[2, ..., 1],
-        tank_kwh=out[1, ..., 1],
-        battery_value=out[0, ..., 2:],
-        ev_value=out[2, ..., 2:],
-        tank_value=out[1, ..., 2:],
+        battery_kwh=out.plan[0, ..., 1],
+        ev_kwh=out.plan[2, ..., 1],
+        tank_kwh=out.plan[1, ..., 1],
+        battery_value=out.curves[0],
+        ev_value=out.curves[2],
+        tank_value=out.curves[1],
     )

@@ -44,8 +44,9 @@ class Plan:
     """What homes mean to do in ``[t, t + n)``: kW and kWh, shape (homes, n), import and charging +.
 
     ``net_kw`` is the planned net import, ``load_kw`` and ``pv_kw`` the forecast (production before
-    curtailment).  ``battery_value``, ``ev_value`` (currency per stored kWh) and ``tank_value`` (per kWh of
-    heat) are the marginal values of one kWh more in store at the end of the period; None in rule-based mode,
+    curtailment).  ``battery_value``, ``ev_value`` (per stored kWh) and ``tank_value`` (per kWh of heat) are
+    the value curves of what is in store at the end of the period, shape (homes, n, 2, STEPS, 2): steps down
+    and up from the plan, each with its kWh and its currency per kWh (see `curves`); None in rule-based mode,
     which knows none.  ``future_stays``: the plan knew of vehicle stays that begin after ``t``.
     """
 
