@@ -1,4 +1,4 @@
-"""What is wrong with capacity-limit offers: step lists, double offers, directions, blocks, connection limits."""
+"""What is wrong with capacity-limit offers: step lists, double offers, directions, blocks, connections."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -70,14 +70,11 @@ def check_offers(
     --------
     >>> offers = {"side": ["sell"], "price": [0.2], "quantity": [9.0], "participant": ["ann"], "period": [3]}
     >>> for fault in check_offers(offers, connection_kw={"ann": 8.0}, now_period=4):
-    ...     print(fault)
-    offers, row 0, column quantity: 9 kW are above the connection capacity of ann, 8 kW (found 9.0); offer at most 8 kW in period 3
-    offers, row 0, column period: period is in the past: the next one is 4 (found 3); offer for period 4 or later
+    ...     print(fault.place, "-", fault.reason, "-", fault.fix)
+    row 0, column quantity - 9 kW are above the connection capacity of ann, 8 kW - offer at most 8 kW in period 3
+    row 0, column period - period is in the past: the next one is 4 - offer for period 4 or later
     """
-    if isinstance(offers, Bids):
-        bids, faults = offers, []
-    else:
-        bids, faults = _readable(offers)
+    bids, faults = (offers, []) if isinstance(offers, Bids) else _readable(offers)
     named = np.asarray(direction).ndim > 0
     faults += direction_faults(direction, len(bids)) if bids is not None or not named else []
     if bids is not None:
@@ -95,8 +92,8 @@ def check_offers(
 
 
 def _readable(offers: "Mapping[str, ArrayLike] | pd.DataFrame") -> tuple[Bids | None, list[Fault]]:
-    """Read columns as bids; rows with a fault of their own are set to harmless values, so that the rest is judged."""
-    given = {str(name): np.asarray(offers[name]) for name in offers}
+    """Read columns as bids; what is unreadable in a row becomes harmless, so that the rest is judged."""
+    given = {str(name): np.asarray(offers[str(name)]) for name in offers}
     faults = bid_columns.header_faults(list(given))
     if faults:
         return None, faults
@@ -121,8 +118,8 @@ def _connection_faults(bids: Bids, connection_kw: Mapping[Any, float]) -> Iterat
     sells = np.flatnonzero(~bids.is_buy)
     names, owner = np.unique(bids.participant[sells], return_inverse=True)
     known = np.array([float(connection_kw.get(name, np.nan)) for name in names.tolist()])
-    seen = np.unique(owner[np.isnan(known)[owner]], return_index=True)[1] if len(sells) else []
-    unknown = sells[np.isnan(known)[owner]][seen] if len(sells) else sells
+    strangers = np.flatnonzero(np.isnan(known)[owner]) if len(sells) else sells
+    unknown = sells[strangers[np.unique(owner[strangers], return_index=True)[1]]]
     text = ("no connection capacity is known of this participant", "name it in connection_kw")
     yield from _at(unknown, "participant", bids.participant, text)
     pairs, index = np.unique(np.stack([owner, bids.period[sells]]), axis=1, return_inverse=True)

@@ -1,4 +1,4 @@
-"""Clearing under the rules of a capacity-limit auction: merit order, one ordered buyer by search, the rest by MILP."""
+"""Clearing by the rules of a capacity-limit auction: merit order, search for one ordered buyer, or a program."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -105,7 +105,7 @@ def _buyers(bids: Bids, index: Ints, periods: int) -> tuple[Ints, NDArray[np.boo
 
 
 def _joined(bids: Bids, rules: AuctionRules, index: Ints, period: Ints) -> Ints:
-    """Number of the component of every period: those of one day, or of one block, belong together."""
+    """Label the component of every period: those of one day, or of one block, belong together."""
     label = np.arange(len(period))
     if rules.horizon is not None:
         label = np.unique(period // rules.horizon.periods_per_day, return_inverse=True)[1]

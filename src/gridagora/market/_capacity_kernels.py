@@ -114,7 +114,7 @@ def ascending_order(bits: Ints, mask: int) -> Ints:
         nexts = histogram[digit]
         if count and nexts[np.int64((keys[0] >> shift) & LAST_DIGIT)] == count:
             continue
-        total = np.int64(0)
+        total: Any = np.int64(0)
         for value in range(len(nexts)):
             nexts[value], total = total, total + nexts[value]
         for i in order:
@@ -151,7 +151,7 @@ def whole_units(quantity: NDArray[np.float64], unit: float) -> Ints:
 @compiled
 def _level(cost: Numbers, offered: Ints, start: int) -> tuple[int, int]:
     """End of the run of equal costs from ``start``, and what is offered in it."""
-    total = np.int64(0)
+    total: Any = np.int64(0)
     stop = start
     while stop < len(cost) and cost[stop] == cost[start]:
         total += offered[stop]
@@ -172,7 +172,7 @@ def best_prefix(
     best = welfare
     gross = welfare
     quantity = np.int64(0)
-    best_quantity = np.int64(0)
+    best_quantity: Any = np.int64(0)
     step, start = 0, 0
     stop, offer_left = _level(cost, offered, 0)
     step_left = bought[0]
@@ -282,7 +282,7 @@ def clear_ordered(
             continue
         value, bought, cost, offered = buys[0][one], buys[1][one], sells[0][other], sells[1][other]
         quantity = best_prefix(value, bought, cost, offered, inverse[run], relative)[1]
-        residue = np.int64(relative * quantity) + absolute
+        residue: Any = np.int64(relative * quantity) + absolute
         if quantity <= residue:
             continue
         at = margin_at(value, bought, cost, offered, quantity, residue)

@@ -14,7 +14,7 @@ from gridagora.market._capacity_check import (
     step_numbers,
     unnumbered_faults,
 )
-from gridagora.market._capacity_clear import Cleared, clear
+from gridagora.market._capacity_clear import clear
 from gridagora.market._capacity_rules import AuctionRules, Direction, Horizon
 from gridagora.market.ration import ration
 from gridagora.model.bids import Bids
@@ -111,31 +111,36 @@ def capacity_limit_auction(
     rules = AuctionRules(ordered=ordered, steps=steps, least=least, links=links, horizon=horizon)
     cleared = clear(bids, rules)
     middle = (cleared.low + cleared.high) / 2
+    paid = None
+    if not rules.is_plain:
+        paid = own_prices(bids, cleared.accepted, period=cleared.period, joined=rules.joins_periods)
     return CapacityLimitResult(
         bids=bids,
         accepted=cleared.accepted,
         period=cleared.period,
         price=np.floor(middle) if bids.is_integer else middle,
-        paid_by_bid=None if rules.is_plain else own_prices(bids, cleared, rules),
+        paid_by_bid=paid,
         rules=rules,
         direction=str(np.asarray(direction).ravel()[0]) if np.size(direction) else "cap",
     )
 
 
-def own_prices(bids: Bids, cleared: Cleared, rules: AuctionRules) -> NDArray[Any]:
+def own_prices(
+    bids: Bids, accepted: NDArray[Any], *, period: NDArray[np.int64], joined: bool
+) -> NDArray[Any]:
     """Money per bid when sellers get their own prices and buyers, with equal gain per kW, pay for it.
 
-    The gain is shared within a period, or over all where a rule joins periods; whole money by largest remainder.
+    The gain is shared within a period, or over all where a rule joins them; whole money by largest remainder.
     """
-    value = bids.side * bids.price * cleared.accepted
-    index = np.searchsorted(cleared.period, bids.period)
-    index = np.zeros_like(index) if rules.joins_periods else index
-    count = 1 if rules.joins_periods else len(cleared.period)
+    value = bids.side * bids.price * accepted
+    index = np.searchsorted(period, bids.period)
+    index = np.zeros_like(index) if joined else index
+    count = 1 if joined else len(period)
     gain = _sums(index, value, count)
-    buys = np.flatnonzero(bids.is_buy & (cleared.accepted > 0))
-    weight = cleared.accepted[buys]
+    buys = np.flatnonzero(bids.is_buy & (accepted > 0))
+    weight = accepted[buys]
     bought = _sums(index[buys], weight, count)
-    paid = -value + 0
+    paid: NDArray[Any] = -value + 0
     if bids.is_integer:
         each, rest = np.divmod(gain, np.maximum(bought, 1))
         share = each[index[buys]] * weight
@@ -148,7 +153,10 @@ def own_prices(bids: Bids, cleared: Cleared, rules: AuctionRules) -> NDArray[Any
 
 def _sums(index: NDArray[np.int64], values: NDArray[Any], count: int) -> NDArray[Any]:
     """`sum_by`, without its sort by index where there is one period."""
-    return np.sort(values).sum(keepdims=True) if count == 1 else sum_by(index, values, count)
+    if count != 1:
+        return sum_by(index, values, count)
+    total: NDArray[Any] = np.sort(values).sum(keepdims=True)
+    return total
 
 
 def _blocks(

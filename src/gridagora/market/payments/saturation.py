@@ -1,0 +1,161 @@
+"""Exact Shapley values of merit-order markets with whole quantities, for hundreds of players.
+
+Owen's multilinear extension: the Shapley value of i is the integral over t in [0, 1] of the expected marginal
+contribution of i when every other player is present with probability t.  The expectation needs only the
+distribution of a sum of whole quantities (dynamic programming), and in t it is a polynomial of a degree below
+the number of players, which Gauss-Legendre nodes integrate exactly.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridagora.market.payments.game import Part, intervals
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+EXACT_EFFORT = 3e8
+"""Table entries up to which exactness is paid for: nodes x players x units (x price intervals)."""
+
+MOST_EFFORT = 3e9
+"""Beyond this even few nodes take too long."""
+
+FEW_NODES = 16
+DECIMALS = 6
+WHOLE = 1e-9
+KEEP = 32
+"""Backward tables are rebuilt in stretches of this many players."""
+
+
+def quadrature_shapley(part: Part, *, nodes: int | None) -> tuple[Floats, float, bool] | None:
+    """Shapley values, their error and whether they are exact; None where quantities are not whole or too many."""
+    units = whole_quantities(part.bids.quantity)
+    if units is None:
+        return None
+    quantity, unit = units
+    buys = part.bids.is_buy
+    sellers = part.owner[~buys]
+    buyer = np.unique(part.owner[buys])
+    alone = len(buyer) == 1 and buyer[0] not in sellers
+    if alone and len(np.unique(sellers)) == len(sellers):
+        return _chain(part, quantity, unit, nodes)
+    return _by_intervals(part, quantity, unit, nodes)
+
+
+def whole_quantities(quantity: NDArray[Any]) -> tuple[Ints, float] | None:
+    """Quantities as multiples of the largest unit that divides them all; None if there is none to 6 decimals."""
+    whole = quantity.astype(np.int64)
+    scale = 1.0
+    if quantity.dtype.kind == "f":
+        for decimals in range(DECIMALS + 1):
+            scale = 10.0**decimals
+            if quantity.max(initial=0) * scale > 2**53:
+                return None
+            whole = np.rint(quantity * scale).astype(np.int64)
+            if (np.abs(quantity * scale - whole) <= WHOLE * np.maximum(whole, 1)).all():
+                break
+        else:
+            return None
+    divisor = max(int(np.gcd.reduce(whole)) if len(whole) else 1, 1)
+    return whole // divisor, divisor / scale
+
+
+def _nodes(degree: int, effort: float, nodes: int | None) -> tuple[int, bool] | None:
+    """How many nodes to take, and whether they are exact for a polynomial of this degree."""
+    exact = (degree + 3) // 2
+    if nodes is not None:
+        return min(nodes, exact), nodes >= exact
+    if exact * effort <= EXACT_EFFORT:
+        return exact, True
+    return (min(FEW_NODES, exact), exact <= FEW_NODES) if FEW_NODES * effort <= MOST_EFFORT else None
+
+
+def _integrated(integrand: Any, count: int, exact: bool) -> tuple[Floats, float]:
+    """Integrate over [0, 1]; the error is the largest change against half the nodes, 0 where exact."""
+    found = _integral(integrand, count)
+    if exact:
+        return found, 0.0
+    return found, float(np.abs(found - _integral(integrand, max(1, count // 2))).max())
+
+
+def _integral(integrand: Any, count: int) -> Floats:
+    place, weight = np.polynomial.legendre.leggauss(count)
+    total: Floats = np.sum(
+        [w / 2 * integrand((x + 1) / 2) for x, w in zip(place.tolist(), weight.tolist(), strict=True)], axis=0
+    )
+    return total
+
+
+def _chain(part: Part, quantity: Ints, unit: float, nodes: int | None) -> tuple[Floats, float, bool] | None:
+    """One buyer, one bid per seller: sellers in merit order fill the buyer's units one after the other."""
+    from gridagora.market.payments import _game_kernels
+
+    price = part.bids.price.astype(np.float64)
+    buys, sells = np.flatnonzero(part.bids.is_buy), np.flatnonzero(~part.bids.is_buy)
+    sells = sells[quantity[sells] > 0]
+    buys = buys[np.argsort(-price[buys], kind="stable")]
+    sells = sells[np.lexsort((part.owner[sells], price[sells]))]
+    sells = sells[price[sells] < price[buys].max()]
+    ends = np.concatenate([[0], np.cumsum(quantity[buys])])
+    # units worth more than the cost of each seller; the dearer ones are served by nobody
+    worth = ends[np.searchsorted(-price[buys], -price[sells], side="left")]
+    cap = int(min(worth.max(initial=0), quantity[sells].sum()))
+    chosen = _nodes(len(sells), float(len(sells)) * cap, nodes)
+    if chosen is None:
+        return None
+    utility = unit * np.interp(
+        np.arange(cap + 1), ends, np.concatenate([[0.0], np.cumsum(price[buys] * quantity[buys])])
+    )
+    gains = (utility, price[sells] * unit, np.minimum(worth, cap))
+
+    def integrand(t: float) -> Floats:
+        chance = np.full(len(sells), t)
+        return t * _game_kernels.expected_marginals(chance, quantity[sells], np.zeros(cap + 1), gains, KEEP)
+
+    sold, error = _integrated(integrand, *chosen)
+    out = np.zeros(len(part.players))
+    out[part.owner[sells]] = sold
+    out[part.owner[buys[0]]] = part.welfare - sold.sum()
+    return out, error, chosen[1]
+
+
+def _by_intervals(
+    part: Part, quantity: Ints, unit: float, nodes: int | None
+) -> tuple[Floats, float, bool] | None:
+    """Any two sides: per price interval min(D, S) = (D + S - |S - D|) / 2, with S - D a sum over the players."""
+    shape = intervals(part, quantity.astype(np.float64))
+    net = np.rint(shape.offered - shape.bought).astype(np.int64)
+    spans = np.abs(net).sum(axis=1)
+    effort = float((np.count_nonzero(net, axis=1) * spans).sum())
+    chosen = _nodes(len(part.players) - 1, effort, nodes)
+    if chosen is None:
+        return None
+    out = (shape.width @ (shape.offered + shape.bought)) / 2
+
+    def integrand(t: float) -> Floats:
+        total = np.zeros(len(part.players))
+        for k in range(len(net)):
+            total += shape.width[k] * _distance_marginals(t, net[k], int(spans[k]))
+        return total
+
+    distance, error = _integrated(integrand, *chosen)
+    return unit * (out - distance / 2), unit * error / 2, chosen[1]
+
+
+def _distance_marginals(t: float, net: Ints, span: int) -> Floats:
+    """Expected effect of each player on \\|sum of net\\| when the others come with probability t."""
+    from gridagora.market.payments import _game_kernels
+
+    players = np.flatnonzero(net)
+    mine = net[players]
+    # the sum starts where all buyers are present: one who stays away adds its demand
+    offset = int(mine[mine < 0].sum())
+    chance = np.where(mine > 0, t, 1 - t)
+    nothing = (np.zeros(0), np.zeros(0), np.zeros(len(mine), dtype=np.int64))
+    terminal = np.abs(np.arange(span + 1) + offset).astype(np.float64)
+    effect = _game_kernels.expected_marginals(chance, np.abs(mine), terminal, nothing, KEEP)
+    out = np.zeros(len(net))
+    out[players] = np.where(mine > 0, effect, -effect)
+    return out
