@@ -121,9 +121,10 @@ def test_truthful_steps_of_a_battery_follow_from_its_marginal_values():
     # more sun is to come; what is missing beyond that is missing at night, at 0.8 x 0.30.  The battery can
     # leave 1 kWh and give 2, which takes 2.5 out of it
     assert curve(2) == [[-0.4, 0.3], [-1.6, 0.1], [-1.0, 0.080001], [-2.0, 0.08]]
-    # in the evening a stored kWh saves 0.8 x 0.30: it covers the load unless a local kWh costs less than 0.30
-    # with all on it, it is sold from 0.24 / 0.8 on, and more is bought into the battery up to 0.24 - 0.10
-    assert curve(4) == [[1.0, 0.199999], [1.25, 0.14], [-1.0, 0.3]]
+    # in the evening 2.75 kWh are left of 3.75 that the load still asks for: a local kWh that saves 1.25 stored
+    # ones covers the load if it costs less than 0.30 with all on it, as long as these 3.75 are short; the last
+    # 0.25 are worth 0.16, half-way from 0.08 to 0.8 x 0.30; sold is from 0.24 / 0.8 on
+    assert curve(4) == [[0.8, 0.199999], [0.2, 0.1], [-1.0, 0.3]]
 
 
 def test_the_battery_keeps_a_commitment_that_the_forecast_missed():
