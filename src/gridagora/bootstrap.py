@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from gridagora.adapters.clocks import SimulatedClock
+from gridagora.adapters.feeders import name_of_net
 from gridagora.adapters.stores import MemoryStore
 from gridagora.adapters.studies import resolve
 from gridagora.adapters.worker import Worker
-from gridagora.agents import Delivery, Team, check_homes
+from gridagora.agents import Delivery, Team
 from gridagora.engine.machine import MarketContext
 from gridagora.engine.outlook import Expectation
 from gridagora.engine.simulate import World, run_sessions, run_without_market
 from gridagora.engine.wires import Wires
-from gridagora.errors import check_faults
 from gridagora.grid import GridModel
 from gridagora.market import pay_as_bid, pay_as_cleared, trade_reduction, vickrey
 from gridagora.model.events import Event
@@ -59,9 +59,13 @@ class Simulated:
 
 
 def prepare(
-    scenario: str | Path | Mapping[str, Any], *, overrides: Mapping[str, Any], seed: int | None = None
+    scenario: str | Path | Mapping[str, Any],
+    *,
+    overrides: Mapping[str, Any],
+    seed: int | None = None,
+    net: Any = None,
 ) -> Prepared:
-    """Read a scenario and everything it names.
+    """Read a scenario and everything it names; a pandapower net takes the place of its grid.
 
     Raises
     ------
@@ -69,12 +73,13 @@ def prepare(
         with every fault of the scenario, its files, homes and grid.
     """
     changes = dict(overrides) if seed is None else {**overrides, "seed": seed}
+    if net is not None:
+        changes["grid"] = name_of_net(net)
     if isinstance(scenario, Mapping):
         spec = parse_scenario(scenario, changes)
     else:
         spec = load_scenario(scenario, changes)
-    study, network = resolve(spec)
-    check_faults(check_homes(study.homes, study.axis))
+    study, network = resolve(spec, net=net)
     return Prepared(study=study, network=network, scenario_yaml=scenario_yaml(spec))
 
 

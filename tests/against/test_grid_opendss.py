@@ -5,7 +5,8 @@ import copy
 import numpy as np
 import pytest
 
-from gridagora.adapters.grids import Grid, _european_lv
+from gridagora.adapters.grids import Grid
+from gridagora.adapters.nets import find_net
 
 PHASES = ("a", "b", "c")
 
@@ -62,7 +63,7 @@ def dss_voltages(net):
 
 @pytest.fixture(scope="module")
 def net():
-    return _european_lv()
+    return find_net("european-lv").build()
 
 
 @pytest.mark.parametrize("scale", [1.0, 2.0])

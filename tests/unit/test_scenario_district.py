@@ -197,10 +197,10 @@ def test_vehicle_never_needs_more_than_the_charger_gives():
 
 
 def test_vehicle_of_a_day_without_charging_is_empty():
-    quiet = vehicle_from_profile(
-        np.zeros(96), TimeAxis(start=WEEK.start, periods=96), hours_after=8, efficiency=0.9
-    )
+    day = TimeAxis(start=WEEK.start, periods=96)
+    quiet = vehicle_from_profile(np.zeros(96), day, charge_kw=11.0, hours_after=8, efficiency=0.9)
     assert quiet.arrival.size == quiet.needed_kwh.size == 0
+    assert quiet.charge_kw == 11.0
 
 
 def test_heat_demand_keeps_the_energy_of_the_profile():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gridagora.adapters import simbench
-from gridagora.adapters.feeders import feeder_from_pandapower, read_feeder
+from gridagora.adapters.feeders import read_feeder
 from gridagora.adapters.studies import resolve
 from gridagora.errors import InputError
 from gridagora.model.time import TimeAxis
@@ -92,8 +92,7 @@ def test_test_grids_become_studies(grid, homes):
 def test_net_in_memory_instead_of_a_named_grid():
     pandapower = pytest.importorskip("pandapower")
     net = pandapower.networks.create_kerber_landnetz_freileitung_1()
-    feeder = feeder_from_pandapower(net, name="mine")
-    study, network = resolve(parse_scenario({"grid": "mine", "period": {"length": "1d"}}), feeder=feeder)
+    study, network = resolve(parse_scenario({"grid": "mine", "period": {"length": "1d"}}), net=net)
     assert network.name == "mine"
     assert len(study.homes) == len(net.load) * 2  # 8 kW each, in homes of at most 5 kW
 
@@ -117,7 +116,7 @@ def test_a_second_start_needs_neither_pandas_nor_pandapower():
         "import sys; from gridagora.adapters.studies import resolve;"
         "from gridagora.scenario import load_scenario;"
         "resolve(load_scenario('village'));"
-        "print(sorted({'pandas', 'pandapower', 'simbench', 'numba', 'pyarrow'} & set(sys.modules)))"
+        "print(sorted({'pandas', 'pandapower', 'simbench', 'pyarrow'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

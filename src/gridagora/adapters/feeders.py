@@ -4,30 +4,32 @@ Reading a SimBench code or a pandapower file takes seconds; the arrays of a feed
 need neither package.
 """
 
-import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gridagora.adapters.cache import cached_arrays, versioned_key
+from gridagora.adapters.cache import Arrays
+from gridagora.adapters.nets import converted, find_net
 from gridagora.errors import Fault, InputError
+from gridagora.grid.convert import network_from_pandapower
+from gridagora.grid.frames import Frame
 from gridagora.model.network import Network
 from gridagora.scenario.district import GridAssets, LoadPoint, Unit
-from gridagora.scenario.suggest import near
-from gridagora.scenario.values import GRID_FILE_ENDINGS
 
-Arrays = dict[str, NDArray[Any]]
+MOTOR_PROFILE = "G3-A"
+"""SimBench's industrial profile, which motors follow: a net states their working point alone."""
 
-TEST_GRIDS = ("cigre-lv", "cigre-mv", "european-lv", "ieee33")
 EUROPEAN_HOME_KW = 4.0
 """Nominal power of a home of the European LV feeder, whose own data are a snapshot of one minute."""
 
-_ALIASES = {"ieee-european-lv": "european-lv", "ieee-33": "ieee33", "case33bw": "ieee33"}
-_FEEDER_VERSION = 1
+EUROPEAN_POWER_FACTOR = 0.95
+"""Power factor of that feeder's loads, as published."""
+
+Row = dict[str, Any]
+_POWERS = (("p", "mw"), ("q", "mvar"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,9 +43,12 @@ class Feeder:
 def read_feeder(grid: str, *, source: str = "scenario") -> Feeder:
     """Read a feeder by name.
 
+    The homes of ``european-lv`` have a nominal power of `EUROPEAN_HOME_KW` each, which profiles multiply; the
+    snapshot of one minute that its data hold is what `gridagora.adapters.grids.Grid` takes.
+
     Parameters
     ----------
-    grid : SimBench code, name of a test grid (`TEST_GRIDS`), or path of a pandapower JSON or Excel file
+    grid : SimBench code, name of a test grid, or path of a pandapower JSON or Excel file (`find_net`)
     source : what to name in faults
 
     Raises
@@ -51,198 +56,140 @@ def read_feeder(grid: str, *, source: str = "scenario") -> Feeder:
     InputError
         When there is no such grid or its file cannot be read.
     """
-    name = _ALIASES.get(grid.lower(), grid)
-    if name.lower() in TEST_GRIDS:
-        return _cached("test-grid", name.lower(), build=lambda: _test_grid(name.lower()))
-    if name.lower().endswith(GRID_FILE_ENDINGS):
-        return _from_file(Path(name), source)
-    return _cached("simbench", name, build=lambda: _simbench_grid(name, source))
+    net = find_net(grid, source=source)
+    if net.key == ("test-grid", "european-lv"):
+        build = net.build
+        net = replace(net, build=lambda: _with_home_sizes(build()))
+    return _from_arrays(converted("feeder", net, _to_arrays))
 
 
 def feeder_from_pandapower(net: Any, *, name: str = "") -> Feeder:
-    """Return the feeder of a pandapower net in memory."""
+    """Return the feeder of a pandapower net in memory; ``name`` is that of the network, default the net's.
+
+    Raises
+    ------
+    InputError
+        When it is no pandapower net, or with every fault of the net.
+    """
+    import pandapower
+
+    if not isinstance(net, pandapower.pandapowerNet):
+        fix = "give what pandapower.create_empty_network() or pandapower.from_json(path) returns"
+        value = type(net).__name__
+        raise InputError(
+            [Fault(source="net", place="type", value=value, reason="is no pandapower net", fix=fix)]
+        )
     return _from_arrays(_to_arrays(net, name))
 
 
-def _cached(*parts: str, build: Callable[[], Any]) -> Feeder:
-    """Return a feeder from the cache, or build its net and keep its arrays."""
-    key = versioned_key("feeder", *parts, _FEEDER_VERSION, packages=["pandapower", "simbench", "gridagora"])
-    return _from_arrays(cached_arrays(key, lambda: _to_arrays(build(), parts[1])))
+def name_of_net(net: Any) -> str:
+    """Return the name of a pandapower net in memory; what is no net or has no name is just called so."""
+    return str(getattr(net, "name", None) or "") or "pandapower net"
 
 
-def _from_file(path: Path, source: str) -> Feeder:
-    """Read a pandapower file; its content is the key of the cache."""
-    if not path.is_file():
-        fix = "write the path of a pandapower JSON or Excel file, relative to the scenario file"
-        raise InputError([_fault(source, str(path), "there is no such file", fix=fix)])
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return _cached("file", path.suffix.lower(), digest, build=lambda: _read_net(path, source))
-
-
-def _read_net(path: Path, source: str) -> Any:
-    """Read a pandapower net out of a file."""
-    import pandapower
-
-    try:
-        net = pandapower.from_json(path) if path.suffix.lower() == ".json" else pandapower.from_excel(path)
-    except Exception as error:
-        fix = "write it with pandapower.to_json(net, path) or pandapower.to_excel(net, path)"
-        reason = f"cannot be read as a pandapower net ({type(error).__name__}: {str(error)[:120]})"
-        raise InputError([_fault(source, str(path), reason, fix=fix)]) from error
-    if not isinstance(net, pandapower.pandapowerNet):
-        fix = "write it with pandapower.to_json(net, path)"
-        raise InputError([_fault(source, str(path), "does not hold a pandapower net", fix=fix)])
-    return net
-
-
-def _simbench_grid(code: str, source: str) -> Any:
-    """Read a SimBench grid; an unknown code names near ones."""
-    codes = _simbench_codes()
-    if code not in codes:
-        known = [*TEST_GRIDS, *codes]
-        fix = (
-            near(code, known)
-            or f"use a SimBench code such as 1-LV-rural2--0-sw, a file, or {', '.join(TEST_GRIDS)}"
-        )
-        raise InputError(
-            [_fault(source, code, "is neither a SimBench code, nor a test grid, nor a file", fix=fix)]
-        )
-    import simbench
-
-    return simbench.get_simbench_net(code)
-
-
-def _simbench_codes() -> list[str]:
-    """Return all SimBench codes; kept, because importing SimBench to refuse a typo takes seconds."""
-
-    def build() -> Arrays:
-        import simbench
-
-        return {"codes": np.array(simbench.collect_all_simbench_codes(), dtype=np.str_)}
-
-    return list(
-        map(
-            str,
-            cached_arrays(versioned_key("simbench-codes", packages=["simbench"]), build)["codes"].tolist(),
-        )
-    )
-
-
-def _test_grid(name: str) -> Any:
-    """Build a test grid of pandapower."""
-    import pandapower.networks as networks
-
-    if name == "cigre-lv":
-        return networks.create_cigre_network_lv()
-    if name == "cigre-mv":
-        return networks.create_cigre_network_mv(with_der=False)
-    if name == "ieee33":
-        return networks.case33bw()
-    net = networks.ieee_european_lv_asymmetric("on_peak_566")
+def _with_home_sizes(net: Any) -> Any:
+    """Give every connected phase of the European LV feeder the nominal power of a home."""
     for phase in "abc":
         connected = net.asymmetric_load[f"p_{phase}_mw"] > 0
         power = np.where(connected, EUROPEAN_HOME_KW / 1e3, 0.0)
         net.asymmetric_load[f"p_{phase}_mw"] = power
-        net.asymmetric_load[f"q_{phase}_mvar"] = power * np.tan(np.arccos(0.95))
+        net.asymmetric_load[f"q_{phase}_mvar"] = power * np.tan(np.arccos(EUROPEAN_POWER_FACTOR))
     return net
 
 
 def _to_arrays(net: Any, name: str) -> Arrays:
     """Return network and connected elements of a pandapower net as plain arrays."""
-    from gridagora.grid.convert import network_from_pandapower
-
     network = network_from_pandapower(net, name=name)
-    arrays: Arrays = {f"network/{name}": array for name, array in network.to_arrays().items()}
-    bus_of = network.bus_of_number()
-    tables = {"loads": _load_rows(net, bus_of), "generators": [], "storages": []}
-    tables["generators"] = [_unit_row(row, bus_of) for row in _rows(net, "sgen")]
-    tables["storages"] = [_unit_row(row, bus_of) for row in _rows(net, "storage")]
+    arrays: Arrays = {f"network/{part}": array for part, array in network.to_arrays().items()}
+    reader = _Connected(net, network)
+    tables = {
+        "loads": [*reader.loads(), *reader.phase_loads(), *reader.motors()],
+        "generators": [*reader.units("sgen"), *reader.phase_generators()],
+        "storages": reader.units("storage"),
+    }
     for table, rows in tables.items():
-        columns = ("name", "bus", "kw", "kvar", "profile", "phase", "vn_kv", "kwh")
-        for column in columns:
+        for column in ("name", "bus", "kw", "kvar", "profile", "phase", "vn_kv", "kwh"):
             kind = np.str_ if column in ("name", "bus", "profile") else np.float64
             arrays[f"{table}/{column}"] = np.array([row.get(column, 0) for row in rows], dtype=kind)
     return arrays
 
 
-def _rows(net: Any, table: str) -> list[dict[str, Any]]:
-    """Return the rows in service of a table of the net, each with a unique name and its index."""
-    if table not in net or not len(net[table]):
-        return []
-    frame = net[table]
-    frame = frame[
-        frame["in_service"].astype(bool) & net.bus["in_service"].reindex(frame["bus"]).to_numpy(bool)
-    ]
-    rows = [
-        dict(zip(frame.columns, values, strict=True)) for values in frame.itertuples(index=False, name=None)
-    ]
-    taken: set[str] = set()
-    for index, row in zip(frame.index, rows, strict=True):
-        name = _text(row.get("name")) or f"{table} {index}"
-        row["name"] = f"{name} ({index})" if name in taken else name
-        taken.add(row["name"])
-        row["kv"] = float(net.bus.at[row["bus"], "vn_kv"])
-    return rows
+class _Connected:
+    """Reads what is connected to the buses of a network; no two things get the same name."""
 
+    def __init__(self, net: Any, network: Network) -> None:
+        self._net = net
+        kv = network.node_kv[network.bus_node].tolist()
+        numbers = network.bus_number.tolist()
+        self._place = dict(zip(numbers, zip(network.buses, kv, strict=True), strict=True))
+        self._taken: set[str] = set()
 
-def _load_rows(net: Any, bus_of: Mapping[int, str]) -> list[dict[str, Any]]:
-    """Return the loads: three-phase ones, and one-phase ones with their phase."""
-    found = []
-    for row in _rows(net, "load"):
-        scale = 1e3 * float(row.get("scaling", 1.0))
-        found.append(
-            {
-                "name": row["name"],
-                "bus": bus_of[int(row["bus"])],
-                "kw": scale * float(row["p_mw"]),
-                "kvar": scale * float(row["q_mvar"]),
-                "profile": _text(row.get("profile")),
-                "vn_kv": row["kv"],
-            }
-        )
-    for row in _rows(net, "asymmetric_load"):
-        found += _phase_rows(row, bus_of)
-    return found
+    def loads(self) -> list[Row]:
+        """Return three-phase loads."""
+        return [
+            self._load(head, kw=value["p_mw"], kvar=value["q_mvar"])
+            for head, value in self._rows("load", ("p_mw", "q_mvar"))
+        ]
 
+    def phase_loads(self) -> list[Row]:
+        """Return one load per connected phase of the asymmetric loads."""
+        found = []
+        columns = tuple(f"{power}_{phase}_{unit}" for power, unit in _POWERS for phase in "abc")
+        for head, value in self._rows("asymmetric_load", columns):
+            phases = [phase for phase in "abc" if value[f"p_{phase}_mw"]]
+            for phase in phases:
+                number = "abc".index(phase) + 1
+                name = head["name"] if len(phases) == 1 else f"{head['name']} phase {number}"
+                row = self._load(head, kw=value[f"p_{phase}_mw"], kvar=value[f"q_{phase}_mvar"])
+                found.append(row | {"name": name, "phase": number})
+        return found
 
-def _phase_rows(row: Mapping[str, Any], bus_of: Mapping[int, str]) -> list[dict[str, Any]]:
-    """Return one load per connected phase of an asymmetric load."""
-    scale = 1e3 * float(row.get("scaling", 1.0))
-    powers = {number: float(row[f"p_{letter}_mw"]) for number, letter in enumerate("abc", start=1)}
-    connected = [phase for phase, power in powers.items() if power]
-    found = []
-    for phase in connected:
-        letter = "abc"[phase - 1]
-        found.append(
-            {
-                "name": row["name"] if len(connected) == 1 else f"{row['name']} phase {phase}",
-                "bus": bus_of[int(row["bus"])],
-                "kw": scale * powers[phase],
-                "kvar": scale * float(row[f"q_{letter}_mvar"]),
-                "profile": _text(row.get("profile")),
-                "phase": phase,
-                "vn_kv": row["kv"],
-            }
-        )
-    return found
+    def motors(self) -> list[Row]:
+        """Return motors at their working point as industrial loads."""
+        found = []
+        for head, value in self._rows("motor", ("pn_mech_mw", "efficiency_percent", "cos_phi")):
+            kw = value["pn_mech_mw"] / (value["efficiency_percent"] / 100)
+            kw *= value["loading_percent"] / 100
+            row = self._load(head, kw=kw, kvar=kw * float(np.tan(np.arccos(value["cos_phi"]))))
+            found.append(row | {"profile": MOTOR_PROFILE})
+        return found
 
+    def units(self, table: str) -> list[Row]:
+        """Return generators or storages: nominal power without sign, and energy."""
+        return [
+            head | {"kw": abs(value["p_mw"]) * head["scale"], "kwh": 1e3 * value["max_e_mwh"]}
+            for head, value in self._rows(table, ("p_mw", "max_e_mwh"))
+        ]
 
-def _unit_row(row: Mapping[str, Any], bus_of: Mapping[int, str]) -> dict[str, Any]:
-    """Return a generator or storage: nominal power without sign, and energy."""
-    power = abs(float(row["p_mw"])) * 1e3 * float(row.get("scaling", 1.0))
-    energy = row.get("max_e_mwh", 0.0)
-    return {
-        "name": row["name"],
-        "bus": bus_of[int(row["bus"])],
-        "kw": power,
-        "profile": _text(row.get("profile")),
-        "kwh": 0.0 if energy is None or np.isnan(energy) else float(energy) * 1e3,
-    }
+    def phase_generators(self) -> list[Row]:
+        """Return generators given per phase, all their phases together."""
+        columns = tuple(f"p_{phase}_mw" for phase in "abc")
+        return [
+            head | {"kw": abs(sum(value[name] for name in columns)) * head["scale"]}
+            for head, value in self._rows("asymmetric_sgen", columns)
+        ]
 
+    @staticmethod
+    def _load(head: Row, *, kw: float, kvar: float) -> Row:
+        return head | {"kw": head["scale"] * kw, "kvar": head["scale"] * kvar}
 
-def _text(value: Any) -> str:
-    """Return a cell as text; missing is empty."""
-    return "" if value is None or value != value or str(value) in ("None", "<NA>") else str(value)
+    def _rows(self, table: str, columns: tuple[str, ...]) -> Iterator[tuple[Row, dict[str, float]]]:
+        """Return name, place and scale of each row in service at a live bus, and its values of columns."""
+        frame = Frame(self._net, table)
+        names, profiles = frame.texts("name"), frame.texts("profile")
+        bus, scaling = frame.numbers("bus", -1), frame.numbers("scaling", 1.0)
+        values = {name: frame.numbers(name, 0.0) for name in columns}
+        values["loading_percent"] = frame.numbers("loading_percent", 100.0)
+        for row in np.flatnonzero(frame.flags("in_service", default=True)).tolist():
+            if int(bus[row]) not in self._place:
+                continue  # a bus without supply, where nothing but loads of zero can be
+            place, kv = self._place[int(bus[row])]
+            name = names[row] or f"{table} {frame.index[row]}"
+            while name in self._taken:
+                name = f"{name} ({frame.index[row]})"
+            self._taken.add(name)
+            head = {"name": name, "bus": place, "vn_kv": kv, "profile": profiles[row]}
+            yield head | {"scale": 1e3 * scaling[row]}, {c: float(values[c][row]) for c in values}
 
 
 def _from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Feeder:
@@ -270,7 +217,3 @@ def _from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Feeder:
 def _columns(arrays: Mapping[str, NDArray[Any]], table: str, *names: str) -> Iterator[tuple[Any, ...]]:
     """Return the rows of some columns of a table."""
     return zip(*(arrays[f"{table}/{name}"].tolist() for name in names), strict=True)
-
-
-def _fault(source: str, value: str, reason: str, *, fix: str) -> Fault:
-    return Fault(source=source, place="grid", value=value, reason=reason, fix=fix)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridagora.adapters import simbench
-from gridagora.adapters.feeders import Feeder, read_feeder
+from gridagora.adapters.feeders import Feeder, feeder_from_pandapower, read_feeder
 from gridagora.adapters.files import (
     KVAR,
     ParticipantTable,
@@ -16,6 +16,7 @@ from gridagora.adapters.files import (
     read_price_series,
     read_profiles,
 )
+from gridagora.agents import check_homes
 from gridagora.errors import Fault, InputError, check_faults
 from gridagora.model.network import Network
 from gridagora.model.resources import Home
@@ -31,23 +32,23 @@ from gridagora.scenario.suggest import near
 Floats = NDArray[np.float64]
 
 
-def resolve(spec: ScenarioSpec, *, feeder: Feeder | None = None) -> tuple[Study, Network]:
+def resolve(spec: ScenarioSpec, *, net: Any = None) -> tuple[Study, Network]:
     """Read all that a scenario names and return the study and its network.
 
     Parameters
     ----------
     spec : a checked scenario (`gridagora.scenario.load_scenario`)
-    feeder : a feeder in memory instead of the one that ``spec.grid`` names (`feeder_from_pandapower`)
+    net : a pandapower net instead of the grid that ``spec.grid`` names
 
     Raises
     ------
     InputError
-        With every fault of grid, profiles, participants and prices.
+        With every fault of grid, profiles, participants, homes and prices.
     """
     faults: list[Fault] = []
     axis, found = scenario_axis(spec)
     faults += found
-    feeder = feeder or _feeder(spec, faults)
+    feeder = _feeder(spec, net, faults)
     plans = _plans(spec, feeder, _by_hand(spec, faults), faults=faults)
     tariffs = None if axis is None else _tariffs(spec, axis, faults)
     homes = None if axis is None or plans is None else _homes(plans, spec, axis, faults=faults)
@@ -63,9 +64,11 @@ def _in_line(fault: Fault, spec: ScenarioSpec) -> Fault:
     return fault if line is None else replace(fault, place=f"line {line}, {fault.place}")
 
 
-def _feeder(spec: ScenarioSpec, faults: list[Fault]) -> Feeder | None:
+def _feeder(spec: ScenarioSpec, net: Any, faults: list[Fault]) -> Feeder | None:
     """Read the feeder, or note why it cannot be read."""
     try:
+        if net is not None:
+            return feeder_from_pandapower(net, name=spec.grid)
         return read_feeder(spec.grid, source=spec.origin)
     except InputError as error:
         faults.extend(error.faults)
@@ -114,12 +117,30 @@ def _plans(
         return plans
     if feeder is None:
         return None
-    plans, found = plan_district(spec, feeder.assets)
+    faults += _negative_loads(feeder)
+    loads = tuple(load for load in feeder.assets.loads if load.kw >= 0)
+    plans, found = plan_district(spec, replace(feeder.assets, loads=loads))
     faults += found
     if not plans:
         fix = "list participants with their buses under participants.list or participants.file"
         faults.append(Fault(source=spec.origin, place="grid", value=spec.grid, reason="has no load", fix=fix))
     return plans
+
+
+def _negative_loads(feeder: Feeder) -> list[Fault]:
+    """Tell loads that feed in: no profile of a home fits them."""
+    fix = "make it an sgen of the net, or list the participants in the scenario"
+    return [
+        Fault(
+            source=feeder.network.name,
+            place=f"load {load.name}",
+            value=f"{load.kw:g} kW",
+            reason="is a load below 0, which cannot become a home",
+            fix=fix,
+        )
+        for load in feeder.assets.loads
+        if load.kw < 0
+    ]
 
 
 def _bus_faults(spec: ScenarioSpec, table: ParticipantTable, network: Network) -> list[Fault]:
@@ -164,6 +185,7 @@ def _homes(
     profiles = StudyProfiles(axis, table=table, power_factor=spec.profiles.power_factor)
     homes, found = make_homes(plans, spec, axis, profiles=profiles)
     faults += found
+    faults += check_homes(homes, axis)
     return homes
 
 

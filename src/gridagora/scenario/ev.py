@@ -142,18 +142,18 @@ def _periods(axis: TimeAxis, day: Ints, hour: Floats, *, up: bool) -> Ints:
 
 
 def vehicle_from_profile(
-    charging_kw: Floats, axis: TimeAxis, *, hours_after: float, efficiency: float
+    charging_kw: Floats, axis: TimeAxis, *, charge_kw: float, hours_after: float, efficiency: float
 ) -> ElectricVehicle:
     """Read stays out of a charging profile: each run of charging is one stay.
 
-    The car arrives when charging begins and leaves ``hours_after`` its end, or when the next run begins; the
-    charger's power is the highest of the profile.
+    The car arrives when charging begins and leaves ``hours_after`` its end, or when the next run begins.  The
+    charger has ``charge_kw``, also in a period in which the car is never charged.
 
     Examples
     --------
     >>> axis = TimeAxis(start=np.datetime64("2016-06-06"), periods=8, mtu_s=3600)
     >>> charging = np.array([0, 10.0, 5.0, 0, 0, 0, 10.0, 0])
-    >>> car = vehicle_from_profile(charging, axis, hours_after=2, efficiency=1.0)
+    >>> car = vehicle_from_profile(charging, axis, charge_kw=10.0, hours_after=2, efficiency=1.0)
     >>> car.arrival.tolist(), car.departure.tolist(), car.needed_kwh.tolist()
     ([1, 6], [5, 8], [15.0, 10.0])
     """
@@ -164,7 +164,7 @@ def vehicle_from_profile(
     leave = end + round(hours_after / axis.hours)
     leave = np.minimum(leave, np.concatenate([arrival[1:], [axis.periods]])[: leave.size])
     return ElectricVehicle(
-        charge_kw=float(power.max(initial=0.0)),
+        charge_kw=float(power.max(initial=charge_kw)),
         efficiency=efficiency,
         arrival=arrival.astype(np.int64),
         departure=leave.astype(np.int64),

@@ -135,7 +135,9 @@ def _vehicle(
     if plan.ev_profile:
         after = STAY_AFTER_CHARGING_H[plan.ev_profile.partition("_")[0]]
         charging = plan.ev_kw * profiles.active(plan.ev_profile)
-        return vehicle_from_profile(charging, axis, hours_after=after, efficiency=efficiency)
+        return vehicle_from_profile(
+            charging, axis, charge_kw=plan.ev_kw, hours_after=after, efficiency=efficiency
+        )
     return draw_vehicle(
         plan.participant,
         axis,

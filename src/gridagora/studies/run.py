@@ -181,6 +181,7 @@ class Run:
 def run(
     scenario: str | Path | Mapping[str, object],
     *,
+    net: object = None,
     overrides: Mapping[str, object] | None = None,
     seed: int | None = None,
     progress: Progress | None = None,
@@ -191,6 +192,7 @@ def run(
     Parameters
     ----------
     scenario : name of a built-in scenario, path of a scenario file, or the scenario as a mapping
+    net : a pandapower net in place of the scenario's ``grid``, which may then be left out
     overrides : dotted keys to change, e.g. ``{"market.mechanism": "pay_as_bid"}``
     seed : replaces the scenario's seed
     progress : called with (done, total, what) now and then
@@ -207,7 +209,8 @@ def run(
     >>> ga.run("village", overrides={"period.length": "1h"}).kpis["periods"]
     4
     """
-    return run_prepared(prepare(scenario, overrides=overrides or {}, seed=seed), progress=progress, stop=stop)
+    prepared = prepare(scenario, overrides=overrides or {}, seed=seed, net=net)
+    return run_prepared(prepared, progress=progress, stop=stop)
 
 
 def run_prepared(prepared: Prepared, *, progress: Progress | None = None, stop: Stop | None = None) -> Run:
