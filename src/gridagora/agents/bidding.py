@@ -26,12 +26,15 @@ by a micro-unit at least, than the retailer's kWh where the home imports, the fe
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gridagora.agents.fleet import Fleet, Floats, Param
 from gridagora.agents.flexibility import Range, session_ranges
 from gridagora.agents.rules import Plan
 from gridagora.model.bids import Bids
 from gridagora.model.study import MarketRules, Tariffs
+
+Places = NDArray[np.int64]
 
 MICRO_PRICE = 1e-6
 """One micro-unit of currency per kWh, the step of prices in trades."""
@@ -110,14 +113,17 @@ def truthful(fleet: Fleet, plan: Plan, options: Options) -> Curves:
     if devices is None:
         return net_position(fleet, plan, options)
     base = plan.load_kw - plan.pv_kw + sum(device.low_kw for device in devices)
-    edges, values = _edges(fleet, base, _consistent(plan, devices, options))
+    steps, values, _ = _in_order(_consistent(plan, devices, options))
+    limits = fleet.params[:, None, None, :]
+    edges = base[:, :, None] + np.concatenate([np.zeros((*base.shape, 1)), np.cumsum(steps, axis=2)], axis=2)
+    edges = np.clip(edges, -limits[..., Param.EXPORT_KW], limits[..., Param.IMPORT_KW])
     buy, sell, one = options.buy[:, None], options.sell[:, None], np.ones((*base.shape, 1))
     bought, sold = np.maximum(edges, 0.0), np.minimum(edges, 0.0)
-    steps = [bought[:, :, :1], np.diff(bought, axis=2), -np.diff(sold, axis=2), sold[:, :, -1:]]
+    parts = [bought[:, :, :1], np.diff(bought, axis=2), -np.diff(sold, axis=2), sold[:, :, -1:]]
     at_most = np.where(values < options.meter[:, None], buy - MICRO_PRICE, buy)
     bid, offer = np.minimum(values - options.wedge[:, None], at_most), np.maximum(values, sell)
     prices = [buy * one, bid, offer, sell * one]
-    quantity = np.concatenate(steps, axis=2) * fleet.hours
+    quantity = np.concatenate(parts, axis=2) * fleet.hours
     return Curves(t=plan.t, quantity=quantity, price=np.concatenate(prices, axis=2))
 
 
@@ -132,16 +138,45 @@ def _consistent(plan: Plan, devices: tuple[Range, ...], options: Options) -> tup
     )
 
 
-def _edges(fleet: Fleet, base: Floats, devices: tuple[Range, ...]) -> tuple[Floats, Floats]:
-    """Net demand in kW between the steps, within the connection limits, and the steps' falling values."""
+def _in_order(devices: tuple[Range, ...]) -> tuple[Floats, Floats, Places]:
+    """Return the steps of all devices in kW by falling value, their values, and where each came from."""
     blocks = np.concatenate([device.step_kw for device in devices], axis=2)
     values = np.concatenate([device.worth for device in devices], axis=2)
     order = np.argsort(-values, axis=2, kind="stable")
-    values = np.take_along_axis(values, order, axis=2)
-    steps = np.cumsum(np.take_along_axis(blocks, order, axis=2), axis=2)
-    edges = base[:, :, None] + np.concatenate([np.zeros((*base.shape, 1)), steps], axis=2)
-    limits = fleet.params[:, None, None, :]
-    return np.clip(edges, -limits[..., Param.EXPORT_KW], limits[..., Param.IMPORT_KW]), values
+    return np.take_along_axis(blocks, order, axis=2), np.take_along_axis(values, order, axis=2), order
+
+
+def dispatched(fleet: Fleet, plan: Plan, options: Options, committed_kw: Floats) -> Plan:
+    """Plan with the set points that make up the commitment: the steps that were accepted run, in their order.
+
+    ``committed_kw`` (homes, n) net import; where it is NaN the plan stays.  What no step covers is left to
+    delivery.
+    """
+    devices = session_ranges(fleet, plan)
+    if devices is None:
+        return plan
+    steps, _, order = _in_order(_consistent(plan, devices, options))
+    low = sum(device.low_kw for device in devices)
+    wanted = (committed_kw - plan.load_kw + plan.pv_kw - low)[:, :, None]
+    run = np.clip(wanted - np.cumsum(steps, axis=2) + steps, 0.0, steps)
+    back = np.empty_like(run)
+    np.put_along_axis(back, order, run, axis=2)
+    parts = np.split(back, np.cumsum([device.step_kw.shape[2] for device in devices])[:-1], axis=2)
+    bound = ~np.isnan(committed_kw)
+    planned = (plan.battery_kw, plan.ev_kw, plan.heat_pump_kw)
+    battery, car, pump = (
+        np.where(bound, device.low_kw + part.sum(axis=2), kw)
+        for device, part, kw in zip(devices, parts, planned, strict=True)
+    )
+    charged = np.cumsum(car - plan.ev_kw, axis=1) * fleet.params[:, Param.EV_EFF, None] * fleet.hours
+    return replace(
+        plan,
+        net_kw=np.where(bound, committed_kw, plan.net_kw),
+        battery_kw=battery,
+        ev_kw=car,
+        heat_pump_kw=pump,
+        ev_kwh=plan.ev_kwh + charged,
+    )
 
 
 def fixed_margin(fleet: Fleet, plan: Plan, options: Options, *, margin: float) -> Curves:

@@ -140,9 +140,13 @@ class Team:
     ) -> Delivery:
         """Run the devices with what really happens; without a plan by the rules, without a commitment freely.
 
+        Planned homes run the steps of their bids that were accepted and then make good what was not foreseen.
         Rule-based homes take no set points from the plan: the rules decide on what is, the battery alone
         keeps the commitment.
         """
+        if plan is not None and committed_kw is not None:
+            options = bidding.outside_options(self._tariffs, self._market, t=t, n=n)
+            plan = bidding.dispatched(self.fleet, plan, options, committed_kw)
         return run_devices(
             self.fleet,
             state,
