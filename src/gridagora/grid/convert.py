@@ -15,7 +15,16 @@ from gridagora.grid.branches import Switches, read_lines, read_switches, read_tr
 from gridagora.grid.frames import Bools, Buses, Faults, Floats, Frame, Ints, positive, unique_names
 from gridagora.grid.injections import read_loads, read_shunts, read_sources
 from gridagora.grid.topology import components, reached, tree_layout
-from gridagora.model.network import BaseLoads, Lines, Network, Shunts, Sources, Table, Transformers
+from gridagora.model.network import (
+    NO_LIMIT_A,
+    BaseLoads,
+    Lines,
+    Network,
+    Shunts,
+    Sources,
+    Table,
+    Transformers,
+)
 
 T = TypeVar("T", bound=Table)
 
@@ -35,8 +44,6 @@ _UNSUPPORTED = {
     "load_dc": "leave out the DC part",
     "source_dc": "leave out the DC part",
 }
-_NO_LIMIT_A = 9e7
-"""Rated currents from here on (MATPOWER's 99,999 kA) say that the data know no limit."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -257,7 +264,7 @@ def _note_left_out(parts: Parts, alive: Bools, lines: Lines, *, faults: Faults) 
     dead = [parts.buses.place(row) for row in np.flatnonzero(~alive).tolist()]
     if dead:
         faults.notes.append(f"buses out of service or without supply and load, left out: {', '.join(dead)}")
-    unlimited = int(np.count_nonzero(lines.rated_a >= _NO_LIMIT_A))
+    unlimited = int(np.count_nonzero(lines.rated_a >= NO_LIMIT_A))
     if unlimited:
         faults.notes.append(f"lines without a current limit in the data: {unlimited} of {len(lines)}")
 

@@ -18,6 +18,9 @@ Strings = NDArray[np.str_]
 Arrays = dict[str, NDArray[Any]]
 T = TypeVar("T", bound="Table")
 
+NO_LIMIT_A = 9e7
+"""Rated currents from here on (MATPOWER's 99,999 kA) say that the data know no limit."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Table:
@@ -41,7 +44,7 @@ class Lines(Table):
     """Lines, and closed switches with impedance; physical values of the whole line, parallel systems merged.
 
     ``r_ohm``, ``x_ohm``, ``c_farad``, ``g_siemens`` are positive sequence, those with 0 zero sequence (NaN:
-    unknown); ``rated_a`` is the current of 100 % loading, infinite where the data state none.
+    unknown); ``rated_a`` is the current of 100 % loading, `NO_LIMIT_A` or more where the data state none.
     """
 
     name: Strings

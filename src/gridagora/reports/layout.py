@@ -14,13 +14,12 @@ Point = tuple[float, float]
 def branches(elements: "pd.DataFrame") -> list[tuple[str, str, str, str]]:
     """Return (element, kind, from_bus, to_bus) of the branches that carry power.
 
-    A branch whose worst loading is zero or unknown in both cases is open (a ring's normally open point): it
-    does
-    not tell who is behind whom.
+    A branch whose worst loading is zero in both cases is open (a ring's normally open point): it does not
+    tell who is behind whom.  A line without a loading, whose data state no limit, carries power.
     """
     rows = elements[elements["kind"] != "bus"]
-    load = rows[["worst_value", "worst_value_baseline"]].astype(float).fillna(0.0).max(axis=1)
-    live = rows[load > 0]
+    load = rows[["worst_value", "worst_value_baseline"]].astype(float).max(axis=1)
+    live = rows[~(load <= 0)]
     columns = (live[name].astype(str) for name in ("element", "kind", "from_bus", "to_bus"))
     return list(zip(*columns, strict=True))
 

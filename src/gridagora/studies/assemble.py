@@ -14,6 +14,7 @@ from gridagora.engine.findings import Findings
 from gridagora.engine.wires import Wires
 from gridagora.grid import PowerFlow
 from gridagora.model.events import EnergyDelivered, Floats, Ints, ScheduleChecked
+from gridagora.model.network import NO_LIMIT_A, Bools
 from gridagora.model.study import Study
 from gridagora.settlement import Prices, settle_without_market
 from gridagora.studies.record import Flows, GridDrawing, RunRecord, SettledMoney, Violations
@@ -66,25 +67,30 @@ def _power_flow(
     net_kw = metered_wh / (WH_PER_KWH * study.axis.hours)
     net_kvar = np.stack([home.load_kvar[:periods] for home in study.homes], axis=1)
     parts, findings = [], []
+    limited = wires.grid.network.lines.rated_a < NO_LIMIT_A
     step = study.axis.periods_per_day * 30
     for first in range(0, periods, step):
         cut = slice(first, first + step)
         flow = wires.flow(net_kw[cut], net_kvar[cut])
-        parts.append(_flows(flow))
+        parts.append(_flows(flow, limited=limited))
         findings.append(wires.check(flow, net_kw[cut], first=first))
         progress(min(first + step, periods), periods, what)
     return _join_flows(parts), _join_findings(findings)
 
 
-def _flows(flow: PowerFlow) -> Flows:
+def _flows(flow: PowerFlow, *, limited: Bools) -> Flows:
+    """Keep what the tables need; a line whose data state no limit has no loading."""
     unbalance = flow.unbalance_percent
+    known = np.append(limited, np.ones(flow.loading_percent.shape[1] - len(limited), dtype=np.bool_))
     rows = len(flow.converged)
     return Flows(
         converged=flow.converged,
         import_kw=flow.import_kw,
         losses_kw=flow.losses_kw,
         vm_pu=furthest_phase(flow.vm_pu),
-        loading_percent=flow.loading_percent,
+        loading_percent=flow.loading_percent
+        if known.all()
+        else np.where(known, flow.loading_percent, np.nan),
         transformers=flow.kinds.count("transformer"),
         unbalance_percent=np.full(rows, np.nan) if unbalance is None else unbalance.max(axis=1),
     )
