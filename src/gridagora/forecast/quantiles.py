@@ -111,7 +111,9 @@ def _faults(errors: Floats, level: Floats, season: int) -> list[Fault]:
         fix = f"give (series, periods) with at least {season} periods"
         faults.append(_fault("errors", errors.shape, reason="hold less than a day", fix=fix))
     if not np.isfinite(errors).all():
-        faults.append(_fault("errors", float("nan"), "hold a value that is no number", "fill or drop it"))
+        faults.append(
+            _fault("errors", float("nan"), reason="hold a value that is no number", fix="fill or drop it")
+        )
     if not len(level) or not ((level > 0) & (level < 1)).all() or not (np.diff(level) > 0).all():
         fix = "write levels between 0 and 1 in ascending order"
         faults.append(_fault("levels", level.tolist(), reason="are no quantile levels", fix=fix))

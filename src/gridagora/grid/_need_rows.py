@@ -11,7 +11,7 @@ from gridagora.grid.cuts import Cases, gradients_of, smallest_share, values_of
 from gridagora.grid.flow import PowerFlow
 from gridagora.grid.model import GridModel
 from gridagora.grid.need_rules import NeedRules, PointForecast, Rebound
-from gridagora.grid.sensitivity import downstream
+from gridagora.grid.sensitivity import OperatingPoints, downstream
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -88,7 +88,7 @@ def forecast_rows(
     """Return a row for every limit that the planning quantile goes beyond."""
     period, is_voltage, column, above, limit = _beyond(grid, flow, rules)
     planned = rules.position(forecast)
-    kw, kvar = (power[planned] for power in forecast.at_buses(grid))
+    kw, kvar = forecast.at_buses(grid, planned)
     cases = Cases(
         import_kw=kw[period],
         import_kvar=kvar[period],
@@ -153,7 +153,7 @@ def _returning(
         return one.take(np.zeros(0, dtype=np.int64))
     planned, column = rules.position(forecast), forecast.columns(grid)
     power = forecast.import_kw[planned][period] + one.direction[0] * back[period, None] * who / total
-    kw, kvar = (values[planned][period] for values in forecast.at_buses(grid))
+    kw, kvar = (values[period] for values in forecast.at_buses(grid, planned))
     added = np.zeros_like(kw)
     np.add.at(added.T, column, (power - forecast.import_kw[planned][period]).T)
     count = len(period)
@@ -216,16 +216,20 @@ def _solved(
     """Return the rows of cases: helping points, the cut in proportion to their power, its effect half way."""
     column, nothing = forecast.columns(grid), np.zeros_like(cases.import_kw)
     value = values_of(grid, cases, nothing)
-    slope = cases.above[:, None] * gradients_of(grid, model, cases, cut_kw=nothing)[0]
+    start = OperatingPoints(grid, cases.import_kw, cases.import_kvar, model=model)
+    slope = cases.above[:, None] * gradients_of(start, cases)
     reference = _reference(grid, cases, slope)
     direction = np.where(slope[np.arange(len(cases)), reference] >= 0, 1.0, -1.0)
     helps = _helping(grid, cases, slope=slope, reference=reference, rules=rules)[:, column]
     most = np.where(helps, np.maximum(direction[:, None] * power, 0.0), 0.0)
     whole = np.zeros_like(cases.import_kw)
     np.add.at(whole.T, column, (direction[:, None] * most).T)
-    share, after, curable = smallest_share(grid, cases, whole)
-    middle, losses = gradients_of(grid, model, cases, cut_kw=share[:, None] / 2 * whole)
-    middle *= cases.above[:, None]
+    share, after, curable = smallest_share(
+        grid, cases, whole, value=value, slope=cases.above[:, None] * slope
+    )
+    half = OperatingPoints(grid, cases.import_kw - share[:, None] / 2 * whole, cases.import_kvar, model=model)
+    middle = cases.above[:, None] * gradients_of(half, cases)
+    losses = half.losses_gradient(np.arange(len(cases)))[0]
     effect = np.where(helps, _effects(middle, reference)[:, column], 0.0)
     cut = share[:, None] * most
     kw, meter_kw = (effect * cut).sum(axis=1), cut.sum(axis=1)

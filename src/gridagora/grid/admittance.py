@@ -24,6 +24,7 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 _TOLERANCE = 1e-12
+_ADJOINT_TOLERANCE = 1e-10
 _ITERATIONS = 60
 _NEWTON_STEPS = 30
 
@@ -164,7 +165,7 @@ def admittance_of(network: Network) -> Admittance:
     factors: Any = splu(matrix) if len(free) else None
 
     def solve(columns: Complex, trans: Literal["N", "H"] = "N") -> Complex:
-        if factors is None:
+        if factors is None or not columns.size:
             return columns
         return np.asarray(factors.solve(np.ascontiguousarray(columns), trans))
 
@@ -270,7 +271,7 @@ def adjoint(model: Admittance, weight: Complex, wanted: Complex) -> Complex:
         after = model.solve(wanted[:, open_columns] - weight[:, open_columns] * np.conj(before), "H")
         found[:, open_columns] = after
         moved = np.abs(after - before).max(axis=0, initial=0.0)
-        open_columns = open_columns[~(moved <= _TOLERANCE * size[open_columns])]
+        open_columns = open_columns[~(moved <= _ADJOINT_TOLERANCE * size[open_columns])]
     hermitian = model.matrix.conj().T
     for column in open_columns.tolist():
         found[:, column] = _solve_real(hermitian, weight[:, column], wanted[:, column])

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gridagora.grid.admittance import Admittance
 from gridagora.grid.model import GridModel
 from gridagora.grid.sensitivity import OperatingPoints
 
@@ -15,6 +14,8 @@ Bools = NDArray[np.bool_]
 
 _TOLERANCE = 1e-6
 """How far below its limit a value may end, relative to the limit; it never ends above."""
+_AHEAD = 1.02
+"""How far beyond the linear estimate a first share is tried, so that it rather keeps the limit."""
 _SCAN = 8
 _STEPS = 40
 
@@ -54,13 +55,14 @@ def values_of(grid: GridModel, cases: Cases, cut_kw: Floats) -> Floats:
     return np.where(cases.is_voltage, flow.vm_pu[row, np.where(cases.is_voltage, cases.column, 0)], loading)
 
 
-def gradients_of(
-    grid: GridModel, model: Admittance, cases: Cases, *, cut_kw: Floats
-) -> tuple[Floats, Floats]:
-    """Return how values and losses move per kW of import at each bus after a cut, both (cases, buses)."""
-    if not len(cases):
-        return np.zeros_like(cases.import_kw), np.zeros_like(cases.import_kw)
-    points = OperatingPoints(grid, cases.import_kw - cut_kw, cases.import_kvar, model=model)
+def gradients_of(points: OperatingPoints, cases: Cases) -> Floats:
+    """Return how each case's value moves per kW of import at each bus, (cases, buses).
+
+    Parameters
+    ----------
+    points : the operating points of the cases, maybe after a cut
+    cases : which values
+    """
     slope = np.zeros_like(cases.import_kw)
     for rows, gradient in (
         (np.flatnonzero(cases.is_voltage), points.vm_gradient),
@@ -68,39 +70,62 @@ def gradients_of(
     ):
         if rows.size:
             slope[rows] = gradient(rows, cases.column[rows])[0]
-    return slope, points.losses_gradient(np.arange(len(cases)))[0]
+    return slope
 
 
-def smallest_share(grid: GridModel, cases: Cases, most_kw: Floats) -> tuple[Floats, Floats, Bools]:
+def smallest_share(
+    grid: GridModel, cases: Cases, most_kw: Floats, *, value: Floats, slope: Floats
+) -> tuple[Floats, Floats, Bools]:
     """Return the smallest share of a cut that keeps the limit, the value after it, and whether it does.
 
-    The share is scanned in eighths for the first that keeps the limit, then narrowed by the Illinois rule.
-    Where none does, the share that comes nearest is returned.
+    The slope gives a first share, steps along the secant find one that keeps the limit, and the Illinois rule
+    narrows it.  Where even the whole cut does not, the share is scanned in eighths, for a cut may also go too
+    far (reverse flow); where none keeps the limit, the one that comes nearest is returned.
 
     Parameters
     ----------
     grid : the grid
-    cases : the operating points and their limits
+    cases : the operating points and their limits, which are broken
     most_kw : the whole cut of import at the buses, + less import, (cases, buses)
+    value : the limited value of each case, (cases,)
+    slope : how it moves per kW of import at each bus, (cases, buses)
     """
+    low, above = np.zeros(len(cases)), cases.above * (value - cases.limit)
+    fall = cases.above * (slope * most_kw).sum(axis=1)
+    guess = np.divide(_AHEAD * above, fall, out=np.ones(len(cases)), where=fall > 0)
+    high, below = np.minimum(guess, 1.0), np.full(len(cases), np.nan)
+    todo = np.arange(len(cases))
+    for _ in range(_SCAN):
+        below[todo] = _excess(grid, cases.take(todo), high[todo, None] * most_kw[todo])
+        todo = todo[~(below[todo] <= 0) & (high[todo] < 1)]
+        if not todo.size:
+            break
+        gained = above[todo] - below[todo]
+        per_share = np.divide(gained, high[todo] - low[todo], out=np.zeros(len(todo)), where=gained > 0)
+        step = np.divide(_AHEAD * below[todo], per_share, out=np.ones(len(todo)), where=per_share > 0)
+        low[todo], above[todo] = high[todo], below[todo]
+        high[todo] = np.minimum(high[todo] + step, 1.0)
+    failed = np.flatnonzero(~(below <= 0))
+    if failed.size:
+        scanned = _scan(grid, cases.take(failed), most_kw[failed])
+        low[failed], above[failed], high[failed], below[failed] = scanned
+    share, reached, curable = high.copy(), below.copy(), below <= 0
+    kept = np.flatnonzero(curable & (above > 0))
+    if kept.size:
+        bracket = (low[kept], above[kept], high[kept], below[kept])
+        share[kept], reached[kept] = _narrow(grid, cases.take(kept), most_kw[kept], bracket=bracket)
+    return share, cases.limit + cases.above * reached, np.asarray(curable)
+
+
+def _scan(grid: GridModel, cases: Cases, most_kw: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return the first eighth that keeps the limit and the one before it; else the nearest, twice."""
     shares = np.linspace(0, 1, _SCAN + 1)
     excess = np.stack([_excess(grid, cases, share * most_kw) for share in shares], axis=1)
-    kept = excess <= 0
-    curable = kept.any(axis=1)
-    first = np.where(curable, kept.argmax(axis=1), np.nanargmin(np.nan_to_num(excess, nan=np.inf), axis=1))
-    row = np.arange(len(cases))
-    share, reached = shares[first].copy(), excess[row, first]
-    search = np.flatnonzero(curable & (first > 0) & np.isfinite(excess[row, np.maximum(first - 1, 0)]))
-    if search.size:
-        at = first[search]
-        found = _narrow(
-            grid,
-            cases.take(search),
-            most_kw[search],
-            bracket=(shares[at - 1], excess[search, at - 1], shares[at], excess[search, at]),
-        )
-        share[search], reached[search] = found
-    return share, cases.limit + cases.above * reached, np.asarray(curable)
+    nearest = np.nan_to_num(excess, nan=np.inf).argmin(axis=1)
+    curable, row = (excess <= 0).any(axis=1), np.arange(len(cases))
+    last = np.where(curable, (excess <= 0).argmax(axis=1), nearest)
+    first = np.where(curable, last - 1, last)
+    return shares[first], excess[row, first], shares[last], excess[row, last]
 
 
 def _narrow(

@@ -158,14 +158,18 @@ class PointForecast:
         """Return the bus column of each point."""
         return np.array([grid.bus_position[bus] for bus in self.bus_of_point.values()], dtype=np.int64)
 
-    def at_buses(self, grid: GridModel) -> tuple[Floats, Floats]:
-        """Return the import summed at the buses, kW and kvar, (quantiles, periods, buses)."""
-        shape = (*self.import_kw.shape[:2], len(grid.buses))
-        kw, kvar = np.zeros(shape), np.zeros(shape)
-        column = self.columns(grid)
-        np.add.at(kw.T, column, self.import_kw.T)
-        np.add.at(kvar.T, column, self.import_kvar.T)
-        return kw, kvar
+    def at_buses(self, grid: GridModel, quantile: int | None = None) -> tuple[Floats, Floats]:
+        """Return the import summed at the buses, kW and kvar, (quantiles, periods, buses).
+
+        With the position of a quantile, that one alone, (periods, buses).
+        """
+        chosen = slice(None) if quantile is None else quantile
+        column, summed = self.columns(grid), []
+        for power in (self.import_kw[chosen], self.import_kvar[chosen]):
+            total = np.zeros((*power.shape[:-1], len(grid.buses)))
+            np.add.at(total.T, column, power.T)
+            summed.append(total)
+        return summed[0], summed[1]
 
     def faults(self, grid: GridModel) -> list[Fault]:
         """Return what cannot be used with a grid."""
@@ -180,7 +184,7 @@ class PointForecast:
             power = getattr(self, name)
             if power.shape != wanted:
                 fix = f"give shape (quantiles, periods, points) = {wanted}"
-                faults.append(_fault(name, power.shape, "does not fit", fix))
+                faults.append(_fault(name, power.shape, reason="does not fit", fix=fix))
             elif not np.isfinite(power).all():
                 at = tuple(np.argwhere(~np.isfinite(power))[0].tolist())
                 faults.append(

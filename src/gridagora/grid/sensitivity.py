@@ -209,6 +209,8 @@ class OperatingPoints:
     def _gradient(self, case: Ints, wanted: Complex) -> tuple[Floats, Floats]:
         """Return the derivatives by kW and kvar of import of scalars with dv = Re(conj(wanted) dV)."""
         model, count = self._model, len(self._model.node_kv)
+        if not len(case):
+            return np.zeros((0, len(self._grid.buses))), np.zeros((0, len(self._grid.buses)))
         inner = adjoint(model, self._weight[case].T, wanted[:, model.free].T).T
         slope = np.zeros((len(case), count), dtype=complex)
         slope[:, model.free] = inner / self._voltage[case][:, model.free] / _KW_PER_MW
