@@ -1,0 +1,149 @@
+"""Homes planned again and again under changing limits at the meter; their programs stay in the solver.
+
+The program is that of `ring`, the one that `ems` plans homes with several devices by; a limit tightens the
+bounds of import or export in its periods.  Load that a limit cannot serve may be shed at its penalty, so
+every limit has a plan; what a home has to miss more than it would anyway is never part of an offer.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gridagora.agents.ems import end_values
+from gridagora.agents.fleet import Fleet, FleetState, Floats, Ints, Param
+from gridagora.agents.ring import (
+    BALANCE,
+    COLD,
+    COLUMNS,
+    EXPORT,
+    IMPORT,
+    SHED,
+    SHORT,
+    Ring,
+    windows,
+)
+from gridagora.agents.rules import Outlook, known_stays
+
+MISSING = [SHED, SHORT, COLD]
+"""Columns of what a home does without: load, energy in the vehicle, heat."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class FlexibilityDay:
+    """What homes know when they offer: the horizon that they plan over, often a day.
+
+    Parameters
+    ----------
+    fleet, state : the homes and what is in store at the start of period ``t``
+    t : first period of the horizon
+    outlook : forecast in kW over the horizon, shape (homes, horizon)
+    price : import and export price that homes plan with, currency per kWh, shape (horizon, 2), as of
+        `ems.planning_prices`
+    value_left : whether what is left in store at the end of the horizon has a value, as in `ems`
+    """
+
+    fleet: Fleet
+    state: FleetState
+    t: int
+    outlook: Outlook
+    price: Floats
+    value_left: bool = True
+
+    @property
+    def periods(self) -> int:
+        """Length of the horizon."""
+        return self.outlook.periods
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Limits:
+    """Limits at the meters, kW >= 0, shape (homes, horizon): net import and net export; inf is no limit."""
+
+    import_kw: Floats
+    export_kw: Floats
+
+
+def connection_limits(day: FlexibilityDay) -> Limits:
+    """Limits of the connections alone: nothing is sold yet."""
+    shape = (day.fleet.homes, day.periods)
+    return Limits(
+        import_kw=np.broadcast_to(day.fleet.params[:, Param.IMPORT_KW, None], shape).copy(),
+        export_kw=np.broadcast_to(day.fleet.params[:, Param.EXPORT_KW, None], shape).copy(),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class LimitedPlan:
+    """A home's plan under limits: ``columns`` (horizon, `ring.COLUMNS`) in kWh and its cost in currency.
+
+    ``cost`` is what `ems` minimises: energy bill and penalties less the value of what is left in store.
+    """
+
+    columns: Floats
+    cost: float
+    hours: float
+
+    @property
+    def net_kw(self) -> Floats:
+        """Net import, kW, shape (horizon,)."""
+        return np.asarray(self.columns[:, IMPORT] - self.columns[:, EXPORT]) / self.hours
+
+    @property
+    def missing_kwh(self) -> float:
+        """Load, charge and heat that the home does without, kWh."""
+        return float(self.columns[:, MISSING].sum())
+
+
+class LimitedHomes:
+    """The programs of a day's homes, solved hot under one limit after the other."""
+
+    def __init__(self, day: FlexibilityDay) -> None:
+        fleet, horizon = day.fleet, day.periods
+        window = slice(day.t, day.t + horizon)
+        stay = fleet.stay[:, window] if day.outlook.future_stays else known_stays(fleet, day.t, horizon)
+        terminal = np.zeros((fleet.homes, 3))
+        if day.value_left:
+            terminal = end_values(fleet, day.price, fleet.cop[:, window])
+        self._day, self._held = day, day.state.array()
+        # a ring of one period would meet itself at its seam
+        self._slots = max(2, horizon)
+        homes: Ints = np.arange(fleet.homes)
+        self._numbers = windows(
+            fleet, homes, day.t,
+            outlook=day.outlook, stay=stay, price=day.price, terminal=terminal, slots=self._slots,
+        )  # fmt: skip
+        self._rings: dict[int, Ring] = {}
+
+    def plan(self, home: int, limits: Limits) -> LimitedPlan:
+        """Plan of least cost under the limits of the home's row; raises `SolverError` without an optimum."""
+        return self._solve(home, limits, self._numbers.cost[home], None)
+
+    def least_import_kw(self, home: int, period: int, *, limits: Limits, plan: LimitedPlan) -> float:
+        """Lowest net import of a period of the horizon, missing in no period more than ``plan`` does."""
+        goal = np.zeros((self._slots, COLUMNS))
+        goal[period, IMPORT] = 1.0
+        return self._solve(home, limits, goal, plan).cost / self._day.fleet.hours
+
+    def _solve(self, home: int, limits: Limits, cost: Floats, kept: LimitedPlan | None) -> LimitedPlan:
+        """Solve a home's program; ``kept`` is a plan whose missing energy is the most that is allowed."""
+        horizon, hours = self._day.periods, self._day.fleet.hours
+        job = self._numbers.of(home)
+        upper, now = job.upper.copy(), slice(0, horizon)
+        upper[now, IMPORT] = np.minimum(limits.import_kw[home] * hours, upper[now, IMPORT])
+        upper[now, EXPORT] = np.minimum(limits.export_kw[home] * hours, upper[now, EXPORT])
+        upper[now, SHED] = np.maximum(job.row_lower[now, BALANCE] - upper[now, IMPORT], 0.0)
+        if kept is not None:
+            upper[now, MISSING] = np.minimum(upper[now, MISSING], kept.columns[:, MISSING])
+        changed = type(job)(
+            cost=cost, upper=upper, row_lower=job.row_lower, row_upper=job.row_upper, cop=job.cop
+        )
+        values, _ = self._ring(home).solve(changed, self._held[home], self._day.t)
+        return LimitedPlan(columns=values[now], cost=float((cost * values).sum()), hours=hours)
+
+    def _ring(self, home: int) -> Ring:
+        if home not in self._rings:
+            params = self._day.fleet.params[home].copy()
+            # the ring has a column for shed load only where the connection has a limit: here each may get one
+            params[Param.IMPORT_KW] = 0.0
+            self._rings[home] = Ring(params, self._slots)
+        return self._rings[home]
