@@ -129,8 +129,8 @@ def test_export_is_worth_its_curtailment():
 
 def test_probability_curve_keeps_the_order_and_is_not_monotone():
     """The shape of seed 003 figure 3-9: hardly anything, little, most, little again."""
-    need = overloaded(kw=(25.0,))
-    costs = DsoCosts(investment=40_000.0, kw_periods_per_year=2000.0, value_of_lost_load=10.0)
+    need = overloaded(kw=(21.0,))
+    costs = DsoCosts(investment=40_000.0, kw_periods_per_year=2000.0, value_of_lost_load=2.0)
     bids = demand_curve(need, capacity_kw=dict.fromkeys(points(), 70.0), costs=costs, basis="probability")
     g0, g1, g2, g3 = bids.price
     assert g0 < g1 < g2 > g3

@@ -107,6 +107,7 @@ def rebound_rows(
     *,
     forecast: PointForecast,
     rules: NeedRules,
+    rebound: Rebound,
     found: Rows,
     flow: PowerFlow,
 ) -> Rows:
@@ -116,7 +117,6 @@ def rebound_rows(
     too and the energy looks for the next free ones, until all of it has found a place.
     """
     parts = [found.take(np.zeros(0, dtype=np.int64))]
-    rebound = rules.rebound or Rebound()
     keys = np.stack([found.is_voltage, found.column, found.above, found.direction], axis=1)
     for key in np.unique(keys, axis=0):
         rows = np.flatnonzero((keys == key).all(axis=1))

@@ -179,9 +179,10 @@ def find_need(grid: GridModel, forecast: PointForecast, rules: NeedRules | None 
     model = admittance_of(grid.network)
     rows = forecast_rows(grid, model, forecast=forecast, rules=rules, flow=flow)
     if rules.rebound is not None:
-        rows = Rows.join(
-            [rows, rebound_rows(grid, model, forecast=forecast, rules=rules, found=rows, flow=flow)]
+        back = rebound_rows(
+            grid, model, forecast=forecast, rules=rules, rebound=rules.rebound, found=rows, flow=flow
         )
+        rows = Rows.join([rows, back])
     rows = rows.ordered(grid)
     values = _quantile_values(flows, rows, quantiles)
     values = values + np.where(rows.is_rebound, rows.value - values[:, planned], 0.0)[:, None]
