@@ -19,6 +19,7 @@ ALL_PLAYERS = 20
 
 ALL_MIXED = 12
 SWEEPS = 4
+EIGHTHS = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -91,19 +92,22 @@ def excess_of(names: NDArray[Any], gains: Floats, pieces: list[Part]) -> Excess:
 def search(names: NDArray[Any], gains: Floats, pieces: list[Part]) -> Excess:
     """Look for the coalitions that would gain most by leaving, by local search.
 
-    Starts: all players; all but those who gain nothing; all but each of the ten who gain most; those who gain
-    least with the one who gains most.  From each start, players in the order of their gains come or go one at a
-    time whenever that raises the excess, until a sweep changes nothing (at most four sweeps).
+    Starts: all players; all but each of the ten who gain most; and of those who trade, the one who gains most
+    with one to eight eighths of the others, either those who gain least or those who gain most.  From each start,
+    players in the order of their gains come or go one at a time whenever that raises the excess, until a sweep
+    changes nothing (at most four sweeps).
     """
     valued = [(part, intervals(part) if part.kind == "merit" else None) for part in pieces]
     order = np.argsort(-gains, kind="stable")
-    everyone = np.ones(len(names), dtype=np.bool_)
-    starts = [everyone, gains > 0, gains <= np.median(gains)]
-    starts[2][order[0]] = True
-    for player in order[:10].tolist():
-        others = everyone.copy()
-        others[player] = False
-        starts.append(others)
+    trades = np.zeros(len(names), dtype=np.bool_)
+    for part in pieces:
+        trades[part.players[np.unique(part.owner[part.accepted > 0])]] = True
+    active = order[trades[order]][1:]
+    chosen = [order[order != player] for player in order[:10].tolist()] + [order]
+    for eighth in range(1, EIGHTHS + 1):
+        count = -(-len(active) * eighth // EIGHTHS)
+        chosen += [np.append(active[:count], order[0]), np.append(active[len(active) - count :], order[0])]
+    starts = [np.isin(np.arange(len(names)), players) for players in chosen]
     found = [_climb(start.copy(), gains, valued, order) for start in starts]
     members = np.array([member for member, _ in found])
     members, first = np.unique(members, axis=0, return_index=True)

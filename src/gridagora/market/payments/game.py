@@ -25,7 +25,7 @@ SAME_WELFARE = 1e-6
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Market:
-    """What payments are computed from: bids, their rules, what was accepted; players in order of their names."""
+    """What payments are computed from: bids, their rules, what was accepted, and who the players are."""
 
     bids: Bids
     rules: AuctionRules
@@ -53,8 +53,19 @@ class Market:
 
 
 def market_of(result: ClearingResult) -> Market:
-    """Read a result; those of plain energy auctions have the rules of the merit order."""
-    names, owner = np.unique(result.bids.participant, return_inverse=True)
+    """Read a result; those of plain energy auctions have the rules of the merit order.
+
+    Players are numbered as they first appear, which needs no sort; `by_name` brings them into order.
+    """
+    from gridagora.market._capacity_kernels import bidder_codes
+
+    ids = np.ascontiguousarray(result.bids.participant)
+    same = np.zeros(len(ids), dtype=np.int64)
+    words = ids.view(np.uint32).reshape(len(ids), -1) if len(ids) else np.zeros((0, 1), np.uint32)
+    owner, count = bidder_codes(words, same, same.astype(np.int8))
+    first = np.zeros(count, dtype=np.int64)
+    first[owner[::-1]] = np.arange(len(ids))[::-1]
+    names = ids[first]
     return Market(
         bids=result.bids,
         rules=getattr(result, "rules", AuctionRules()),
@@ -64,6 +75,14 @@ def market_of(result: ClearingResult) -> Market:
         names=names,
         owner=owner,
     )
+
+
+def by_name(market: Market) -> Market:
+    """Return the market with its players in order of their names, whatever the order of the bids."""
+    order = np.argsort(market.names)
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    return replace(market, names=market.names[order], owner=place[market.owner])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,7 +12,7 @@ from gridagora.errors import Fault, check_faults
 from gridagora.market.mechanisms.capacity_limit import CapacityLimitResult
 from gridagora.market.payments.deviations import Deviation, best_deviation
 from gridagora.market.payments.excess import Excess, excess_of
-from gridagora.market.payments.game import Market, check_best, market_of, parts
+from gridagora.market.payments.game import Market, by_name, check_best, market_of, parts
 from gridagora.market.payments.pay_as_bid import as_bid
 from gridagora.market.payments.shapley import ShapleyOptions, ShapleyValues, shapley
 from gridagora.market.payments.uniform import uniform
@@ -38,9 +38,8 @@ class Payments:
     ----------
     rule : name of the rule
     market : the market that was paid
-    paid : per participant of the market, in order of the names, + received, - paid
-    listed : rows of the participants shown; -1 for one without bids
-    names : their names
+    paid : per participant of the market, + received, - paid
+    participants : whom to list, in this order; None: all who bid, in order of their names
     shapley : values, errors and methods where the rule is "shapley"
     options : how Shapley values are computed
 
@@ -57,8 +56,7 @@ class Payments:
     rule: str
     market: Market
     paid: NDArray[Any]
-    names: NDArray[Any]
-    listed: NDArray[np.int64]
+    participants: tuple[Any, ...] | None
     options: ShapleyOptions
     shapley: ShapleyValues | None = None
 
@@ -118,8 +116,10 @@ class Payments:
     def _series(self, values: NDArray[Any], name: str) -> "pd.Series[Any]":
         import pandas as pd
 
-        shown = np.append(values, values[:1] * 0 if len(values) else [0])[self.listed]
-        return pd.Series(shown, index=pd.Index(self.names, name="participant"), name=name)
+        series = pd.Series(values, index=pd.Index(self.market.names, name="participant"), name=name)
+        if self.participants is None:
+            return series.sort_index()
+        return series.reindex(pd.Index(self.participants, name="participant"), fill_value=0)
 
 
 def payments(
@@ -174,17 +174,17 @@ def payments(
     """
     check_faults(_option_faults(rule, nodes, samples))
     market = market_of(result)
+    if rule == "shapley":
+        market = by_name(market)  # samples must not depend on the order of the bids
     if rule not in ("uniform", "pay_as_bid") and not isinstance(result, CapacityLimitResult):
         check_best(market, parts(market))
     options = ShapleyOptions(nodes=nodes, samples=samples, seed=seed, sampling=sampling)
     paid, values = _amounts(rule, market, options=options)
-    names = market.names if participants is None else np.array(list(participants))
     return Payments(
         rule=rule,
         market=market,
         paid=paid,
-        names=names,
-        listed=_places(market, names),
+        participants=None if participants is None else tuple(participants),
         options=options,
         shapley=values,
     )
@@ -197,11 +197,6 @@ def _amounts(
         return SIMPLE_RULES[rule](market), None
     found = shapley(market, options)
     return found.values - market.own_value, found
-
-
-def _places(market: Market, names: NDArray[Any]) -> NDArray[np.int64]:
-    place = {name: row for row, name in enumerate(market.names.tolist())}
-    return np.array([place.get(name, -1) for name in names.tolist()], dtype=np.int64)
 
 
 def _option_faults(rule: str, nodes: int | None, samples: int) -> list[Fault]:

@@ -43,8 +43,8 @@ class ShapleyOptions:
 class ShapleyValues:
     """Shapley value per player, how far it may be off, and the methods used.
 
-    ``error`` is 0 up to rounding where the method is exact; with fewer nodes the largest change against half of
-    them; with sampling the half width of the confidence interval.
+    ``error`` is 0 up to rounding where the method is exact; with fewer nodes the change against three quarters
+    of them; with sampling the half width of the confidence interval.
     """
 
     values: Floats
@@ -132,7 +132,7 @@ def part_shapley(part: Part, options: ShapleyOptions, *, number: int) -> tuple[F
         found = quadrature_shapley(part, nodes=options.nodes)
         if found is not None:
             values, error, is_exact = found
-            return values, np.full(count, error), "quadrature" if is_exact else "quadrature, fewer nodes"
+            return values, error, "quadrature" if is_exact else "quadrature, fewer nodes"
     if count <= ENUMERATED[part.kind]:
         return shapley_value(value_table(part), count), exact, "enumeration"
     return _sampled(part, options, number)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from gridagora.market._capacity_clear import OrderedMarkets, components, ordered_markets
 from gridagora.market.payments.game import Market, Part, parts
+from gridagora.market.merit import FLOAT_MASK
 from gridagora.model.results import sum_by
 
 Ints = NDArray[np.int64]
@@ -17,7 +18,9 @@ Entries = tuple[Ints, Ints, NDArray[Any]]
 def vcg(market: Market) -> NDArray[Any]:
     """Pay each player v(N) - v(N without it) - w (F11): its externality; the operator bears the deficit."""
     _, player, amount = _payments(market)
-    return sum_by(player, amount, len(market.names))
+    paid: NDArray[Any] = np.zeros(len(market.names), dtype=amount.dtype)
+    np.add.at(paid, player, amount)  # entries come period by period, whatever the order of the bids
+    return paid
 
 
 def vcg_one_sided(market: Market) -> NDArray[Any]:
@@ -76,7 +79,8 @@ def _payments(market: Market) -> Entries:
 
 def _by_curves(market: Market) -> Entries:
     """Plain merit order: everyone's externality from the one sorted curve of its period."""
-    from gridagora.market import _period_kernel, _vickrey_kernel
+    from gridagora.market import _period_kernel
+    from gridagora.market.payments import _vcg_kernel
 
     bids = market.bids
     rows = np.flatnonzero(bids.quantity > 0)
@@ -85,29 +89,31 @@ def _by_curves(market: Market) -> Entries:
     rows, index = rows[traded], index[traded]
     if len(rows) == 0:
         return rows, rows, market.accepted[rows]
-    # quantity and side come last, so that equal prices are added in one order whatever the input's
-    order = np.lexsort((bids.quantity[rows], bids.side[rows], bids.price[rows], index))
+    columns = bids.price[rows], bids.side[rows], bids.quantity[rows]
+    order = _ascending(columns, index, len(market.period))
     rows, index = rows[order], index[order]
     _, starts = _period_kernel.run_starts(index)
-    run = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
-    owner = market.owner[rows]
-    key = run * len(market.names) + owner
-    owned = np.argsort(key, kind="stable")
-    first = np.flatnonzero(np.diff(key[owned], prepend=-1))
     reference = market.price[index[starts[:-1]]].astype(bids.price.dtype)
-    given, side = market.accepted[rows], bids.side[rows]
-    bonus = _vickrey_kernel.bonuses(
-        bids.price[rows],
-        side,
-        bids.quantity[rows],
-        given,
-        starts,
-        reference,
-        owned,
-        np.append(first, len(owned)),
+    price, side, quantity = (column[order] for column in columns)
+    given = market.accepted[rows]
+    return _vcg_kernel.payments(
+        (price, side, quantity, given), market.owner[rows], index, starts, reference, len(market.names)
     )
-    traded_value = np.add.reduceat((-side * reference[run] * given)[owned], first)
-    return index[owned[first]], owner[owned[first]], bonus + traded_value
+
+
+def _ascending(columns: tuple[NDArray[Any], ...], index: Ints, periods: int) -> Ints:
+    """Order by period and price, equal prices by side and quantity, so that sums do not depend on the input's."""
+    from gridagora.market import _capacity_kernels, _period_kernel
+
+    price, side, quantity = columns
+    mask = 0 if price.dtype.kind == "i" else FLOAT_MASK
+    order = _capacity_kernels.ascending_order(price.view(np.int64), mask)
+    ranked = price[order]
+    if (ranked[1:] == ranked[:-1]).any():
+        order = _capacity_kernels.ascending_order(quantity.view(np.int64), mask)
+        order = order[_period_kernel.counting_order(side[order].astype(np.int64), -1, 3)]
+        order = order[_capacity_kernels.ascending_order(price[order].view(np.int64), mask)]
+    return order if periods == 1 else order[_period_kernel.counting_order(index[order], 0, periods)]
 
 
 def _contributions(part: Part) -> NDArray[Any]:
