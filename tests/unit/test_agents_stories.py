@@ -121,8 +121,8 @@ def test_truthful_steps_of_a_battery_follow_from_its_marginal_values():
     # more sun is to come; what is missing beyond that is missing at night, at 0.8 x 0.30.  The battery can
     # leave 1 kWh and give 2, which takes 2.5 out of it
     assert curve(2) == [[-0.4, 0.3], [-1.6, 0.1], [-1.0, 0.080001], [-2.0, 0.08]]
-    # in the evening 2.75 kWh are left of 3.75 that the load still asks for: a local kWh that saves 1.25 stored
-    # ones covers the load if it costs less than 0.30 with all on it, as long as these 3.75 are short; the last
+    # in the evening 2.75 kWh are left of 3.75 that the load still asks for: a local kWh that saves 1.25
+    # stored ones covers the load if it costs less than 0.30 with all on it, while these 3.75 are short; the last
     # 0.25 are worth 0.16, half-way from 0.08 to 0.8 x 0.30; sold is from 0.24 / 0.8 on
     assert curve(4) == [[0.8, 0.199999], [0.2, 0.1], [-1.0, 0.3]]
 
@@ -145,3 +145,43 @@ def test_a_plan_longer_than_the_horizon_is_made():
         1,
         6,
     )
+
+
+def test_an_accepted_bid_moves_the_device_that_made_it():
+    """The car saves 0.28 tonight by what it buys now; the tank, of no use then, is not heated instead."""
+    retail = np.where(np.arange(N) < 4, 0.20, 0.18)
+    car = ElectricVehicle(
+        charge_kw=4.0,
+        efficiency=1.0,
+        arrival=np.array([0]),
+        departure=np.array([8]),
+        needed_kwh=np.array([4.0]),
+    )
+    pump = HeatPump(electric_kw=2.0, cop=2.0 * ONE, heat_demand_kw=0.0 * ONE, tank_kwh=4.0, initial_share=0.0)
+    tariffs = replace(TARIFFS, retail=retail)
+    team = team_of(replace(PLAIN, ev=car, heat_pump=pump), tariffs=tariffs, ems="optimal")
+    state = team.initial_state()
+    plan = team.plan(state, 0, 1, outlook=team.actual(0, N))
+    assert plan.ev_kw[0, 0] == plan.heat_pump_kw[0, 0] == 0.0
+    bids = team.bids(plan)
+    bought = bids.quantity[bids.price >= 0.15].sum()
+    assert bought == pytest.approx(1.0 + 4.0)
+    did = team.deliver(state, 0, 1, plan=plan, committed_kw=np.array([[bought]]))
+    assert did.ev_kw[0, 0] == pytest.approx(4.0)
+    assert did.heat_pump_kw[0, 0] == 0.0
+
+
+@pytest.mark.parametrize(("short", "battery_kw"), [(0.25, 0.0), (0.35, -2.0)])
+def test_a_battery_covers_a_sale_that_the_sun_failed_only_if_that_is_cheaper(short, battery_kw):
+    """A kWh out of the battery saves 0.30 tonight; missing it costs ``short`` now."""
+    home = replace(PLAIN, pv_kw=0.5 * SUN, battery=replace(STORE, initial_share=1.0))
+    tariffs = replace(TARIFFS, imbalance_short=short * ONE)
+    team = team_of(home, tariffs=tariffs, ems="optimal")
+    state = team.initial_state()
+    now = team.actual(3, 5)
+    sunny = replace(now, pv_kw=np.array([[4.0, 0.0, 0.0, 0.0, 0.0]]))
+    plan = team.plan(state, 3, 1, outlook=sunny)
+    assert plan.net_kw[0, 0] == pytest.approx(-3.0)
+    did = team.deliver(state, 3, 1, plan=plan, committed_kw=plan.net_kw)
+    assert did.battery_kw[0, 0] == pytest.approx(battery_kw)
+    assert did.net_kw[0, 0] == pytest.approx(-1.0 + battery_kw)

@@ -49,7 +49,8 @@ class Options:
     ``buy`` is the most that a home pays for energy, ``sell`` the least that it takes (never below zero: it
     can curtail), ``wedge`` the network tariff and taxes on a locally bought kWh, ``meter`` what the
     retailer's kWh costs with all that is on it.  No price above ``highest`` or below ``lowest`` can come
-    about because the retailer's orders stand there; infinite where those are limited.
+    about because the retailer's orders stand there; infinite where those are limited.  ``short`` and ``long``
+    are what the retailer asks and pays for imbalance (islanded nothing makes up for it).
     """
 
     buy: Floats
@@ -58,6 +59,8 @@ class Options:
     meter: Floats
     highest: Floats
     lowest: Floats
+    short: Floats
+    long: Floats
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,12 +90,26 @@ def outside_options(tariffs: Tariffs, market: MarketRules, *, t: int, n: int) ->
     if market.islanded:
         lost = np.full(size, market.value_of_lost_load)
         return Options(
-            buy=lost, sell=np.zeros(size), wedge=wedge, meter=lost, highest=unlimited, lowest=-unlimited
+            buy=lost,
+            sell=np.zeros(size),
+            wedge=wedge,
+            meter=lost,
+            highest=unlimited,
+            lowest=-unlimited,
+            short=lost,
+            long=-unlimited,
         )
     highest = retail if np.isinf(market.import_limit_kw) else unlimited
     lowest = feed_in if np.isinf(market.export_limit_kw) else -unlimited
     return Options(
-        buy=retail, sell=np.maximum(feed_in, 0.0), wedge=wedge, meter=meter, highest=highest, lowest=lowest
+        buy=retail,
+        sell=np.maximum(feed_in, 0.0),
+        wedge=wedge,
+        meter=meter,
+        highest=highest,
+        lowest=lowest,
+        short=tariffs.imbalance_short[window],
+        long=tariffs.imbalance_long[window],
     )
 
 
@@ -146,16 +163,22 @@ def _in_order(devices: tuple[Range, ...]) -> tuple[Floats, Floats, Places]:
     return np.take_along_axis(blocks, order, axis=2), np.take_along_axis(values, order, axis=2), order
 
 
-def dispatched(fleet: Fleet, plan: Plan, options: Options, committed_kw: Floats) -> Plan:
-    """Plan with the set points that make up the commitment: the steps that were accepted run, in their order.
+def dispatched(
+    fleet: Fleet, plan: Plan, options: Options, committed_kw: Floats
+) -> tuple[Plan, Floats | None]:
+    """Set points that make up the commitment: the steps that were accepted run, in their order.
 
     ``committed_kw`` (homes, n) net import; where it is NaN the plan stays.  What no step covers is left to
-    delivery.
+    delivery.  Also returns, shape (homes, n, 2), where delivery need not make good a shortfall: a kWh that a
+    home has bought and does not use is worth the retailer's price for the long side and the network tariff
+    and taxes that are saved; if the next step up is worth less, nothing is run to use it up.  A kWh that it
+    has sold and does not have costs the retailer's price for the short side; if the next step down is worth
+    more, nothing gives way for it.  None where the plan has no values.
     """
     devices = session_ranges(fleet, plan)
     if devices is None:
-        return plan
-    steps, _, order = _in_order(_consistent(plan, devices, options))
+        return plan, None
+    steps, values, order = _in_order(_consistent(plan, devices, options))
     low = sum(device.low_kw for device in devices)
     wanted = (committed_kw - plan.load_kw + plan.pv_kw - low)[:, :, None]
     run = np.clip(wanted - np.cumsum(steps, axis=2) + steps, 0.0, steps)
@@ -169,7 +192,7 @@ def dispatched(fleet: Fleet, plan: Plan, options: Options, committed_kw: Floats)
         for device, part, kw in zip(devices, parts, planned, strict=True)
     )
     charged = np.cumsum(car - plan.ev_kw, axis=1) * fleet.params[:, Param.EV_EFF, None] * fleet.hours
-    return replace(
+    settled = replace(
         plan,
         net_kw=np.where(bound, committed_kw, plan.net_kw),
         battery_kw=battery,
@@ -177,6 +200,9 @@ def dispatched(fleet: Fleet, plan: Plan, options: Options, committed_kw: Floats)
         heat_pump_kw=pump,
         ev_kwh=plan.ev_kwh + charged,
     )
+    least = np.where(run > 0.0, values, np.inf).min(axis=2)
+    most = np.where(steps - run > 0.0, values, -np.inf).max(axis=2)
+    return settled, np.stack([most < options.long + options.wedge, least > options.short], axis=2) * 1.0
 
 
 def fixed_margin(fleet: Fleet, plan: Plan, options: Options, *, margin: float) -> Curves:

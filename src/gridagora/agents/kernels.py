@@ -7,8 +7,10 @@ Order of use in a period (the rule is the same in planning and in delivery):
 2. the battery runs at its rule or its planned power;
 3. forecast error is absorbed: net import is moved towards its target.  With a commitment the target is the
    commitment; battery, then (planned homes) pump, then car are moved, the car never so late that it would
-   not be ready.  Without, a planned home's battery keeps the planned direction of exchange: an import that
-   was planned stays an import, a planned zero stays zero; a rule-based home has no target;
+   not be ready.  Where the imbalance is cheaper than what the devices would do (see `bidding.dispatched`)
+   less than the committed exchange will do, down to none.  Without a commitment, a planned home's battery
+   keeps the planned direction of exchange: an import that was planned stays an import, a planned zero stays
+   zero; a rule-based home has no target;
 4. beyond the import limit the vehicle is throttled first, then the pump, then load is shed (reported);
    beyond the export limit production is curtailed.
 """
@@ -112,10 +114,11 @@ def _absorb(net: float, low: float, high: float, powers: Floats, ranges: Floats,
 
 
 @compiled
-def _target(by_plan: bool, planned: float, committed: float) -> Pair:
+def _target(by_plan: bool, planned: float, committed: float, loose: Floats) -> Pair:
     """Interval that the net import shall lie in: the commitment, else the planned direction of exchange."""
     if not np.isnan(committed):
-        return committed, committed
+        low = min(committed, 0.0) if loose[0] else committed
+        return low, max(committed, 0.0) if loose[1] else committed
     if not by_plan:
         return -np.inf, np.inf
     low = -np.inf if planned < -TINY_KW else 0.0
@@ -162,6 +165,7 @@ def _dispatch(
     tank: float,
     planned: Floats,
     committed: float,
+    loose: Floats,
     gives_up: bool,
     ranges: Floats,
     powers: Floats,
@@ -181,7 +185,7 @@ def _dispatch(
         powers[2] = ranges[2, 1]
         base = x[0] - x[1] + powers[2]
         powers[0], powers[1] = _rule(p, x, tank, base, ranges, hours)
-    low, high = _target(by_plan, planned[0] if by_plan else 0.0, committed)
+    low, high = _target(by_plan, planned[0] if by_plan else 0.0, committed, loose)
     net = x[0] - x[1] + powers[0] + powers[1] + powers[2]
     devices = 3 if by_plan and not np.isnan(committed) else 1
     return _absorb(net, low, high, powers, ranges, devices)
@@ -219,6 +223,7 @@ def simulate(
     state: Floats,
     planned: Floats,
     committed: Floats,
+    loose: Floats,
     curtail: Bools,
     first: int,
     hours: float,
@@ -230,8 +235,9 @@ def simulate(
     ``series`` (homes, n, 4): load, production, heat demand in kW and COP; ``stay`` (homes, n) rows of
     ``stays`` or -1; ``state`` (homes, 3) battery, car, tank kWh, changed in place; ``planned`` (homes, n, 5):
     net, battery, pump, car kW and kWh in the car, or (homes, n, 0) for the rules; ``committed`` (homes, n)
-    net kW or NaN; ``curtail`` (n,) True where surplus shall not be exported; ``islanded``: a commitment is
-    also a limit; the plan knew of stays that begin at ``known_until`` or before.
+    net kW or NaN; ``loose`` (homes, n, 2) 1 where an import, an export may fall short of its commitment;
+    ``curtail`` (n,) True where surplus shall not be exported; ``islanded``: a commitment is also a limit; the
+    plan knew of stays that begin at ``known_until`` or before.
     """
     homes, periods = stay.shape
     out = np.zeros((11, homes, periods))
@@ -248,7 +254,9 @@ def simulate(
             due = committed[i, k]
             if not np.isnan(due):
                 due = _clip(due, -p[EXPORT_KW], p[IMPORT_KW])
-            net = _dispatch(p, x, state[i, 2], planned[i, k], due, gives_up, ranges, powers, hours)
+            net = _dispatch(
+                p, x, state[i, 2], planned[i, k], due, loose[i, k], gives_up, ranges, powers, hours
+            )
             low, high = -p[EXPORT_KW], p[IMPORT_KW]
             if curtail[k]:
                 low = max(low, 0.0 if np.isnan(due) else min(due, 0.0))

@@ -112,6 +112,7 @@ def run_devices(
     curtail: Bools,
     plan: Plan | None = None,
     committed_kw: Floats | None = None,
+    loose: Floats | None = None,
     islanded: bool = False,
 ) -> Delivery:
     """Run the devices of all homes through the periods of the outlook, by plan or, without one, by rule.
@@ -124,6 +125,8 @@ def run_devices(
     curtail : shape (periods,), True where surplus without a buyer is curtailed instead of exported
     plan : set points for the same periods, None for the rules
     committed_kw : net import to be kept, kW, shape (homes, periods); NaN where there is none
+    loose : shape (homes, periods, 2), 1 where the devices need not make up for an import (an export) that
+        falls short of its commitment, as long as its direction stays; None for nowhere
     islanded : a commitment is also a limit: surplus is curtailed to it, load is shed to it
     """
     from gridagora.agents.kernels import simulate
@@ -140,10 +143,12 @@ def run_devices(
         planned = np.stack([plan.net_kw, plan.battery_kw, plan.heat_pump_kw, plan.ev_kw, plan.ev_kwh], axis=2)
     if committed_kw is None:
         committed_kw = np.full((fleet.homes, periods), np.nan)
+    if loose is None:
+        loose = np.zeros((fleet.homes, periods, 2))
     now = state.array()
     out = simulate(
         fleet.params, series, np.ascontiguousarray(stay), fleet.stays, now, planned,
-        np.ascontiguousarray(committed_kw), curtail, t, fleet.hours, islanded, known_until,
+        np.ascontiguousarray(committed_kw), loose, curtail, t, fleet.hours, islanded, known_until,
     )  # fmt: skip
     return delivery_from_rows(t, out, state_from_array(now))
 

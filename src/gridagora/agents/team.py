@@ -144,9 +144,10 @@ class Team:
         Rule-based homes take no set points from the plan: the rules decide on what is, the battery alone
         keeps the commitment.
         """
+        loose = None
         if plan is not None and committed_kw is not None:
             options = bidding.outside_options(self._tariffs, self._market, t=t, n=n)
-            plan = bidding.dispatched(self.fleet, plan, options, committed_kw)
+            plan, loose = bidding.dispatched(self.fleet, plan, options, committed_kw)
         return run_devices(
             self.fleet,
             state,
@@ -155,5 +156,6 @@ class Team:
             curtail=self._curtail[t : t + n],
             plan=plan if plan is not None and plan.battery_value is not None else None,
             committed_kw=committed_kw,
+            loose=loose,
             islanded=self._market.islanded,
         )
