@@ -151,7 +151,7 @@ def run() -> list[dict[str, Any]]:
         rows.append({"name": f"re-plan of a home with {name}", "value": value, "limit": limit, "unit": "ms"})
     sessions = (DAYS - 2) * DAY // REPLAN
     mixed = ["b"] * 15 + ["c"] * 10 + ["p"] * 5 + ["bc"] * 6 + ["bp"] * 6 + ["bcp"] * 3 + [""] * 55
-    for ems, limit in (("rule_based", 20.0), ("optimal", 450.0)):
+    for ems, limit in (("rule_based", 20.0), ("optimal", 200.0)):
         team = _team(mixed, ems)
         _sessions(team, 0, DAY)
         spent = _sessions(team, DAY, DAY * (DAYS - 1))

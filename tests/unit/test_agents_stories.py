@@ -122,8 +122,8 @@ def test_truthful_steps_of_a_battery_follow_from_its_marginal_values():
     # leave 1 kWh and give 2, which takes 2.5 out of it
     assert curve(2) == [[-0.4, 0.3], [-1.6, 0.1], [-1.0, 0.080001], [-2.0, 0.08]]
     # in the evening 2.75 kWh are left of 3.75 that the load still asks for: a local kWh that saves 1.25
-    # stored ones covers the load if it costs less than 0.30 with all on it, while these 3.75 are short; the last
-    # 0.25 are worth 0.16, half-way from 0.08 to 0.8 x 0.30; sold is from 0.24 / 0.8 on
+    # stored ones covers the load if it costs less than 0.30 with all on it, while these 3.75 are
+    # short; the last 0.25 are worth 0.16, half-way from 0.08 to 0.8 x 0.30; sold is from 0.24 / 0.8 on
     assert curve(4) == [[0.8, 0.199999], [0.2, 0.1], [-1.0, 0.3]]
 
 
