@@ -15,25 +15,25 @@ def check_day(day: FlexibilityDay, limits: Limits) -> Iterator[Fault]:
     horizon, homes = day.periods, day.fleet.homes
     if day.t < 0 or horizon < 1 or day.t + horizon > day.fleet.periods:
         reason = f"periods {day.t} to {day.t + horizon} leave the study's {day.fleet.periods}"
-        yield _fault("outlook", horizon, reason, "shorten the outlook")
+        yield _fault("outlook", horizon, reason, fix="shorten the outlook")
     if day.price.shape != (horizon, 2):
         yield _fault(
-            "price", day.price.shape, f"has not the shape ({horizon}, 2)", "import and export per period"
+            "price", day.price.shape, f"has not the shape ({horizon}, 2)", fix="import and export per period"
         )
     elif not np.all((day.price[:, 0] >= day.price[:, 1]) & (day.price[:, 1] >= 0.0)):
         reason = "import price >= export price >= 0 does not hold in every period"
-        yield _fault("price", float(day.price.min()), reason, "take ems.planning_prices")
+        yield _fault("price", float(day.price.min()), reason, fix="take ems.planning_prices")
     for name, rows in (("import_kw", limits.import_kw), ("export_kw", limits.export_kw)):
         if rows.shape != (homes, horizon):
             yield _fault(
                 f"limits.{name}",
                 rows.shape,
                 f"has not the shape ({homes}, {horizon})",
-                "kW per home and period",
+                fix="kW per home and period",
             )
         elif not np.all(rows >= 0.0):
             yield _fault(
-                f"limits.{name}", float(np.min(rows)), "is negative or not a number", "write kW >= 0"
+                f"limits.{name}", float(np.min(rows)), "is negative or not a number", fix="write kW >= 0"
             )
 
 
@@ -42,31 +42,31 @@ def check_windows(
 ) -> Iterator[Fault]:
     """Faults of the windows that are to be offered, and of the connections that offer."""
     if steps < 1:
-        yield _fault("steps", steps, "is below 1", "plan for at least one limit")
+        yield _fault("steps", steps, "is below 1", fix="plan for at least one limit")
     seen: set[int] = set()
     for number, window in enumerate(windows):
         place = f"window {number}"
         if not window or window != tuple(range(window[0], window[0] + len(window))):
-            yield _fault(place, window, "is not a row of consecutive periods", "write e.g. (17, 18)")
+            yield _fault(place, window, "is not a row of consecutive periods", fix="write e.g. (17, 18)")
             continue
         if window[0] < day.t or window[-1] >= day.t + day.periods:
             reason = f"is outside the periods {day.t} to {day.t + day.periods - 1} of the day"
-            yield _fault(place, window, reason, "offer what the outlook covers")
+            yield _fault(place, window, reason, fix="offer what the outlook covers")
         if seen & set(window):
-            yield _fault(place, window, "overlaps another window", "offer each period once")
+            yield _fault(place, window, "overlaps another window", fix="offer each period once")
         seen |= set(window)
         longest = product.max_duration or np.inf
         if not product.min_duration <= len(window) <= longest:
             reason = f"does not last {product.min_duration} to {longest:g} periods, as the product says"
-            yield _fault(place, window, reason, "choose another window or product")
+            yield _fault(place, window, reason, fix="choose another window or product")
     column = Param.IMPORT_KW if product.direction == "cap" else Param.EXPORT_KW
     for home in np.flatnonzero(day.fleet.tradable & ~np.isfinite(day.fleet.params[:, column])).tolist():
         side = "import" if product.direction == "cap" else "export"
         yield _fault(
             f"home {day.fleet.participants[home]}", np.inf, f"has no {side} capacity to cut from",
-            f"give the home its {side}_limit_kw",
+            fix=f"give the home its {side}_limit_kw",
         )  # fmt: skip
 
 
-def _fault(place: str, value: object, reason: str, fix: str) -> Fault:
+def _fault(place: str, value: object, reason: str, *, fix: str) -> Fault:
     return Fault(source="capacity offers", place=place, value=value, reason=reason, fix=fix)

@@ -116,15 +116,17 @@ class LimitedHomes:
 
     def plan(self, home: int, limits: Limits) -> LimitedPlan:
         """Plan of least cost under the limits of the home's row; raises `SolverError` without an optimum."""
-        return self._solve(home, limits, self._numbers.cost[home], None)
+        return self._solve(home, limits, cost=self._numbers.cost[home])
 
     def least_import_kw(self, home: int, period: int, *, limits: Limits, plan: LimitedPlan) -> float:
         """Lowest net import of a period of the horizon, missing in no period more than ``plan`` does."""
         goal = np.zeros((self._slots, COLUMNS))
         goal[period, IMPORT] = 1.0
-        return self._solve(home, limits, goal, plan).cost / self._day.fleet.hours
+        return self._solve(home, limits, cost=goal, kept=plan).cost / self._day.fleet.hours
 
-    def _solve(self, home: int, limits: Limits, cost: Floats, kept: LimitedPlan | None) -> LimitedPlan:
+    def _solve(
+        self, home: int, limits: Limits, *, cost: Floats, kept: LimitedPlan | None = None
+    ) -> LimitedPlan:
         """Solve a home's program; ``kept`` is a plan whose missing energy is the most that is allowed."""
         horizon, hours = self._day.periods, self._day.fleet.hours
         job = self._numbers.of(home)

@@ -26,7 +26,8 @@ Part = tuple[float, float, bool]
 def curve_steps(cut_kw: Floats, cost: Floats) -> list[Part]:
     """Return the steps (kW, currency per kW, block) of a cost curve, ascending in price.
 
-    ``cut_kw`` ascends from 0, ``cost`` starts at 0 and does not fall; two points at the same cut are a jump.
+    ``cut_kw`` ascends from 0, ``cost`` starts at 0 and does not fall; two points at the same cut are a jump,
+    which a larger cut follows.
     Between its points the curve is taken as linear, which for a convex one is never below the truth.
 
     Examples

@@ -72,6 +72,8 @@ SAME_KW = 1e-6
 """Cuts that differ by less are one: ten times what the solver keeps its bounds to."""
 HALVINGS = 24
 """Bisections for the lowest limit of several periods: finds it to 1e-7 of the plan's import."""
+MARGIN_KW = 1e-5
+"""Distance to that limit: the solver may overlook missing energy of this size, which costs penalties."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -315,7 +317,7 @@ class _HomeCurves:
                 top = tried
             else:
                 bottom = tried if tried > bottom else bottom + TINY_KW
-        return top
+        return min(top + MARGIN_KW, peak) if top > 0.0 else 0.0
 
 
 def capacity_offers(

@@ -55,7 +55,9 @@ class FlexProduct:
 
     def _faults(self) -> Iterator[Fault]:
         if self.direction not in ("cap", "floor"):
-            yield _fault("direction", self.direction, "unknown product direction", "write one of cap, floor")
+            yield _fault(
+                "direction", self.direction, "unknown product direction", fix="write one of cap, floor"
+            )
         lowest = (
             ("min_duration", 1),
             ("max_duration", 1),
@@ -66,10 +68,10 @@ class FlexProduct:
         for name, low in lowest:
             value = getattr(self, name)
             if value is not None and not low <= value < np.inf:
-                yield _fault(name, value, f"is below {low} or not finite", f"write {low} or more")
+                yield _fault(name, value, f"is below {low} or not finite", fix=f"write {low} or more")
         if self.max_duration is not None and self.max_duration < self.min_duration:
             reason = f"is shorter than min_duration {self.min_duration}"
-            yield _fault("max_duration", self.max_duration, reason, "raise it, or lower min_duration")
+            yield _fault("max_duration", self.max_duration, reason, fix="raise it, or lower min_duration")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -193,16 +195,16 @@ def _offer_faults(offers: Sequence[FlexOffer]) -> Iterator[Fault]:
             "direction",
             directions,
             "caps and floors are cleared apart",
-            "make bids of one direction at a time",
+            fix="make bids of one direction at a time",
         )
     seen: set[tuple[str, int]] = set()
     for offer in offers:
         for key in ((offer.participant, period) for period in offer.periods):
             if key in seen:
                 place = f"participant {key[0]}, period {key[1]}"
-                yield _fault(place, key[1], "second offer for one period", "keep one of them")
+                yield _fault(place, key[1], "second offer for one period", fix="keep one of them")
             seen.add(key)
 
 
-def _fault(place: str, value: object, reason: str, fix: str) -> Fault:
+def _fault(place: str, value: object, reason: str, *, fix: str) -> Fault:
     return Fault(source="flexibility product", place=place, value=value, reason=reason, fix=fix)
