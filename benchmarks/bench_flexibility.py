@@ -1,4 +1,4 @@
-"""The flexibility market: ordered clearing against a sort, exact and few-node Shapley values, VCG against a clearing."""
+"""The flexibility market: ordered clearing against a sort, Shapley values, VCG against a clearing."""
 
 import time
 from collections.abc import Callable

@@ -20,7 +20,7 @@ DAYS = [(table, day) for table in ("table_3_6", "table_3_9") for day in TABLES[t
 
 
 def audit(rows):
-    """List the identities of F11-F15 that a table of payments breaks; rows of phi, -w, Shapley, VCG, uniform."""
+    """List the identities of F11-F15 that a table breaks; rows of phi, -w, Shapley, VCG, uniform."""
     total, players = rows["sum"], {name: row for name, row in rows.items() if name != "sum"}
     phi, cost, shapley, vcg, uniform = (list(column) for column in zip(*players.values(), strict=True))
     lines = [

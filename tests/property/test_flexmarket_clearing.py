@@ -1,4 +1,4 @@
-"""The capacity-limit auction against an independent mixed-integer program, written after F4-F10 with SciPy."""
+"""The capacity-limit auction against an independent mixed-integer program, F4-F10 as printed, by SciPy."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def best_welfare(bids, *, ordered, least=None, link=None):
             before = np.flatnonzero(same & (bids.step < bids.step[b]))
             if len(before) and q[before].sum() > 0:
                 y, extra = count + extra, extra + 1
-                add({y: q[before].sum(), **{c: -1.0 for c in before}}, -np.inf, 0)  # F8
+                add({y: q[before].sum(), **dict.fromkeys(before, -1.0)}, -np.inf, 0)  # F8
                 add({b: 1.0, y: -q[b]}, -np.inf, 0)  # F9
     switch = {}
     for b in range(count):
@@ -182,7 +182,7 @@ def test_order_does_not_matter_where_steps_get_cheaper(bids):
 
 
 def with_steps(bids, *, one_buyer):
-    """The same market with numbered steps: sellers by price, buyers as they come; all buys of one buyer, if asked."""
+    """The same market with numbered steps: sellers by price, buyers as they come."""
     participant = bids.participant.astype(str)
     if one_buyer:
         participant = (

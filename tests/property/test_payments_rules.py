@@ -1,4 +1,4 @@
-"""Payments on random markets: fast ways against the definition, and what each rule keeps and does not keep."""
+"""Payments on random markets: fast ways against the definition, and what each rule keeps or does not."""
 
 from itertools import permutations
 

@@ -69,22 +69,24 @@ def check_offers(
     Examples
     --------
     >>> offers = {"side": ["sell"], "price": [0.2], "quantity": [9.0], "participant": ["ann"], "period": [3]}
-    >>> for fault in check_offers(offers, connection_kw={"ann": 8.0}, now_period=4):
-    ...     print(fault.place, "-", fault.reason, "-", fault.fix)
-    row 0, column quantity - 9 kW are above the connection capacity of ann, 8 kW - offer at most 8 kW in period 3
-    row 0, column period - period is in the past: the next one is 4 - offer for period 4 or later
+    >>> faults = check_offers(offers, connection_kw={"ann": 8.0}, now_period=4)
+    >>> [fault.place for fault in faults]
+    ['row 0, column quantity', 'row 0, column period']
+    >>> faults[0].reason
+    '9 kW are above the connection capacity of ann, 8 kW'
     """
     bids, faults = (offers, []) if isinstance(offers, Bids) else _readable(offers)
-    named = np.asarray(direction).ndim > 0
-    faults += direction_faults(direction, len(bids)) if bids is not None or not named else []
-    if bids is not None:
+    if bids is None:
+        faults += direction_faults(direction, np.size(direction))
+    else:
+        faults += direction_faults(direction, len(bids))
         steps, step_faults = step_numbers(bids)
         faults += step_faults
         faults += list_faults(bids, steps, double_allowed=False) if not step_faults else []
         faults += _connection_faults(bids, connection_kw)
         late = np.flatnonzero(bids.period < now_period)
         reason = f"period is in the past: the next one is {now_period}"
-        faults += _at(late, "period", bids.period, (reason, f"offer for period {now_period} or later"))
+        faults += _at(late, "period", bids.period, text=(reason, f"offer for period {now_period} or later"))
     return tuple(
         Fault(source="offers", place=fault.place, value=fault.value, reason=fault.reason, fix=fault.fix)
         for fault in faults
@@ -121,7 +123,7 @@ def _connection_faults(bids: Bids, connection_kw: Mapping[Any, float]) -> Iterat
     strangers = np.flatnonzero(np.isnan(known)[owner]) if len(sells) else sells
     unknown = sells[strangers[np.unique(owner[strangers], return_index=True)[1]]]
     text = ("no connection capacity is known of this participant", "name it in connection_kw")
-    yield from _at(unknown, "participant", bids.participant, text)
+    yield from _at(unknown, "participant", bids.participant, text=text)
     pairs, index = np.unique(np.stack([owner, bids.period[sells]]), axis=1, return_inverse=True)
     total = np.bincount(index.ravel(), weights=bids.quantity[sells], minlength=pairs.shape[1])
     over = total > known[pairs[0].astype(np.int64)] * (1 + 1e-9)
@@ -144,17 +146,17 @@ def direction_faults(direction: str | ArrayLike, count: int) -> list[Fault]:
     if given.ndim == 0:
         if given.item() in DIRECTIONS:
             return []
-        return [_fault("direction", given.item(), "unknown product direction", fix)]
+        return [_fault("direction", given.item(), ("unknown product direction", fix))]
     if given.shape != (count,):
-        return [_fault("direction", f"shape {given.shape}", f"is not one per bid ({count})", fix)]
+        return [_fault("direction", f"shape {given.shape}", (f"is not one per bid ({count})", fix))]
     names = given.tolist()
     unknown = np.array([name not in DIRECTIONS for name in names], dtype=np.bool_)
-    faults = list(_at(np.flatnonzero(unknown), "direction", given, ("unknown product direction", fix)))
+    faults = list(_at(np.flatnonzero(unknown), "direction", given, text=("unknown product direction", fix)))
     if len(set(names) & set(DIRECTIONS)) > 1:
         reason = "a cap and a floor cannot trade with each other in one auction"
         faults.append(
             _fault(
-                "column direction", sorted(set(map(str, names))), reason, "clear each direction on its own"
+                "column direction", sorted(set(map(str, names))), (reason, "clear each direction on its own")
             )
         )
     return faults
@@ -168,7 +170,7 @@ def step_numbers(bids: Bids) -> tuple[NDArray[np.int64] | None, list[Fault]]:
     bad = np.array([not text.isdecimal() for text in texts], dtype=np.bool_)
     if bad.any():
         text = ("is no step number", "number the steps 0, 1, 2 ... or g0, g1, g2 ...")
-        return None, list(_at(np.flatnonzero(bad), "step", bids.step, text))
+        return None, list(_at(np.flatnonzero(bad), "step", bids.step, text=text))
     return np.array(texts, dtype=np.int64), []
 
 
@@ -197,11 +199,11 @@ def list_faults(bids: Bids, steps: NDArray[np.int64] | None, *, double_allowed: 
     if not any_fault:
         return
     if steps is None:
-        yield from _at(order[kinds == DOUBLE], "participant", bids.participant, UNNUMBERED_DOUBLE)
+        yield from _at(order[kinds == DOUBLE], "participant", bids.participant, text=UNNUMBERED_DOUBLE)
         return
     for kind, (column, *text) in LIST_FAULTS.items():
         values = bids.price if column == "price" else steps
-        yield from _at(order[kinds == kind], column, values, (text[0], text[1]))
+        yield from _at(order[kinds == kind], column, values, text=(text[0], text[1]))
 
 
 def unnumbered_faults(bids: Bids) -> Iterator[Fault]:
@@ -217,25 +219,25 @@ def unnumbered_faults(bids: Bids) -> Iterator[Fault]:
     first = np.unique(codes, return_index=True)[1]
     second = np.setdiff1d(np.arange(len(rows)), first)
     text = ("a buyer's second bid for one period has no step number", "give the column step: 0, 1, 2 ...")
-    yield from _at(rows[second], "step", bids.participant, text)
+    yield from _at(rows[second], "step", bids.participant, text=text)
 
 
 def block_faults(least: NDArray[np.float64], count: int) -> Iterator[Fault]:
     """Faults of the least acceptance per bid."""
     fix = "write one share per bid: 0 divisible, 1 all or nothing"
     if least.shape != (count,):
-        yield _fault("blocks", f"shape {least.shape}", f"is not one per bid ({count})", fix)
+        yield _fault("blocks", f"shape {least.shape}", (f"is not one per bid ({count})", fix))
         return
     bad = ~((least >= 0) & (least <= 1))
-    yield from _at(np.flatnonzero(bad), "blocks", least, ("least share is not between 0 and 1", fix))
+    yield from _at(np.flatnonzero(bad), "blocks", least, text=("least share is not between 0 and 1", fix))
 
 
 def _at(
-    rows: Iterable[Any] | NDArray[Any], column: str, values: NDArray[Any], text: tuple[str, str]
+    rows: Iterable[Any] | NDArray[Any], column: str, values: NDArray[Any], *, text: tuple[str, str]
 ) -> Iterator[Fault]:
     for row in np.sort(np.asarray(rows, dtype=np.int64)).tolist():
-        yield _fault(f"row {row}, column {column}", values[row : row + 1].tolist()[0], *text)
+        yield _fault(f"row {row}, column {column}", values[row : row + 1].tolist()[0], text)
 
 
-def _fault(place: str, value: object, reason: str, fix: str) -> Fault:
-    return Fault(source="bids", place=place, value=value, reason=reason, fix=fix)
+def _fault(place: str, value: object, text: tuple[str, str]) -> Fault:
+    return Fault(source="bids", place=place, value=value, reason=text[0], fix=text[1])

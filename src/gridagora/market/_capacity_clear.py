@@ -1,4 +1,4 @@
-"""Clearing by the rules of a capacity-limit auction: merit order, search for one ordered buyer, or a program."""
+"""Clearing by the rules of a capacity-limit auction: merit order, breakpoint search, or a program."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +60,7 @@ def components(bids: Bids, rules: AuctionRules) -> list[tuple[str, Ints]]:
     if len(bids) == 0:
         return [("plain", np.arange(0))]
     period, index = _periods(bids.period)
-    label = _joined(bids, rules, index, period)
+    label = _joined(bids, rules, index, period=period)
     mixed = np.zeros(len(period), dtype=np.bool_)
     if rules.horizon is not None:
         mixed[:] = True
@@ -104,7 +104,7 @@ def _buyers(bids: Bids, index: Ints, periods: int) -> tuple[Ints, NDArray[np.boo
     return np.bincount(pairs[0], minlength=periods), stepped
 
 
-def _joined(bids: Bids, rules: AuctionRules, index: Ints, period: Ints) -> Ints:
+def _joined(bids: Bids, rules: AuctionRules, index: Ints, *, period: Ints) -> Ints:
     """Label the component of every period: those of one day, or of one block, belong together."""
     label = np.arange(len(period))
     if rules.horizon is not None:
@@ -120,7 +120,8 @@ def _joined(bids: Bids, rules: AuctionRules, index: Ints, period: Ints) -> Ints:
 class OrderedMarkets:
     """Periods with one ordered buyer each, sorted: steps of the buyer, sells by ascending price.
 
-    ``buys`` and ``sells`` are rows of the bids, ``bought`` and ``offered`` their quantities in units, of which
+    ``buys`` and ``sells`` are rows of the bids, ``bought`` and ``offered`` their quantities in units, of
+    which
     one is ``inverse`` of quantity; the starts have one entry per period and the end.
     """
 

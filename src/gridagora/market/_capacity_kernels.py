@@ -38,7 +38,7 @@ class Margin(NamedTuple):
 
 @compiled
 def bidder_codes(words: NDArray[np.uint32], period: Ints, side: NDArray[np.int8]) -> tuple[Ints, int]:
-    """Number the (participant, period, side) of every bid by first appearance; ``words`` holds the ids' bits."""
+    """Give every (participant, period, side) a number by first appearance; ``words`` holds the ids' bits."""
     count = len(period)
     size = 16
     while size < 2 * count:
@@ -68,17 +68,14 @@ def bidder_codes(words: NDArray[np.uint32], period: Ints, side: NDArray[np.int8]
 
 @compiled
 def _same(one: NDArray[np.uint32], other: NDArray[np.uint32]) -> bool:
-    for k in range(len(one)):
-        if one[k] != other[k]:
-            return False
-    return True
+    return not (one != other).any()
 
 
 @compiled
 def list_kinds(
     order: Ints, codes: Ints, steps: Ints, price: Numbers, side: NDArray[np.int8]
 ) -> tuple[NDArray[np.int8], bool]:
-    """Kind of fault of each bid in ``order`` (by bidder, then step): 1 double, 2 gap, 3 bad start, 4 cheaper sell."""
+    """Kind of fault of each bid in ``order``: 1 double, 2 gap, 3 bad start, 4 cheaper sell."""
     kinds = np.zeros(len(order), np.int8)
     found = False
     for k in range(len(order)):
@@ -99,7 +96,7 @@ def list_kinds(
 
 @compiled
 def ascending_order(bits: Ints, mask: int) -> Ints:
-    """Stable order by value of numbers given as bits (mask: `merit.FLOAT_MASK` for floats, 0 for integers)."""
+    """Stable order by value of numbers given as bits (mask: `merit.FLOAT_MASK`, 0 for integers)."""
     count = len(bits)
     keys = np.empty(count, np.uint64)
     histogram = np.zeros((DIGITS, 1 << DIGIT_BITS), np.int64)
@@ -114,20 +111,22 @@ def ascending_order(bits: Ints, mask: int) -> Ints:
         nexts = histogram[digit]
         if count and nexts[np.int64((keys[0] >> shift) & LAST_DIGIT)] == count:
             continue
-        total: Any = np.int64(0)
+        total: Any = 0
         for value in range(len(nexts)):
-            nexts[value], total = total, total + nexts[value]
+            here = nexts[value]
+            nexts[value] = total
+            total += here
         for i in order:
-            value = np.int64((keys[i] >> shift) & LAST_DIGIT)
-            spare[nexts[value]] = i
-            nexts[value] += 1
+            bucket = np.int64((keys[i] >> shift) & LAST_DIGIT)
+            spare[nexts[bucket]] = i
+            nexts[bucket] += 1
         order, spare = spare, order
     return order
 
 
 @compiled
 def power_of_two_unit(bought: NDArray[np.float64], offered: NDArray[np.float64]) -> float:
-    """Power of two that scales both sides' totals to below 2**61; from the largest ones, so no order matters."""
+    """Power of two that scales both totals to below 2**61; from the largest bids, so no order matters."""
     most_bought = most_offered = 0.0
     for value in bought:
         most_bought = max(most_bought, value)
@@ -163,7 +162,7 @@ def _level(cost: Numbers, offered: Ints, start: int) -> tuple[int, int]:
 def best_prefix(
     value: Numbers, bought: Ints, cost: Numbers, offered: Ints, inverse: Any, slack: Any
 ) -> tuple[Any, int]:
-    """Highest welfare of steps taken in order against sells by ascending cost, and the largest quantity that has it.
+    """Highest welfare of steps in order against ascending costs, and the largest quantity that has it.
 
     Welfare is piecewise linear in the quantity, with breakpoints where a step or a level of cost ends.
     Differences up to ``slack`` times the money at hand are rounding errors.

@@ -55,7 +55,8 @@ class _Switches:
 def clear_mixed(bids: Bids, rules: AuctionRules) -> Cleared:
     """Clear bids that belong together at the highest welfare under all their rules.
 
-    Bids are brought into one order first (period, participant, side, step, price, quantity), so the answer does
+    Bids are brought into one order first (period, participant, side, step, price, quantity), so the answer
+    does
     not depend on theirs; among equally good answers the solver's choice in that order stands.
     """
     columns = (bids.quantity, bids.price, bids.side, bids.participant, bids.period)
@@ -74,12 +75,12 @@ def _decide(bids: Bids, rules: AuctionRules) -> tuple[NDArray[Any], NDArray[Any]
     scale = float(bids.quantity.max(initial=0)) or 1.0
     quantity = bids.quantity / scale
     rows = _Rows()
-    switches = _switches(bids, rules, quantity, rows)
+    switches = _switches(bids, rules, quantity, rows=rows)
     count = len(bids)
     total = switches.count
     tied: Ints = np.zeros(0, dtype=np.int64)
     if rules.horizon is not None:
-        total, tied = _horizon_rows(bids, rules.horizon, quantity, rows, first=total, scale=scale)
+        total, tied = _horizon_rows(bids, rules.horizon, quantity, rows=rows, first=total, scale=scale)
     for period in np.unique(bids.period):
         mine = np.flatnonzero(bids.period == period)
         rows.add([(b, float(bids.side[b])) for b in mine.tolist()], lower=0.0, upper=0.0)
@@ -90,10 +91,10 @@ def _decide(bids: Bids, rules: AuctionRules) -> tuple[NDArray[Any], NDArray[Any]
     program = _program(rows, cost, upper)
     whole = np.arange(total) >= count
     values = (solve_mixed(program, whole=whole) if total > count else solve(program)).values
-    return _states(bids, rules, switches, (values, tied, scale))
+    return _states(bids, rules, switches, answer=(values, tied, scale))
 
 
-def _switches(bids: Bids, rules: AuctionRules, quantity: Floats, rows: _Rows) -> _Switches:
+def _switches(bids: Bids, rules: AuctionRules, quantity: Floats, *, rows: _Rows) -> _Switches:
     """Add the columns and rows of ordered steps (F7-F9), of blocks and of linked bids."""
     used = len(bids)
     order = np.full(len(bids), -1)
@@ -124,7 +125,7 @@ def _switches(bids: Bids, rules: AuctionRules, quantity: Floats, rows: _Rows) ->
 
 
 def _next_steps(bids: Bids, steps: Ints) -> Iterator[tuple[int, int]]:
-    """Pairs of consecutive steps of a buyer in a period; the bids are sorted by period, participant and step."""
+    """Pairs of consecutive steps of a buyer in a period; bids are sorted by period, participant, step."""
     for b in range(1, len(bids)):
         same = bids.period[b] == bids.period[b - 1] and bids.participant[b] == bids.participant[b - 1]
         if same and bids.side[b] > 0 and bids.side[b - 1] > 0 and steps[b] > steps[b - 1]:
@@ -132,7 +133,7 @@ def _next_steps(bids: Bids, steps: Ints) -> Iterator[tuple[int, int]]:
 
 
 def _horizon_rows(
-    bids: Bids, horizon: Horizon, quantity: Floats, rows: _Rows, *, first: int, scale: float
+    bids: Bids, horizon: Horizon, quantity: Floats, *, rows: _Rows, first: int, scale: float
 ) -> tuple[int, Ints]:
     """Add every limited seller's day: activity z, starts s, durations, rest and energy.
 
@@ -154,7 +155,7 @@ def _horizon_rows(
                 tied += mine.tolist()
             slots = np.arange(horizon.periods_per_day) + today * horizon.periods_per_day
             offers = [[int(b) for b in mine if bids.period[b] == slot] for slot in slots.tolist()]
-            first = _activity_rows(limits, offers, quantity, rows, first=first, scale=scale)
+            first = _activity_rows(limits, offers, quantity, rows=rows, first=first, scale=scale)
     return first, np.array(tied, dtype=np.int64)
 
 
@@ -162,12 +163,12 @@ def _activity_rows(
     limits: ActivationLimits,
     offers: list[list[int]],
     quantity: Floats,
-    rows: _Rows,
     *,
+    rows: _Rows,
     first: int,
     scale: float,
 ) -> int:
-    """Add activity z (``first`` + t) and starts s of one seller's day; ``offers`` lists its bids per period."""
+    """Add activity z (``first`` + t) and starts s of a seller's day; ``offers``: its bids per period."""
     count = len(offers)
     z, s = first, first + count
     for t, mine in enumerate(offers):
@@ -215,7 +216,7 @@ def _program(rows: _Rows, cost: Floats, upper: Floats) -> LinearProgram:
 
 
 def _states(
-    bids: Bids, rules: AuctionRules, switches: _Switches, answer: tuple[Floats, Ints, float]
+    bids: Bids, rules: AuctionRules, switches: _Switches, *, answer: tuple[Floats, Ints, float]
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Read the switches: the quantity of each bid that is forced, and what is free on top."""
     values, tied, scale = answer
@@ -231,7 +232,7 @@ def _states(
     free = np.where(available, 1.0 - share, 0.0) * quantity
     forced = np.where(available, forced, 0.0)
     if rules.horizon is not None:
-        forced, free = _held(bids, rules.horizon, (values[: len(bids)] * scale, tied), (forced, free))
+        forced, free = _held(bids, rules.horizon, (values[: len(bids)] * scale, tied), states=(forced, free))
     if bids.is_integer:
         forced = np.ceil(forced - 1e-6).astype(np.int64)
         return forced, np.where(free > 0, quantity - forced, 0).astype(np.int64)
@@ -239,7 +240,7 @@ def _states(
 
 
 def _held(
-    bids: Bids, horizon: Horizon, solved: tuple[Floats, Ints], states: tuple[Floats, Floats]
+    bids: Bids, horizon: Horizon, solved: tuple[Floats, Ints], *, states: tuple[Floats, Floats]
 ) -> tuple[Floats, Floats]:
     """Hold sellers that the horizon limits at what the program gave them: their periods are not their own."""
     forced, free = states

@@ -24,13 +24,13 @@ class ActivationLimits:
     max_activations : how often it may be switched on; None: any number
     min_duration, max_duration : periods that one activation lasts, None: without end
     min_rest : idle periods between two activations
-    min_kw : kW that an active period cuts at least; > 0 where ``min_duration`` is over 1
+    min_kw : kW that an active period cuts at least, also one that only joins two activations
     energy_kwh : energy cut in a day at most; None: any
 
     Raises
     ------
     InputError
-        A count is negative, durations contradict each other, or a least duration comes without a least cut.
+        A number is negative, durations contradict each other, or the least cut is 0.
 
     Examples
     --------
@@ -42,7 +42,7 @@ class ActivationLimits:
     min_duration: int = 1
     max_duration: int | None = None
     min_rest: int = 0
-    min_kw: float = 0.0
+    min_kw: float = 0.1
     energy_kwh: float | None = None
 
     def __post_init__(self) -> None:
@@ -60,13 +60,13 @@ class ActivationLimits:
         for name, low in least:
             value = getattr(self, name)
             if value is not None and not low <= value < np.inf:
-                yield _limit_fault(name, value, f"is below {low} or not finite", f"write {low} or more")
+                yield _limit_fault(name, value, (f"is below {low} or not finite", f"write {low} or more"))
         if self.max_duration is not None and self.max_duration < self.min_duration:
             reason = f"is shorter than min_duration {self.min_duration}"
-            yield _limit_fault("max_duration", self.max_duration, reason, "raise it, or lower min_duration")
-        if self.min_duration > 1 and not self.min_kw > 0:
-            reason = "an activation of 0 kW would count as lasting"
-            yield _limit_fault("min_kw", self.min_kw, reason, "write the least cut of an active period")
+            yield _limit_fault("max_duration", self.max_duration, (reason, "raise it, or lower min_duration"))
+        if self.min_kw == 0:
+            reason = "a period of 0 kW would count as active and join any two activations"
+            yield _limit_fault("min_kw", self.min_kw, (reason, "write the least cut of an active period"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,5 +142,5 @@ class AuctionRules:
         )
 
 
-def _limit_fault(place: str, value: object, reason: str, fix: str) -> Fault:
-    return Fault(source="activation limits", place=place, value=value, reason=reason, fix=fix)
+def _limit_fault(place: str, value: object, text: tuple[str, str]) -> Fault:
+    return Fault(source="activation limits", place=place, value=value, reason=text[0], fix=text[1])

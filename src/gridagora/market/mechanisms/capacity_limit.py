@@ -1,4 +1,4 @@
-"""The auction of the local flexibility market: cuts below the connection capacity, bought by a grid operator."""
+"""The auction of the flexibility market: cuts below the connection capacity, bought by a grid operator."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -58,9 +58,11 @@ def capacity_limit_auction(
     ----------
     bids : quantity in kW of cut (>= 0), price in currency per kW and period; ``step`` numbers the granularity
         steps of one bidder and period from 0 or 1 (also "g0", "g1" ...)
-    ordered : False: impact-based, cheapest sell and dearest step first (F4-F6).  True: probability-based, each
+    ordered : False: impact-based, cheapest sell and dearest step first (F4-F6).  True: probability-based,
+    each
         buyer's steps are taken in order (F7-F10), whatever their prices
-    blocks : None: all bids are divisible; or per bid the share of its quantity that is accepted at least if any
+    blocks : None: all bids are divisible; or per bid the share of its quantity that is accepted at least if
+    any
         is (1: all or nothing); or "group": bids of one participant with the same ``group`` (text that is not
         empty, or a number >= 0), also of several periods, are accepted in whole or not at all
     horizon : clears days jointly under each seller's `ActivationLimits`
@@ -85,7 +87,8 @@ def capacity_limit_auction(
     Notes
     -----
     MARKETS.md section 3, F4-F10; seed 003 section 3.4.2.  One ordered buyer per period is cleared by a search
-    over the breakpoints of welfare(Q) = U(Q) - C(Q) in O(n log n); several ordered buyers, blocks and horizons
+    over the breakpoints of welfare(Q) = U(Q) - C(Q) in O(n log n); several ordered buyers, blocks and
+    horizons
     by a mixed-integer program.  Ties at the margin share pro rata; among equal welfare one ordered buyer gets
     the largest quantity, and a program's choice does not depend on the order of the bids.
 

@@ -1,11 +1,10 @@
 """Compiled: coalition values of merit-order markets, and Shapley values by enumeration and by sampling.
 
-In the merit order v(M) is the integral over the price p of min(D(p), S(p)), demand above and supply below p of
+In the merit order v(M) is the integral over the price p of min(D(p), S(p)), demand above and supply below p
+of
 the coalition's bids.  Between two neighbouring prices both are constant, so a market is a list of intervals:
 ``width`` and per player ``bought`` and ``offered``.
 """
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,13 +100,42 @@ def table_shapley(values: Floats, players: int) -> Floats:
 
 @compiled
 def _gain_upto(quantity: float, value: Floats, ends: Floats, cost: float) -> float:
-    """What a seller of this cost would add by serving the buyer's first ``quantity``."""
+    """Gain of a seller of this cost from serving the buyer's first ``quantity``."""
     total = 0.0
     begin = 0.0
     for k in range(len(value)):
         total += max(value[k] - cost, 0.0) * max(min(quantity, ends[k]) - begin, 0.0)
         begin = ends[k]
     return total
+
+
+@compiled
+def _weights_by_block(sizes: Ints, cheap: int, inner: int, players: int) -> tuple[Floats, Floats]:
+    """Weights of coalitions by their number of cheap sellers and the rest of their members."""
+    inside, outside = size_weights(players)
+    both = np.empty((cheap + 1, inner))
+    strange = np.empty((cheap + 1, inner))
+    for size in range(cheap + 1):
+        for mask in range(inner):
+            at = size + sizes[mask] + 1
+            both[size, mask] = inside[at] + outside[at]
+            strange[size, mask] = outside[at]
+    return both, strange
+
+
+@compiled
+def _cheap_half(value: Floats, ends: Floats, cost: Floats, offered: Floats) -> tuple[Floats, Floats]:
+    """Quantity and value of every coalition of the cheap sellers."""
+    cheap = len(cost)
+    start = np.zeros(1 << cheap)
+    base = np.zeros(1 << cheap)
+    for i in range(cheap):
+        half = 1 << i
+        for k in range(half):
+            start[half + k] = start[k] + offered[i]
+            gain = _gain_upto(start[k] + offered[i], value, ends, cost[i])
+            base[half + k] = base[k] + gain - _gain_upto(start[k], value, ends, cost[i])
+    return start, base
 
 
 @compiled
@@ -120,32 +148,18 @@ def one_buyer_shapley(value: Floats, ends: Floats, cost: Floats, offered: Floats
     sellers = len(cost)
     low = min(BLOCK_BITS, sellers)
     cheap = sellers - low
-    inside, outside = size_weights(sellers + 1)
     inner = 1 << low
     sizes = np.zeros(max(inner, 1 << cheap), np.int64)
     for mask in range(1, len(sizes)):
         sizes[mask] = sizes[mask >> 1] + (mask & 1)
     # the buyer is in every coalition of value, so a coalition of s sellers has size s + 1
-    both = np.empty((cheap + 1, inner))
-    strange = np.empty((cheap + 1, inner))
-    for size in range(cheap + 1):
-        for mask in range(inner):
-            at = size + sizes[mask] + 1
-            both[size, mask] = inside[at] + outside[at]
-            strange[size, mask] = outside[at]
+    both, strange = _weights_by_block(sizes, cheap, inner, sellers + 1)
     position = np.zeros(inner)
     worth = np.zeros(inner)
     dear = np.zeros(low)
     blocks = np.zeros(1 << cheap)
     stranger = 0.0
-    start = np.zeros(1 << cheap)
-    base = np.zeros(1 << cheap)
-    for i in range(cheap):
-        half = 1 << i
-        for k in range(half):
-            start[half + k] = start[k] + offered[i]
-            gain = _gain_upto(start[k] + offered[i], value, ends, cost[i])
-            base[half + k] = base[k] + gain - _gain_upto(start[k], value, ends, cost[i])
+    start, base = _cheap_half(value, ends, cost[:cheap], offered[:cheap])
     for mask in range(1 << cheap):
         position[0] = start[mask]
         worth[0] = base[mask]
@@ -200,7 +214,7 @@ def _grow(
 
 @compiled
 def sampled_marginals(width: Floats, bought: Floats, offered: Floats, orders: Ints) -> Floats:
-    """Marginal contributions of every player in given orders of entry, each also backwards; (orders, players)."""
+    """Marginal contributions of every player in given orders, each also backwards; (orders, players)."""
     count, players = bought.shape
     out = np.zeros((len(orders), players))
     demand, supply = np.empty(count), np.empty(count)
@@ -224,9 +238,10 @@ def sampled_marginals(width: Floats, bought: Floats, offered: Floats, orders: In
 def expected_marginals(
     chance: Floats, quantity: Ints, terminal: Floats, gains: tuple[Floats, Floats, Ints], keep: int
 ) -> Floats:
-    """Expected effect of each player on a value that depends on the running sum of those present.
+    """Return the expected effect of each player on a value that depends on the running sum of those present.
 
-    Player i is present with ``chance[i]``, then adds ``quantity[i]`` whole units to the sum, which stops at the
+    Player i is present with ``chance[i]``, then adds ``quantity[i]`` whole units to the sum, which stops at
+    the
     last entry of ``terminal`` (the value at the end by the sum).  ``gains`` adds what is earned on the way:
     the buyer's utility by unit, each seller's cost of a unit, and the last unit worth it (0: earns nothing).
     Backward values are kept every ``keep`` players and rebuilt in between, so memory stays small.
@@ -271,7 +286,7 @@ def expected_marginals(
 
 @compiled
 def _earn(gain: Floats, gains: tuple[Floats, Floats, Ints], quantity: int, i: int) -> None:
-    """What seller i earns on its way by the sum before it: the utility of its units minus their cost."""
+    """Write what seller i earns on its way, by the sum before it: utility of its units minus their cost."""
     utility, cost, worth = gains
     top = worth[i]
     if len(utility) < len(gain):

@@ -21,7 +21,7 @@ def payments(
     reference: Numbers,
     players: int,
 ) -> tuple[Ints, Ints, Numbers]:
-    """Payments as (period position, player, money) of bids (price, side, quantity, accepted) by period and price.
+    """Payments as (period position, player, money); bids (price, side, quantity, accepted) by period, price.
 
     A player gets the reference price for what it sells net, and the gains of the others without it at that
     price minus their minimum (see `gridagora.market.mechanisms.vickrey`); nothing if it does not trade.

@@ -36,7 +36,8 @@ def best_deviation(market: Market, rule: Rule, amounts: NDArray[Any]) -> Deviati
     """Try false bids one participant at a time; None when none of them pays.
 
     Every price of the participant is scaled by 0.5, 0.8, 0.95, 1.05, 1.25 and 2, or every quantity by 0.5 and
-    0.8; the market is cleared and paid again, and the gain is counted at the true prices.  The twelve who trade
+    0.8; the market is cleared and paid again, and the gain is counted at the true prices.  The twelve who
+    trade
     most are tried.  None found is no proof; one found is.
     """
     truth = market.own_value + amounts

@@ -35,7 +35,8 @@ class Excess:
 
     Examples
     --------
-    >>> two = Excess(players=np.array(["a", "b"]), members=np.array([[True, True]]), values=np.zeros(1), is_complete=False)
+    >>> two = Excess(players=np.array(["a", "b"]), members=np.array([[True, True]]), values=np.zeros(1),
+    ...              is_complete=False)
     >>> two.most_violated, two.maximum
     (('a', 'b'), 0.0)
     """
@@ -93,8 +94,10 @@ def search(names: NDArray[Any], gains: Floats, pieces: list[Part]) -> Excess:
     """Look for the coalitions that would gain most by leaving, by local search.
 
     Starts: all players; all but each of the ten who gain most; and of those who trade, the one who gains most
-    with one to eight eighths of the others, either those who gain least or those who gain most.  From each start,
-    players in the order of their gains come or go one at a time whenever that raises the excess, until a sweep
+    with one to eight eighths of the others, either those who gain least or those who gain most.  From each
+    start,
+    players in the order of their gains come or go one at a time whenever that raises the excess, until a
+    sweep
     changes nothing (at most four sweeps).
     """
     valued = [(part, intervals(part) if part.kind == "merit" else None) for part in pieces]
@@ -108,7 +111,7 @@ def search(names: NDArray[Any], gains: Floats, pieces: list[Part]) -> Excess:
         count = -(-len(active) * eighth // EIGHTHS)
         chosen += [np.append(active[:count], order[0]), np.append(active[len(active) - count :], order[0])]
     starts = [np.isin(np.arange(len(names)), players) for players in chosen]
-    found = [_climb(start.copy(), gains, valued, order) for start in starts]
+    found = [_climb(start.copy(), gains, valued, order=order) for start in starts]
     members = np.array([member for member, _ in found])
     members, first = np.unique(members, axis=0, return_index=True)
     values = np.array([value for _, value in found])[first]
@@ -119,6 +122,7 @@ def _climb(
     member: NDArray[np.bool_],
     gains: Floats,
     valued: list[tuple[Part, Intervals | None]],
+    *,
     order: NDArray[np.int64],
 ) -> tuple[NDArray[np.bool_], float]:
     best = _excess(member, gains, valued)

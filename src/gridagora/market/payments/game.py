@@ -1,6 +1,7 @@
 """A cleared market as cooperative games: players are participants, a coalition's value is its best welfare.
 
-v is additive over parts of the market that do not touch each other (periods; days or linked periods where a rule
+v is additive over parts of the market that do not touch each other (periods; days or linked periods where a
+rule
 joins them), so each part is a game of its own among those who bid in it.
 """
 

@@ -96,7 +96,8 @@ class Payments:
     def properties(self) -> dict[str, bool | None]:
         """Whether the rule was budget balanced, individually rational and strategy-proof on this market.
 
-        ``strategy_proof`` is False when a false bid paid among those tried on this very market, True when none
+        ``strategy_proof`` is False when a false bid paid among those tried on this very market, True when
+        none
         did (no proof), and None where payments are sampled, so that gains are within the error.
         """
         money = float(np.abs(self.market.bids.price * self.market.bids.quantity).sum())
@@ -139,8 +140,10 @@ def payments(
     Parameters
     ----------
     result : of `capacity_limit_auction`, or of an energy auction that clears at the highest welfare
-    rule : "uniform": the dual of the balance for all (F15; impact-based only).  "pay_as_bid": sellers get their
-        own prices, buyers pay for it.  "vcg": v(N) - v(N without i) - w (F11, F12).  "vcg_one_sided": sellers as
+    rule : "uniform": the dual of the balance for all (F15; impact-based only).  "pay_as_bid": sellers get
+    their
+        own prices, buyers pay for it.  "vcg": v(N) - v(N without i) - w (F11, F12).  "vcg_one_sided":
+        sellers as
         vcg, buyers pay their sum.  "shapley": phi - w (F13)
     participants : whom to list, in this order, also some without bids; all who bid, if left out
     nodes, samples, seed, sampling : see `ShapleyOptions`
@@ -148,19 +151,22 @@ def payments(
     Returns
     -------
     Payments
-        ``amounts`` (+ received, - paid), ``values``, ``errors``, ``budget_balance``, ``excess``, ``properties``.
+        ``amounts`` (+ received, - paid), ``values``, ``errors``, ``budget_balance``, ``excess``,
+        ``properties``.
 
     Raises
     ------
     InputError
-        An unknown rule; uniform prices for ordered steps, blocks or a horizon; VCG or Shapley for a result that is
+        An unknown rule; uniform prices for ordered steps, blocks or a horizon; VCG or Shapley for a result
+        that is
         not of the highest welfare.
 
     Notes
     -----
-    MARKETS.md section 3, F11-F15; seed 003 section 3.4.3.  What holds: VCG is strategy-proof but runs a deficit
-    (one-sided, sellers only are).  Shapley payments sum to zero and are individually rational, but a seller can
-    gain by overstating its cost, and sellers who sell nothing are paid too: they are not strategy-proof.
+    MARKETS.md section 3, F11-F15; seed 003 section 3.4.3.  What holds: stating true prices is a dominant
+    strategy under VCG, for sellers also under one-sided VCG; VCG runs a deficit, and under one-sided VCG a
+    buyer can pay more than its utility.  Shapley payments sum to zero and leave nobody worse off, but a
+    seller can gain by overstating its cost, and sellers who sell nothing are paid too.
 
     Examples
     --------

@@ -22,7 +22,7 @@ EXACT_EFFORT = 3e8
 MOST_EFFORT = 3e9
 """Beyond this even few nodes take too long."""
 
-FEW_NODES = 32
+FEW_NODES = 44
 DECIMALS = 6
 WHOLE = 1e-9
 KEEP = 32
@@ -30,7 +30,7 @@ KEEP = 32
 
 
 def quadrature_shapley(part: Part, *, nodes: int | None) -> tuple[Floats, Floats, bool] | None:
-    """Shapley values, their error and whether they are exact; None where quantities are not whole or too many."""
+    """Shapley values, their error and whether they are exact; None if not whole, or too many."""
     units = whole_quantities(part.bids.quantity)
     if units is None:
         return None
@@ -40,12 +40,12 @@ def quadrature_shapley(part: Part, *, nodes: int | None) -> tuple[Floats, Floats
     buyer = np.unique(part.owner[buys])
     alone = len(buyer) == 1 and buyer[0] not in sellers
     if alone and len(np.unique(sellers)) == len(sellers):
-        return _chain(part, quantity, unit, nodes)
-    return _by_intervals(part, quantity, unit, nodes)
+        return _chain(part, quantity, unit, nodes=nodes)
+    return _by_intervals(part, quantity, unit, nodes=nodes)
 
 
 def whole_quantities(quantity: NDArray[Any]) -> tuple[Ints, float] | None:
-    """Quantities as multiples of the largest unit that divides them all; None if there is none to 6 decimals."""
+    """Quantities as multiples of the largest unit that divides them all; None if it has over 6 decimals."""
     whole = quantity.astype(np.int64)
     scale = 1.0
     if quantity.dtype.kind == "f":
@@ -73,7 +73,7 @@ def _nodes(degree: int, effort: float, nodes: int | None) -> tuple[int, bool] | 
 
 
 def _integrated(integrand: Any, count: int, exact: bool) -> tuple[Floats, Floats]:
-    """Integrate over [0, 1]; the error is the change against three quarters of the nodes, 0 where exact."""
+    """Integrate over [0, 1]; the error is the change against 3/4 of the nodes, 0 where exact."""
     found = _integral(integrand, count)
     return found, np.zeros_like(found) if exact else found - _integral(integrand, max(1, count * 3 // 4))
 
@@ -86,7 +86,9 @@ def _integral(integrand: Any, count: int) -> Floats:
     return total
 
 
-def _chain(part: Part, quantity: Ints, unit: float, nodes: int | None) -> tuple[Floats, Floats, bool] | None:
+def _chain(
+    part: Part, quantity: Ints, unit: float, *, nodes: int | None
+) -> tuple[Floats, Floats, bool] | None:
     """One buyer, one bid per seller: sellers in merit order fill the buyer's units one after the other."""
     from gridagora.market.payments import _game_kernels
 
@@ -115,16 +117,16 @@ def _chain(part: Part, quantity: Ints, unit: float, nodes: int | None) -> tuple[
     sold, error = _integrated(integrand, *chosen)
     out, off = np.zeros(len(part.players)), np.zeros(len(part.players))
     buyer = part.owner[buys[0]]
-    out[part.owner[sells]], off[part.owner[sells]] = sold, np.abs(error)
+    out[part.owner[sells]], off[part.owner[sells]] = sold, np.abs(error).max(initial=0)
     # the buyer gets the rest of v, and with it the sum of all errors
     out[buyer], off[buyer] = part.welfare - sold.sum(), abs(error.sum())
     return out, off, chosen[1]
 
 
 def _by_intervals(
-    part: Part, quantity: Ints, unit: float, nodes: int | None
+    part: Part, quantity: Ints, unit: float, *, nodes: int | None
 ) -> tuple[Floats, Floats, bool] | None:
-    """Any two sides: per price interval min(D, S) = (D + S - |S - D|) / 2, with S - D a sum over the players."""
+    """Any two sides: per price interval min(D, S) = (D + S - |S - D|) / 2, S - D sums over players."""
     shape = intervals(part, quantity.astype(np.float64))
     net = np.rint(shape.offered - shape.bought).astype(np.int64)
     spans = np.abs(net).sum(axis=1)
@@ -141,11 +143,11 @@ def _by_intervals(
         return total
 
     distance, error = _integrated(integrand, *chosen)
-    return unit * (out - distance / 2), unit * np.abs(error) / 2, chosen[1]
+    return unit * (out - distance / 2), np.full_like(out, unit * np.abs(error).max() / 2), chosen[1]
 
 
 def _distance_marginals(t: float, net: Ints, span: int) -> Floats:
-    """Expected effect of each player on \\|sum of net\\| when the others come with probability t."""
+    """Return each player's expected effect on the size of the net sum when others come with probability t."""
     from gridagora.market.payments import _game_kernels
 
     players = np.flatnonzero(net)

@@ -43,7 +43,8 @@ class ShapleyOptions:
 class ShapleyValues:
     """Shapley value per player, how far it may be off, and the methods used.
 
-    ``error`` is 0 up to rounding where the method is exact; with fewer nodes the change against three quarters
+    ``error`` is 0 up to rounding where the method is exact; with fewer nodes the largest change against three
+    quarters
     of them; with sampling the half width of the confidence interval.
     """
 
@@ -69,7 +70,8 @@ def shapley_value(value: Callable[[frozenset[int]], float] | ArrayLike, players:
     Raises
     ------
     InputError
-        More than 24 players, a table of another length than 2 ** players, or an empty coalition worth something.
+        More than 24 players, a table of another length than 2 ** players, or an empty coalition worth
+        something.
 
     Notes
     -----
@@ -85,16 +87,16 @@ def shapley_value(value: Callable[[frozenset[int]], float] | ArrayLike, players:
     from gridagora.market.payments import _game_kernels
 
     if not 0 <= players <= ENUMERATED["merit"]:
-        raise _refused("players", players, "more than can be enumerated", "use at most 24 players")
+        raise _refused("players", players, ("more than can be enumerated", "use at most 24 players"))
     count = 1 << players
     if callable(value):
         table = np.array([value(_members(mask, players)) for mask in range(count)], dtype=np.float64)
     else:
         table = np.asarray(value, dtype=np.float64)
     if table.shape != (count,):
-        raise _refused("value", table.shape, "not one value per coalition", f"give {count} values")
+        raise _refused("value", table.shape, ("not one value per coalition", f"give {count} values"))
     if table[0] != 0:
-        raise _refused("value", table[0], "the empty coalition is worth something", "give it the value 0")
+        raise _refused("value", table[0], ("the empty coalition is worth something", "give it the value 0"))
     return _game_kernels.table_shapley(table, players)
 
 
@@ -201,5 +203,5 @@ def _known(part: Part, member: NDArray[np.bool_], known: dict[bytes, float]) -> 
     return known[key]
 
 
-def _refused(place: str, value: Any, reason: str, fix: str) -> InputError:
-    return InputError([Fault(source="shapley_value", place=place, value=value, reason=reason, fix=fix)])
+def _refused(place: str, value: Any, text: tuple[str, str]) -> InputError:
+    return InputError([Fault(source="shapley_value", place=place, value=value, reason=text[0], fix=text[1])])

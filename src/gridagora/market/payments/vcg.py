@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridagora.market._capacity_clear import OrderedMarkets, components, ordered_markets
-from gridagora.market.payments.game import Market, Part, parts
 from gridagora.market.merit import FLOAT_MASK
+from gridagora.market.payments.game import Market, Part, parts
 from gridagora.model.results import sum_by
 
 Ints = NDArray[np.int64]
@@ -46,7 +46,8 @@ def _net_bought(market: Market, part: Ints, player: Ints) -> NDArray[Any]:
     width = len(market.names)
     key = label * width + market.owner
     net = sum_by(key, market.bids.side * market.accepted, (int(label.max(initial=0)) + 1) * width)
-    return net[part * width + player]
+    bought: NDArray[Any] = net[part * width + player]
+    return bought
 
 
 def _labels(market: Market) -> Ints:
@@ -64,7 +65,6 @@ def _payments(market: Market) -> Entries:
     if market.rules.is_plain:
         return _by_curves(market)
     pieces = parts(market)
-    width = len(market.names)
     label, player, amount = [], [], []
     for part in pieces:
         at = int(np.searchsorted(market.period, part.bids.period.min()))
@@ -72,7 +72,7 @@ def _payments(market: Market) -> Entries:
         label.append(np.full(len(part.players), at))
         player.append(part.players)
         amount.append(_contributions(part) - value)
-    if not pieces or width == 0:
+    if not pieces:
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
     return np.concatenate(label), np.concatenate(player), np.concatenate(amount)
 
@@ -102,7 +102,7 @@ def _by_curves(market: Market) -> Entries:
 
 
 def _ascending(columns: tuple[NDArray[Any], ...], index: Ints, periods: int) -> Ints:
-    """Order by period and price, equal prices by side and quantity, so that sums do not depend on the input's."""
+    """Order by period and price, equal prices by side and quantity, so that sums depend on no order."""
     from gridagora.market import _capacity_kernels, _period_kernel
 
     price, side, quantity = columns
