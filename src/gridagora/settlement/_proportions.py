@@ -32,7 +32,7 @@ def share_of(amount: ArrayLike, part: ArrayLike, whole: ArrayLike) -> Ints:
     left = product - rest * divisor
     total = quotient * parts + rest
     up = (left * 2 > divisor) | ((left * 2 == divisor) & (total % 2 == 1))
-    return np.where(wholes > 0, (total + up).astype(np.int64), np.asarray(amount, dtype=np.int64))
+    return np.where(wholes > 0, np.asarray(total + up, dtype=np.int64), np.asarray(amount, dtype=np.int64))
 
 
 def split(total: Ints, weights: Ints) -> tuple[Ints, Ints]:

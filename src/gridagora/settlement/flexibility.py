@@ -116,7 +116,7 @@ def settle_flexibility(
     tested = np.zeros((1, 1), dtype=bool) if test is None else np.asarray(test, dtype=bool)
     faults = list(_faults(delivery, terms, prepaid, judged=prepaid_micro is not None))
     if rule not in RULES:
-        faults.append(_fault("rule", rule, "is not known", f"write one of {', '.join(RULES)}"))
+        faults.append(_fault("rule", rule, "is not known", fix=f"write one of {', '.join(RULES)}"))
     check_faults([*faults, *_test_faults(delivery, amount, tested)])
     pay = RULES[rule](delivery, terms)
     penalty = np.where(tested, 0, pay.penalty)
@@ -143,36 +143,38 @@ def _faults(delivery: Delivery, terms: FlexTerms, prepaid: Ints, *, judged: bool
     whole = "round once with units.to_micro"
     amount, penalty = np.asarray(terms.amount_micro), np.asarray(terms.penalty_micro_per_kwh)
     if amount.shape != (meters, periods):
-        yield _fault("amount_micro", amount.shape, f"is not {(meters, periods)}", "one amount per order")
+        yield _fault("amount_micro", amount.shape, f"is not {(meters, periods)}", fix="one amount per order")
     if not np.issubdtype(amount.dtype, np.integer):
-        yield _fault("amount_micro", str(amount.dtype), "is not whole micro-units", whole)
+        yield _fault("amount_micro", str(amount.dtype), "is not whole micro-units", fix=whole)
     if not np.issubdtype(penalty.dtype, np.integer):
-        yield _fault("penalty_micro_per_kwh", str(penalty.dtype), "is not whole micro-units", whole)
+        yield _fault("penalty_micro_per_kwh", str(penalty.dtype), "is not whole micro-units", fix=whole)
     elif (penalty < 0).any():
-        yield _fault("penalty_micro_per_kwh", int(penalty.min()), "is negative", "write a price >= 0")
+        yield _fault("penalty_micro_per_kwh", int(penalty.min()), "is negative", fix="write a price >= 0")
     if any(a not in (1, b) for a, b in zip(penalty.shape[::-1], (periods, meters), strict=False)):
         reason = f"does not fit {(meters, periods)}"
-        yield _fault("penalty_micro_per_kwh", penalty.shape, reason, "give a number, or (meters, periods)")
+        yield _fault(
+            "penalty_micro_per_kwh", penalty.shape, reason, fix="give a number, or (meters, periods)"
+        )
     if not judged:
         return
     if prepaid.ndim != 2 or len(prepaid) == 0 or prepaid.shape[1] != periods:
         reason = f"is not (buyers, {periods})"
-        yield _fault("prepaid_micro", prepaid.shape, reason, "one row per DSO")
+        yield _fault("prepaid_micro", prepaid.shape, reason, fix="one row per DSO")
     if not np.issubdtype(prepaid.dtype, np.integer):
-        yield _fault("prepaid_micro", str(prepaid.dtype), "is not whole micro-units", whole)
+        yield _fault("prepaid_micro", str(prepaid.dtype), "is not whole micro-units", fix=whole)
     elif (prepaid < 0).any():
-        yield _fault("prepaid_micro", int(prepaid.min()), "is negative", "a DSO pays; write >= 0")
+        yield _fault("prepaid_micro", int(prepaid.min()), "is negative", fix="a DSO pays; write >= 0")
 
 
 def _test_faults(delivery: Delivery, amount: Ints, tested: NDArray[np.bool_]) -> Iterator[Fault]:
     shape = delivery.ordered_wh.shape
     if tested.ndim > 2 or any(a not in (1, b) for a, b in zip(tested.shape[::-1], shape[::-1], strict=False)):
-        yield _fault("test", tested.shape, f"does not fit {shape}", "give (meters, periods)")
+        yield _fault("test", tested.shape, f"does not fit {shape}", fix="give (meters, periods)")
     elif amount.shape == shape:
         for meter, period in np.argwhere(tested & (amount != 0)).tolist():
             place = f"amount_micro, meter {meter}, column {period}"
-            yield _fault(place, amount[meter, period].item(), "is the price of an unpaid test", "write 0")
+            yield _fault(place, amount[meter, period].item(), "is the price of an unpaid test", fix="write 0")
 
 
-def _fault(place: str, value: object, reason: str, fix: str) -> Fault:
+def _fault(place: str, value: object, reason: str, *, fix: str) -> Fault:
     return Fault(source="flexibility settlement", place=place, value=value, reason=reason, fix=fix)

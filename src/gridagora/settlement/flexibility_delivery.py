@@ -16,8 +16,8 @@ that the tolerance forgives the meter and does not raise the limit.
 
 Missing readings are judged per meter and window (one call): more than ``most_missing_percent`` of the called
 readings missing, and the window fails: nothing delivered, all that was ordered deficient.  Fewer are
-estimated, each at the window's least favourable reading of that meter, and flagged; so no reading is worth
-less than its absence.
+estimated, each at the window's least favourable reading of that meter, and flagged.  So a gap gains nothing
+on the other readings, a single lost one fails a call of one reading, and 0 % forgives none.
 
 Sources: MARKETS.md section 3; FIELD.md 4d (CAP), 4e (UFTP settlement).
 """
@@ -38,6 +38,8 @@ Bools = NDArray[np.bool_]
 
 SIGNS = {"cap": 1, "floor": -1, "down": 1, "up": -1}
 """Factor that turns net import into what the product wants small."""
+
+INFINITE = ("is infinite", "write NaN for a missing reading")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -70,12 +72,12 @@ class Calls:
         window = np.arange(called.shape[-1]) if self.window is None else np.asarray(self.window)
         faults = []
         if called.ndim != 2 or called.size == 0:
-            faults.append(_fault("called", called.shape, "is not (meters, periods)", "give a matrix"))
+            faults.append(_fault("called", called.shape, "is not (meters, periods)", fix="give a matrix"))
         elif window.shape != called.shape[1:]:
             reason = f"has not one entry for each of {called.shape[1]} periods"
-            faults.append(_fault("window", window.shape, reason, "number the call of each period"))
+            faults.append(_fault("window", window.shape, reason, fix="number the call of each period"))
         if not 0 < self.hours < np.inf:
-            faults.append(_fault("hours", self.hours, "is not positive", "write 0.25 for a quarter-hour"))
+            faults.append(_fault("hours", self.hours, "is not positive", fix="write 0.25 for a quarter-hour"))
         check_faults(faults)
         object.__setattr__(self, "called", called)
         object.__setattr__(self, "window", np.unique(window, return_inverse=True)[1].astype(np.int64))
@@ -103,11 +105,11 @@ class ReadingRules:
         faults = []
         if not 0 <= self.tolerance_kw < np.inf:
             faults.append(
-                _fault("tolerance_kw", self.tolerance_kw, "is below 0 or not finite", "write kW >= 0")
+                _fault("tolerance_kw", self.tolerance_kw, "is below 0 or not finite", fix="write kW >= 0")
             )
         if not 0 <= self.most_missing_percent < 100:
             found = self.most_missing_percent
-            faults.append(_fault("most_missing_percent", found, "is not in 0 to 100", "write e.g. 5"))
+            faults.append(_fault("most_missing_percent", found, "is not in 0 to 100", fix="write e.g. 5"))
         check_faults(faults)
 
 
@@ -214,13 +216,14 @@ def check_limit(
     check_faults(faults)
     shape = calls.called.shape
     limit, capacity = np.broadcast_to(limit, shape), np.broadcast_to(capacity, shape)
+    faults += _at(np.isinf(readings), "metered_kw", readings, text=INFINITE)
     wrong = calls.called & ~((limit >= 0) & (limit < np.inf))
-    faults += _at(wrong, "limit_kw", limit, ("is not a number >= 0", "write the limit in kW"))
+    faults += _at(wrong, "limit_kw", limit, text=("is not a number >= 0", "write the limit in kW"))
     above = calls.called & ~wrong & ~(limit <= capacity)
     text = ("is above the connection capacity, or that is unknown", "limit = capacity - sold cut")
-    check_faults([*faults, *_at(above, "limit_kw", limit, text)])
+    check_faults([*faults, *_at(above, "limit_kw", limit, text=text)])
     reference, kept = _wh(capacity, calls), _wh(limit, calls)
-    return _deliver(readings, calls, (reference, reference - kept), SIGNS[direction], rules=rules)
+    return _deliver(readings, calls, (reference, reference - kept), sign=SIGNS[direction], rules=rules)
 
 
 def check_baseline(
@@ -266,16 +269,19 @@ def check_baseline(
     check_faults(faults)
     shape = calls.called.shape
     base, ordered = np.broadcast_to(base, shape), np.broadcast_to(ordered, shape)
+    faults += _at(np.isinf(readings), "metered_kw", readings, text=INFINITE)
     wrong = calls.called & ~((ordered >= 0) & (ordered < np.inf))
     faults += _at(
-        wrong, "ordered_kw", ordered, ("is not a number >= 0", "write kW; the direction has the sign")
+        wrong, "ordered_kw", ordered, text=("is not a number >= 0", "write kW; the direction has the sign")
     )
     unknown = calls.called & ~np.isfinite(base)
-    faults += _at(unknown, "baseline_kw", base, ("is no number where called", "calculate or nominate it"))
+    faults += _at(
+        unknown, "baseline_kw", base, text=("is no number where called", "calculate or nominate it")
+    )
     check_faults(faults)
     sign = SIGNS[direction]
     pair = (sign * _wh(base, calls), _wh(ordered, calls))
-    return _deliver(readings, calls, pair, sign, rules=rules)
+    return _deliver(readings, calls, pair, sign=sign, rules=rules)
 
 
 def sum_windows(values: NDArray[np.int64], window: Ints) -> Ints:
@@ -290,7 +296,7 @@ def _wh(power_kw: Floats, calls: Calls) -> Ints:
 
 
 def _deliver(
-    readings: Floats, calls: Calls, pair: tuple[Ints, Ints], /, sign: int, *, rules: ReadingRules | None
+    readings: Floats, calls: Calls, pair: tuple[Ints, Ints], *, sign: int, rules: ReadingRules | None
 ) -> Delivery:
     """Count delivery in the sign of the product; ``pair`` is reference and order."""
     reference, ordered = pair
@@ -337,27 +343,29 @@ def _reading_faults(readings: Floats, calls: Calls) -> Iterator[Fault]:
     fits = readings.ndim == 2 and len(readings) == meters and readings.shape[1] > 0
     if not fits or readings.shape[1] % periods:
         reason = f"is not {meters} meters x a multiple of {periods} periods"
-        yield _fault("metered_kw", readings.shape, reason, "give one row per meter, NaN for missing readings")
-        return
-    text = ("is infinite", "write NaN for a missing reading")
-    yield from _at(np.isinf(readings), "metered_kw", readings, text)
+        yield _fault(
+            "metered_kw", readings.shape, reason, fix="give one row per meter, NaN for missing readings"
+        )
 
 
 def _shape_faults(name: str, values: Floats, calls: Calls) -> Iterator[Fault]:
     shape = calls.called.shape
     if values.ndim > 2 or any(a not in (1, b) for a, b in zip(values.shape[::-1], shape[::-1], strict=False)):
-        yield _fault(name, values.shape, f"does not fit {shape}", "give a number, or (meters, periods)")
+        yield _fault(name, values.shape, f"does not fit {shape}", fix="give a number, or (meters, periods)")
 
 
 def _direction_faults(direction: str, known: tuple[str, str]) -> Iterator[Fault]:
     if direction not in known:
-        yield _fault("direction", direction, "is no direction of this product", f"write {' or '.join(known)}")
+        yield _fault(
+            "direction", direction, "is no direction of this product", fix=f"write {' or '.join(known)}"
+        )
 
 
-def _at(wrong: Bools, name: str, values: Floats, text: tuple[str, str]) -> Iterator[Fault]:
+def _at(wrong: Bools, name: str, values: Floats, *, text: tuple[str, str]) -> Iterator[Fault]:
     for meter, period in np.argwhere(wrong).tolist():
-        yield _fault(f"{name}, meter {meter}, column {period}", float(values[meter, period]), *text)
+        place = f"{name}, meter {meter}, column {period}"
+        yield _fault(place, float(values[meter, period]), text[0], fix=text[1])
 
 
-def _fault(place: str, value: object, reason: str, fix: str) -> Fault:
+def _fault(place: str, value: object, reason: str, *, fix: str) -> Fault:
     return Fault(source="delivery", place=place, value=value, reason=reason, fix=fix)

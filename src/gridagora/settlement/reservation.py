@@ -170,7 +170,7 @@ def fee_if_delivered(availability: Availability, terms: ReservationTerms) -> Int
     [[0]]
     """
     if terms.delivery is None:
-        check_faults([_fault("delivery", None, "is missing", "give the checked delivery of the orders")])
+        check_faults([_fault("delivery", None, "is missing", fix="give the checked delivery of the orders")])
         return np.zeros_like(availability.reserved_wh)
     passed = terms.delivery.passed(terms.least_percent)
     return np.where(passed, fee_if_offered(availability, terms), 0)
@@ -191,7 +191,9 @@ def fee_by_previous(availability: Availability, terms: ReservationTerms) -> Ints
         or (before < 0).any()
     ):
         reason = "is not delivered (row 0) and ordered (row 1) Wh of each meter"
-        check_faults([_fault("previous_wh", before.tolist(), reason, "give both, 0 <= delivered <= ordered")])
+        check_faults(
+            [_fault("previous_wh", before.tolist(), reason, fix="give both, 0 <= delivered <= ordered")]
+        )
     fee = share_of(_full_fee(availability, terms), before[0][:, None], before[1][:, None])
     absent = (availability.obligation_wh > 0) & (availability.offered_wh == 0)
     return np.where(absent, 0, fee)
@@ -241,7 +243,7 @@ def settle_reservation(
     shares = np.ones((1, periods), dtype=np.int64) if weights is None else np.asarray(weights)
     faults = list(_term_faults(terms, shares, periods))
     if rule not in FEE_RULES:
-        faults.append(_fault("rule", rule, "is not known", f"write one of {', '.join(FEE_RULES)}"))
+        faults.append(_fault("rule", rule, "is not known", fix=f"write one of {', '.join(FEE_RULES)}"))
     check_faults(faults)
     fee, receipt = _full_fee(availability, terms), FEE_RULES[rule](availability, terms)
     paid, rounding = split(receipt.sum(axis=0), shares)
@@ -260,27 +262,33 @@ def _full_fee(availability: Availability, terms: ReservationTerms) -> Ints:
 def _power_faults(power: Mapping[str, NDArray[np.float64]], hours: float) -> Iterator[Fault]:
     shape = power["reserved_kw"].shape
     if not 0 < hours < np.inf:
-        yield _fault("hours", hours, "is not positive", "write 0.25 for a quarter-hour")
+        yield _fault("hours", hours, "is not positive", fix="write 0.25 for a quarter-hour")
     for name, values in power.items():
         if values.ndim != 2 or values.shape != shape:
-            yield _fault(name, values.shape, f"is not (meters, periods) {shape}", "give three equal matrices")
+            yield _fault(
+                name, values.shape, f"is not (meters, periods) {shape}", fix="give three equal matrices"
+            )
             continue
         wrong = ~np.isfinite(values) | ((values < 0) & (name == "offered_kw"))
         for meter, period in np.argwhere(wrong).tolist():
             place = f"{name}, meter {meter}, column {period}"
-            yield _fault(place, values[meter, period].item(), "is no power", "write 0 where there is none")
+            yield _fault(
+                place, values[meter, period].item(), "is no power", fix="write 0 where there is none"
+            )
 
 
 def _term_faults(terms: ReservationTerms, weights: Ints, periods: int) -> Iterator[Fault]:
     fee = np.asarray(terms.fee_micro_per_kwh)
     if not np.issubdtype(fee.dtype, np.integer) or (fee < 0).any():
         fix = "round once with units.to_micro, >= 0"
-        yield _fault("fee_micro_per_kwh", fee.tolist(), "is not whole micro-units >= 0", fix)
+        yield _fault("fee_micro_per_kwh", fee.tolist(), "is not whole micro-units >= 0", fix=fix)
     if weights.ndim != 2 or len(weights) == 0 or weights.shape[1] != periods:
-        yield _fault("weights", weights.shape, f"is not (buyers, {periods})", "one row per DSO")
+        yield _fault("weights", weights.shape, f"is not (buyers, {periods})", fix="one row per DSO")
     if not np.issubdtype(weights.dtype, np.integer) or (weights < 0).any():
-        yield _fault("weights", str(weights.dtype), "is not whole numbers >= 0", "give e.g. the reserved Wh")
+        yield _fault(
+            "weights", str(weights.dtype), "is not whole numbers >= 0", fix="give e.g. the reserved Wh"
+        )
 
 
-def _fault(place: str, value: object, reason: str, fix: str) -> Fault:
+def _fault(place: str, value: object, reason: str, *, fix: str) -> Fault:
     return Fault(source="reservation", place=place, value=value, reason=reason, fix=fix)

@@ -66,7 +66,7 @@ class Baseline:
         if VERSIONS.get(self.method) != self.version:
             reason = f"this program has version {VERSIONS.get(self.method)} of {self.method}"
             fix = "use the program that calculated the baseline"
-            check_faults([_fault("version", self.version, reason, fix)])
+            check_faults([_fault("version", self.version, reason, fix=fix)])
         return calculate_baseline(self.inputs, method=self.method)
 
 
@@ -108,15 +108,17 @@ def calculate_baseline(inputs: BaselineInputs, *, method: str) -> Baseline:
     faults = []
     if method not in METHODS:
         fix = f"write one of {', '.join(METHODS)}"
-        faults.append(_fault("method", method, "is not known", fix))
+        faults.append(_fault("method", method, "is not known", fix=fix))
     if method not in ADJUSTABLE and inputs.rules.adjustment != "none":
         fix = f"write none, or take one of {', '.join(ADJUSTABLE)}"
-        faults.append(_fault("rules.adjustment", inputs.rules.adjustment, f"does not go with {method}", fix))
+        faults.append(
+            _fault("rules.adjustment", inputs.rules.adjustment, f"does not go with {method}", fix=fix)
+        )
     check_faults(faults)
     power = METHODS[method](inputs)
     power.setflags(write=False)
     return Baseline(power_kw=power, method=method, version=VERSIONS[method], inputs=inputs)
 
 
-def _fault(place: str, value: object, reason: str, fix: str) -> Fault:
+def _fault(place: str, value: object, reason: str, *, fix: str) -> Fault:
     return Fault(source="baseline", place=place, value=value, reason=reason, fix=fix)

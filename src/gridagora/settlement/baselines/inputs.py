@@ -154,28 +154,28 @@ def _locked(calendar: Calendar) -> Calendar:
 def _rule_faults(rules: BaselineRules, period_minutes: int) -> Iterator[Fault]:
     if period_minutes < 1 or MINUTES_PER_DAY % period_minutes:
         fix = "write 5, 15, 30 or 60"
-        yield _fault("period_minutes", period_minutes, "does not divide a day", fix)
+        yield _fault("period_minutes", period_minutes, "does not divide a day", fix=fix)
         return
     if not 1 <= rules.x <= rules.y:
-        yield _fault("rules.x", rules.x, f"is not within 1 to y = {rules.y}", "write x <= y")
+        yield _fault("rules.x", rules.x, f"is not within 1 to y = {rules.y}", fix="write x <= y")
     if rules.pick == "mid" and (rules.y - rules.x) % 2:
-        yield _fault("rules.x", rules.x, "has no middle in y", "let y - x be even")
+        yield _fault("rules.x", rules.x, "has no middle in y", fix="let y - x be even")
     for name, known in (("pick", PICKS), ("adjustment", ADJUSTMENTS)):
         found = getattr(rules, name)
         if found not in known:
-            yield _fault(f"rules.{name}", found, "is not known", f"write one of {', '.join(known)}")
+            yield _fault(f"rules.{name}", found, "is not known", fix=f"write one of {', '.join(known)}")
     for name in ("days", "look_back_days"):
         if getattr(rules, name) < 1:
-            yield _fault(f"rules.{name}", getattr(rules, name), "is below 1", "write 1 or more")
+            yield _fault(f"rules.{name}", getattr(rules, name), "is below 1", fix="write 1 or more")
     if rules.adjustment != "none":
         yield from length_faults(rules, period_minutes, ("adjust_lead_minutes", "adjust_minutes"))
     if rules.adjustment != "none" and rules.adjust_minutes > rules.adjust_lead_minutes:
         reason = "reaches into the event"
         yield _fault(
-            "rules.adjust_minutes", rules.adjust_minutes, reason, "write at most adjust_lead_minutes"
+            "rules.adjust_minutes", rules.adjust_minutes, reason, fix="write at most adjust_lead_minutes"
         )
     if not 0 <= rules.most_change < 1:
-        yield _fault("rules.most_change", rules.most_change, "is not in 0 to 1", "write e.g. 0.2")
+        yield _fault("rules.most_change", rules.most_change, "is not in 0 to 1", fix="write e.g. 0.2")
 
 
 def length_faults(rules: BaselineRules, period_minutes: int, names: tuple[str, ...]) -> Iterator[Fault]:
@@ -184,57 +184,63 @@ def length_faults(rules: BaselineRules, period_minutes: int, names: tuple[str, .
         found = getattr(rules, name)
         if found < period_minutes or found % period_minutes:
             reason = f"is not a multiple of {period_minutes} minutes"
-            yield _fault(f"rules.{name}", found, reason, "write whole periods")
+            yield _fault(f"rules.{name}", found, reason, fix="write whole periods")
 
 
 def _array_faults(inputs: BaselineInputs) -> Iterator[Fault]:
     readings, calendar = inputs.readings_kw, inputs.calendar
     if readings.ndim != 2:
-        yield _fault("readings_kw", readings.shape, "is not (meters, periods)", "give a matrix")
+        yield _fault("readings_kw", readings.shape, "is not (meters, periods)", fix="give a matrix")
         return
     meters, periods = readings.shape
     for meter, period in np.argwhere(np.isinf(readings)).tolist():
         place = f"readings_kw, meter {meter}, period {period}"
-        yield _fault(place, readings[meter, period].item(), "is infinite", "write NaN where missing")
+        yield _fault(place, readings[meter, period].item(), "is infinite", fix="write NaN where missing")
     for name in ("day", "minute", "weekday"):
         found = getattr(calendar, name).shape
         if found != (periods,):
-            yield _fault(f"calendar.{name}", found, f"has not {periods} entries", "one entry per period")
+            yield _fault(f"calendar.{name}", found, f"has not {periods} entries", fix="one entry per period")
             return
     back = np.flatnonzero(np.diff(calendar.day) < 0)
     if len(back):
         found = int(calendar.day[back[0] + 1])
-        yield _fault(f"calendar.day, period {back[0] + 1}", found, "goes back", "sort periods by time")
+        yield _fault(f"calendar.day, period {back[0] + 1}", found, "goes back", fix="sort periods by time")
     yield from _event_faults(inputs)
     adjusted = inputs.rules.adjusted
     if adjusted is not None and np.shape(adjusted) != (meters,):
-        yield _fault("rules.adjusted", np.shape(adjusted), f"has not {meters} entries", "one per meter")
+        yield _fault("rules.adjusted", np.shape(adjusted), f"has not {meters} entries", fix="one per meter")
     if inputs.called is not None and inputs.called.shape != (meters, periods):
         yield _fault(
-            "called", inputs.called.shape, f"is not {(meters, periods)}", "same shape as readings_kw"
+            "called", inputs.called.shape, f"is not {(meters, periods)}", fix="same shape as readings_kw"
         )
 
 
 def _event_faults(inputs: BaselineInputs) -> Iterator[Fault]:
     event, periods = inputs.event, inputs.readings_kw.shape[1]
     if event.ndim != 1 or len(event) == 0:
-        yield _fault("event", event.shape, "names no periods", "give the numbers of the event's periods")
+        yield _fault("event", event.shape, "names no periods", fix="give the numbers of the event's periods")
     elif event.min() < 0 or event.max() >= periods:
         reason = f"is outside the {periods} periods of the calendar"
-        yield _fault("event", event.tolist(), reason, "readings of the event may be NaN, but need a place")
+        yield _fault(
+            "event", event.tolist(), reason, fix="readings of the event may be NaN, but need a place"
+        )
     elif (np.diff(event) != 1).any():
-        yield _fault("event", event.tolist(), "is not one row of periods", "calculate each event on its own")
+        yield _fault(
+            "event", event.tolist(), "is not one row of periods", fix="calculate each event on its own"
+        )
     elif len(np.unique(inputs.calendar.day[event])) > 1:
-        yield _fault("event", event.tolist(), "crosses local midnight", "calculate each day on its own")
+        yield _fault("event", event.tolist(), "crosses local midnight", fix="calculate each day on its own")
     given = inputs.given_kw
     if given is not None and given.shape != (inputs.meters, event.size):
         reason = f"is not {(inputs.meters, event.size)}"
-        yield _fault("given_kw", given.shape, reason, "one row per meter, one column per period of the event")
+        yield _fault(
+            "given_kw", given.shape, reason, fix="one row per meter, one column per period of the event"
+        )
     elif given is not None:
         for meter, period in np.argwhere(~np.isfinite(given)).tolist():
             place = f"given_kw, meter {meter}, column {period}"
-            yield _fault(place, given[meter, period].item(), "is no number", "announce each period")
+            yield _fault(place, given[meter, period].item(), "is no number", fix="announce each period")
 
 
-def _fault(place: str, value: object, reason: str, fix: str) -> Fault:
+def _fault(place: str, value: object, reason: str, *, fix: str) -> Fault:
     return Fault(source="baseline", place=place, value=value, reason=reason, fix=fix)
