@@ -114,12 +114,12 @@ def _by_slot(inputs: BaselineInputs, days: Ints, minutes: Ints) -> Floats:
         len(days) - 1 - np.searchsorted(days[::-1], calendar.day[used]),
         np.searchsorted(minutes, calendar.minute[used]),
     )
-    first = np.full((len(days), len(minutes)), -1, dtype=np.int64)
-    last = first.copy()
-    first[place[0][::-1], place[1][::-1]] = used[::-1]
-    last[place] = used
+    last = np.full((len(days), len(minutes)), -1, dtype=np.int64)
+    np.maximum.at(last, place, used)
+    first = last.copy()
+    np.minimum.at(first, place, used)
     power = (inputs.readings_kw[:, first] + inputs.readings_kw[:, last]) / 2
-    return np.where(first < 0, np.nan, power)
+    return np.where(last < 0, np.nan, power)
 
 
 def _allowed(inputs: BaselineInputs, days: Ints, working_days: bool | None) -> Bools:
