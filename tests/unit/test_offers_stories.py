@@ -48,7 +48,8 @@ def rounded(offer):
 
 def car(need):
     return ElectricVehicle(
-        charge_kw=4.0, efficiency=1.0, arrival=np.array([0]), departure=np.array([4]), needed_kwh=np.array([need])
+        charge_kw=4.0, efficiency=1.0, arrival=np.array([0]), departure=np.array([4]),
+        needed_kwh=np.array([need]),
     )  # fmt: skip
 
 
