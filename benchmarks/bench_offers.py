@@ -1,7 +1,7 @@
 """How long homes take to price limits; run with ``python benchmarks/bench_offers.py``.
 
-18 homes as in a street, a day of 24 hours, 10 limits for each hour: the models stay in the solver from limit to
-limit.  The ratio is the time per limit to that of planning the home anew with a fresh model.
+18 homes as in a street, a day of 24 hours, 10 limits for each hour: the models stay in the solver from limit
+to limit.  The ratio is the time per limit to that of planning the home anew with a fresh model.
 """
 
 from time import process_time
