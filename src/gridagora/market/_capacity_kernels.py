@@ -111,9 +111,9 @@ def ascending_order(bits: Ints, mask: int) -> Ints:
         nexts = histogram[digit]
         if count and nexts[np.int64((keys[0] >> shift) & LAST_DIGIT)] == count:
             continue
-        total: Any = 0
+        total = 0
         for value in range(len(nexts)):
-            here = nexts[value]
+            here = int(nexts[value])
             nexts[value] = total
             total += here
         for i in order:
@@ -228,8 +228,10 @@ def margin_at(
     elif offered_to - quantity > residue:
         high = low
     else:
-        if stop < len(cost):
-            high = min(high, cost[stop])
+        for later in range(stop, len(cost)):
+            if offered[later] > 0:
+                high = min(high, cost[later])
+                break
         for later in range(step + 1, len(value)):
             if bought[later] > residue:
                 low = min(max(low, value[later]), high)
