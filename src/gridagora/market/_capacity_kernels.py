@@ -116,9 +116,9 @@ def ascending_order(bits: Ints, mask: int) -> Ints:
             here = int(nexts[value])
             nexts[value] = total
             total += here
-        for i in order:
-            bucket = np.int64((keys[i] >> shift) & LAST_DIGIT)
-            spare[nexts[bucket]] = i
+        for row in order:
+            bucket = np.int64((keys[row] >> shift) & LAST_DIGIT)
+            spare[nexts[bucket]] = row
             nexts[bucket] += 1
         order, spare = spare, order
     return order
