@@ -5,6 +5,7 @@ import pytest
 
 from gridagora.adapters.clocks import SimulatedClock
 from gridagora.adapters.stores import MemoryStore
+from gridagora.model.columns import Findings
 from gridagora.model.events import GENESIS, ScheduleChecked, StudyOpened, chain_hash
 
 
@@ -13,10 +14,7 @@ def opened(seed=0):
 
 
 def checked(value=1.0):
-    return ScheduleChecked(
-        at=1,
-        session=0,
-        first=0,
+    found = Findings(
         converged=np.array([True]),
         period=np.array([0]),
         kind=("voltage_low",),
@@ -25,6 +23,7 @@ def checked(value=1.0):
         limit=np.array([0.9]),
         participants=("x",),
     )
+    return ScheduleChecked(at=1, session=0, first=0, found=found)
 
 
 @pytest.fixture(params=[MemoryStore])

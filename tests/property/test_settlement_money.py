@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from gridagora.errors import InvariantError
 from gridagora.ledger import Postings, check_postings, post
 from gridagora.ledger.journal import EntryKind
-from gridagora.settlement import PoolTrades, Prices, pool_trades, settle, settle_without_market
+from gridagora.model.columns import PoolTrades
+from gridagora.settlement import Prices, pool_trades, settle, settle_without_market
 from gridagora.settlement.settle import net_out
 from gridagora.units import amount_micro
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gridagora.engine.timetable import MarketSession
 from gridagora.model.bids import Bids
-from gridagora.model.events import Floats
+from gridagora.model.columns import DeviceColumns, Floats
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,16 +47,7 @@ class RecordDelivery:
     session: MarketSession
     cleared_kw: Floats
     metered_kw: Floats
-    curtailed_kw: Floats
-    battery_kw: Floats
-    ev_kw: Floats
-    heat_pump_kw: Floats
-    unserved_kw: Floats
-    unserved_heat_kw: Floats
-    ev_short_kwh: Floats
-    battery_kwh: Floats
-    ev_kwh: Floats
-    tank_kwh: Floats
+    devices: DeviceColumns
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from gridagora.agents import Delivery
-from gridagora.model.events import Floats
+from gridagora.model.columns import Floats
 
 
 def balance_island(delivery: Delivery, *, load_kw: Floats, pv_kw: Floats) -> Delivery:

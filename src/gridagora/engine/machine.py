@@ -18,25 +18,23 @@ from gridagora.engine.commands import (
     RecordDelivery,
     SettleSession,
 )
-from gridagora.engine.findings import Findings
 from gridagora.engine.pool import Mechanism, pool_orders, positions
 from gridagora.errors import require
 from gridagora.ledger import Postings, check_postings, post
 from gridagora.ledger.accounts import SystemAccount
 from gridagora.ledger.journal import EntryKind
 from gridagora.model.bids import Bids
+from gridagora.model.columns import Findings, Floats, Ints, PoolTrades, SettlementLines
 from gridagora.model.events import (
     AuctionCleared,
     EnergyDelivered,
     Event,
-    Floats,
-    Ints,
     ScheduleChecked,
     SessionSettled,
     StudyOpened,
 )
 from gridagora.model.study import Study
-from gridagora.settlement import PoolTrades, Prices, SettlementLines, pool_trades, settle
+from gridagora.settlement import Prices, pool_trades, settle
 from gridagora.units import amount_micro, to_wh
 
 CheckFunction = Callable[[int, Floats, Floats], Findings]
@@ -175,18 +173,11 @@ def clear_auction(command: ClearAuction, context: MarketContext) -> AuctionClear
 
 
 def _check_schedule(command: CheckSchedule, context: MarketContext) -> ScheduleChecked:
-    found = context.check(command.session.first, command.net_kw, command.net_kvar)
     return ScheduleChecked(
         at=command.at,
         session=command.session.number,
         first=command.session.first,
-        converged=found.converged,
-        period=found.period,
-        kind=found.kind,
-        element=found.element,
-        value=found.value,
-        limit=found.limit,
-        participants=found.participants,
+        found=context.check(command.session.first, command.net_kw, command.net_kvar),
     )
 
 
@@ -198,16 +189,7 @@ def _record_delivery(command: RecordDelivery) -> EnergyDelivered:
         first=command.session.first,
         cleared_kw=command.cleared_kw,
         metered_wh=to_wh(command.metered_kw * hours),
-        curtailed_kw=command.curtailed_kw,
-        battery_kw=command.battery_kw,
-        ev_kw=command.ev_kw,
-        heat_pump_kw=command.heat_pump_kw,
-        unserved_kw=command.unserved_kw,
-        unserved_heat_kw=command.unserved_heat_kw,
-        ev_short_kwh=command.ev_short_kwh,
-        battery_kwh=command.battery_kwh,
-        ev_kwh=command.ev_kwh,
-        tank_kwh=command.tank_kwh,
+        devices=command.devices,
     )
 
 
@@ -252,20 +234,8 @@ def settle_session(
         at=command.at,
         session=session.number,
         first=session.first,
-        trade_period=trades.period,
-        trade_buyer=trades.buyer,
-        trade_seller=trades.seller,
-        trade_wh=trades.quantity_wh,
-        trade_price=trades.buyer_price,
-        trade_seller_price=trades.seller_price,
-        traded_wh=lines.traded_wh,
-        local_bought_wh=lines.local_bought_wh,
-        local_sold_wh=lines.local_sold_wh,
-        energy=lines.energy,
-        retail=lines.retail,
-        imbalance=lines.imbalance,
-        network=lines.network,
-        taxes=lines.taxes,
+        trades=trades,
+        lines=lines,
         entry=postings.entry,
         account=postings.account,
         amount=postings.amount,

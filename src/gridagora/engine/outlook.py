@@ -7,7 +7,7 @@ import numpy as np
 
 from gridagora.agents import Outlook
 from gridagora.forecast import forecast
-from gridagora.model.events import Floats
+from gridagora.model.columns import Floats
 from gridagora.model.resources import Home
 from gridagora.model.study import ForecastName
 from gridagora.model.time import TimeAxis

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridagora.model.bids import Bids
-from gridagora.model.events import AuctionCleared, Floats, Ints
+from gridagora.model.columns import Floats, Ints
+from gridagora.model.events import AuctionCleared
 from gridagora.model.results import ClearingResult
 from gridagora.model.study import MarketRules, Study
 from gridagora.settlement import Prices

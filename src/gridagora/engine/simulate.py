@@ -27,7 +27,8 @@ from gridagora.engine.outlook import Expectation
 from gridagora.engine.pool import nominated_kwh
 from gridagora.engine.ports import Clock, Store
 from gridagora.engine.timetable import MarketSession, sessions
-from gridagora.model.events import AuctionCleared, Event, Floats
+from gridagora.model.columns import DeviceColumns, Floats
+from gridagora.model.events import AuctionCleared, Event
 from gridagora.model.study import Study
 
 Progress = Callable[[int, int], None]
@@ -180,16 +181,18 @@ def _record(now: int, session: MarketSession, delivery: Delivery, *, committed: 
         session=session,
         cleared_kw=np.where(np.isnan(committed), 0.0, committed).T,
         metered_kw=delivery.net_kw.T,
-        curtailed_kw=delivery.curtailed_kw.T,
-        battery_kw=delivery.battery_kw.T,
-        ev_kw=delivery.ev_kw.T,
-        heat_pump_kw=delivery.heat_pump_kw.T,
-        unserved_kw=delivery.unserved_load_kw.T,
-        unserved_heat_kw=delivery.unserved_heat_kw.T,
-        ev_short_kwh=delivery.ev_short_kwh.T,
-        battery_kwh=delivery.battery_kwh.T,
-        ev_kwh=delivery.ev_kwh.T,
-        tank_kwh=delivery.tank_kwh.T,
+        devices=DeviceColumns(
+            curtailed_kw=delivery.curtailed_kw.T,
+            battery_kw=delivery.battery_kw.T,
+            ev_kw=delivery.ev_kw.T,
+            heat_pump_kw=delivery.heat_pump_kw.T,
+            unserved_kw=delivery.unserved_load_kw.T,
+            unserved_heat_kw=delivery.unserved_heat_kw.T,
+            ev_short_kwh=delivery.ev_short_kwh.T,
+            battery_kwh=delivery.battery_kwh.T,
+            ev_kwh=delivery.ev_kwh.T,
+            tank_kwh=delivery.tank_kwh.T,
+        ),
     )
 
 

@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from gridagora.engine.findings import Findings
 from gridagora.grid import GridModel, PowerFlow, check_limits, participants_behind
-from gridagora.model.events import Floats
+from gridagora.model.columns import Findings, Floats
 from gridagora.model.study import Study
 
 

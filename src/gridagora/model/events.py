@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
+from gridagora.model.columns import DeviceColumns, Findings, Floats, Ints, PoolTrades, SettlementLines
 
 GENESIS = bytes(32)
 """What the first event of a chain is bound to."""
@@ -55,74 +54,38 @@ class AuctionCleared:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScheduleChecked:
-    """The cleared schedule of a session went through the power flow; one entry per violation found.
-
-    ``participants`` names those behind each violation, largest first, joined by "; ".
-    """
+    """The cleared schedule of a session went through the power flow."""
 
     at: int
     session: int
     first: int
-    converged: NDArray[np.bool_]
-    period: Ints
-    kind: tuple[str, ...]
-    element: tuple[str, ...]
-    value: Floats
-    limit: Floats
-    participants: tuple[str, ...]
+    found: Findings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EnergyDelivered:
-    """Meters of a session were read: what devices did, kW, shapes (periods, homes).
-
-    States at the period's end.
-    """
+    """Meters of a session were read: nominated net import in kW, metered in Wh, shape (periods, homes)."""
 
     at: int
     session: int
     first: int
     cleared_kw: Floats
     metered_wh: Ints
-    curtailed_kw: Floats
-    battery_kw: Floats
-    ev_kw: Floats
-    heat_pump_kw: Floats
-    unserved_kw: Floats
-    unserved_heat_kw: Floats
-    ev_short_kwh: Floats
-    battery_kwh: Floats
-    ev_kwh: Floats
-    tank_kwh: Floats
+    devices: DeviceColumns
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SessionSettled:
-    """Money of a session: settlement lines (periods.
+    """Money of a session: its trades, settlement lines, and the postings that book them.
 
-    Homes) in micro-currency and the postings of its entries.
-
-    ``trade_*`` are the pool's trades, one per pair; postings of one ``entry`` sum to zero; ``account`` are
-    codes of `gridagora.ledger.accounts`.
+    Postings of one ``entry`` sum to zero; ``account`` are codes of `gridagora.ledger.accounts`.
     """
 
     at: int
     session: int
     first: int
-    trade_period: Ints
-    trade_buyer: Ints
-    trade_seller: Ints
-    trade_wh: Ints
-    trade_price: Ints
-    trade_seller_price: Ints
-    traded_wh: Ints
-    local_bought_wh: Ints
-    local_sold_wh: Ints
-    energy: Ints
-    retail: Ints
-    imbalance: Ints
-    network: Ints
-    taxes: Ints
+    trades: PoolTrades
+    lines: SettlementLines
     entry: Ints
     account: Ints
     amount: Ints

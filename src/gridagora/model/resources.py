@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Battery:
-    """A battery: the stored energy rises by ``charge_efficiency`` x charge and falls by discharge / efficiency."""
+    """A battery: stored energy rises by charge x efficiency and falls by discharge / efficiency."""
 
     energy_kwh: float
     charge_kw: float
@@ -26,7 +26,7 @@ class Battery:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ElectricVehicle:
-    """An electric vehicle's stays at home: plugged in over periods [arrival, departure), wants ``needed_kwh``.
+    """An electric vehicle's stays at home: plugged in over [arrival, departure), wants ``needed_kwh``.
 
     ``needed_kwh`` is the energy to be put into the vehicle's battery during the stay (after losses); it is
     never more than the charger can deliver in the stay.
@@ -41,10 +41,10 @@ class ElectricVehicle:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HeatPump:
-    """A heat pump with a thermal store: heat = cop x electricity, the store loses ``loss_per_hour`` of its content.
+    """A heat pump with a thermal store: heat = cop x electricity; the store loses ``loss_per_hour``.
 
     ``heat_demand_kw`` and ``cop`` have one entry per period.  ``tank_kwh`` is thermal energy between the
-    store's lowest and highest temperature.  Heat that neither pump nor store can give is reported as unserved.
+    store's lowest and highest temperature.  Heat that neither can give is reported as unserved.
     """
 
     electric_kw: float

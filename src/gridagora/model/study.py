@@ -1,4 +1,4 @@
-"""A study, resolved to numbers: what the engine gets after scenario files and profiles were read and checked."""
+"""A study, resolved to numbers: what the engine gets after scenario and profiles were checked."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -19,11 +19,12 @@ BiddingName = Literal["truthful", "zero_intelligence", "fixed_margin"]
 class Tariffs:
     """Prices outside the local market, currency per kWh, one entry per period.
 
-    ``retail`` and ``feed_in`` are energy only.  ``network`` and ``taxes`` are paid on every kWh imported at the
-    meter, wherever it was bought; ``local_network_share`` is the part of ``network`` due on locally bought energy.
+    ``retail`` and ``feed_in`` are energy only.  ``network`` and ``taxes`` are paid on every kWh imported at
+    the meter, wherever it was bought; ``local_network_share`` is the part of ``network`` due on local energy.
     The retailer settles imbalance: a kWh short is bought at ``imbalance_short``, a kWh long sold at
     ``imbalance_long``; with ``imbalance_netted`` participants who are long first cover those who are short in
-    the same period, at the pool's price, as one balance group.  ``standing_per_day`` is currency per day and connection.
+    the same period, at the pool's price, as one balance group.
+    ``standing_per_day`` is currency per day and connection.
     """
 
     retail: Floats
@@ -42,7 +43,7 @@ class Tariffs:
 class MarketRules:
     """How the local pool works.
 
-    ``session_periods`` delivery periods are auctioned at once, ``gate_lead_periods`` before the first of them.
+    ``session_periods`` delivery periods are auctioned at once, ``gate_lead_periods`` before the first.
     ``islanded``: no upstream orders; unserved load is valued at ``value_of_lost_load``.
     ``import_limit_kw`` and ``export_limit_kw`` bound the retailer's two orders.
     """

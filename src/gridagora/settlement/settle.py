@@ -21,8 +21,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gridagora.model.columns import PoolTrades, SettlementLines
 from gridagora.model.study import Tariffs
-from gridagora.settlement.trades import PoolTrades, share_rows
+from gridagora.settlement.trades import share_rows
 from gridagora.units import amount_micro, to_micro
 
 Ints = NDArray[np.int64]
@@ -66,20 +67,6 @@ class Prices:
             local_network_share=self.local_network_share,
             imbalance_netted=self.imbalance_netted,
         )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SettlementLines:
-    """Lines per period and participant: Wh and micro-units, + received, - paid, shapes (periods, homes)."""
-
-    traded_wh: Ints
-    local_bought_wh: Ints
-    local_sold_wh: Ints
-    energy: Ints
-    retail: Ints
-    imbalance: Ints
-    network: Ints
-    taxes: Ints
 
 
 def settle(

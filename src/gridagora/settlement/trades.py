@@ -6,29 +6,10 @@ sellers) pro rata to their quantities, largest remainder first; the local rest i
 the order of the participants.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
-from numba import njit
-from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PoolTrades:
-    """Trades as columns: period, codes of buyer and seller, whole Wh, and micro-prices per kWh of both sides.
-
-    The two prices differ only under rules that pay sellers otherwise than buyers (VCG, trade reduction).
-    """
-
-    period: Ints
-    buyer: Ints
-    seller: Ints
-    quantity_wh: Ints
-    buyer_price: Ints
-    seller_price: Ints
+from gridagora.model._jit import compiled
+from gridagora.model.columns import Floats, Ints, PoolTrades
 
 
 def pool_trades(
@@ -77,7 +58,7 @@ def _unit_price(money: Floats, quantity_wh: Ints) -> Ints:
     return np.rint(price).astype(np.int64)
 
 
-@njit(cache=True)
+@compiled
 def _share(quantity: Ints, total: int) -> Ints:
     """Split ``total`` over entries pro rata to their quantities, largest remainder first.
 
@@ -98,7 +79,7 @@ def _share(quantity: Ints, total: int) -> Ints:
     return share
 
 
-@njit(cache=True)
+@compiled
 def share_rows(quantity: Ints, total: Ints) -> Ints:
     """Split each row's total over the row's entries pro rata, largest remainder first, whole numbers."""
     out = np.zeros_like(quantity)
@@ -107,7 +88,7 @@ def share_rows(quantity: Ints, total: Ints) -> Ints:
     return out
 
 
-@njit(cache=True)
+@compiled
 def _pair(bought: Ints, sold: Ints) -> tuple[Ints, Ints, Ints, Ints]:
     periods, columns = bought.shape
     up = columns - 1

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from gridagora.bootstrap import Prepared, Simulated, simulate, wires_of
-from gridagora.engine.findings import Findings
 from gridagora.engine.wires import Wires
 from gridagora.grid import PowerFlow
-from gridagora.model.events import EnergyDelivered, Floats, Ints, ScheduleChecked
+from gridagora.model.columns import Findings, Floats, Ints, SettlementLines
+from gridagora.model.events import EnergyDelivered, ScheduleChecked
 from gridagora.model.network import NO_LIMIT_A, Bools
 from gridagora.model.study import Study
 from gridagora.settlement import Prices, settle_without_market
-from gridagora.studies.record import Flows, GridDrawing, RunRecord, SettledMoney, Violations
+from gridagora.studies.record import Flows, GridDrawing, RunRecord, Violations
 from gridagora.units import WH_PER_KWH, to_wh
 
 Progress = Callable[[int, int, str], None]
@@ -41,7 +41,7 @@ def simulate_study(prepared: Prepared, *, progress: Progress, stop: Stop) -> Run
     flows_baseline, found_baseline = _power_flow(
         wires, study, baseline, progress=progress, what="power flow without a market"
     )
-    cleared = [e for e in simulated.events if isinstance(e, ScheduleChecked)]
+    cleared = [e.found for e in simulated.events if isinstance(e, ScheduleChecked)]
     return RunRecord(
         study=study,
         periods=periods,
@@ -124,7 +124,7 @@ def _join_findings(parts: list[Findings]) -> Findings:
     return Findings(**columns)
 
 
-def join_violations(parts: list[tuple[str, Findings | ScheduleChecked]]) -> Violations:
+def join_violations(parts: list[tuple[str, Findings]]) -> Violations:
     """Join findings of several stages into one table in the order given."""
     texts = {
         name: tuple(text for _, p in parts for text in getattr(p, name))
@@ -139,10 +139,9 @@ def join_violations(parts: list[tuple[str, Findings | ScheduleChecked]]) -> Viol
     )
 
 
-def _baseline_money(study: Study, metered_wh: Ints) -> SettledMoney:
+def _baseline_money(study: Study, metered_wh: Ints) -> SettlementLines:
     prices = Prices.from_tariffs(study.tariffs).window(0, len(metered_wh))
-    lines = settle_without_market(metered_wh, prices)
-    return SettledMoney(**{f.name: getattr(lines, f.name) for f in fields(SettledMoney)})
+    return settle_without_market(metered_wh, prices)
 
 
 def _baseline_devices(simulated: Simulated) -> dict[str, Floats]:

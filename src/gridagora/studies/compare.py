@@ -1,6 +1,7 @@
 """Runs side by side: key figures with their differences, and a small page that shows them."""
 
 import json
+import math
 import pkgutil
 from collections.abc import Sequence
 from html import escape
@@ -87,8 +88,23 @@ def compare_report(run_dirs: Sequence[str | Path], path: str | Path | None = Non
         costs=_table(_costs(people, names), "participant"),
     )
     if path is not None:
+        check_page(path)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(page, encoding="utf-8")
     return page
+
+
+def check_page(path: str | Path) -> None:
+    """Raise `InputError` where a comparison cannot be written: at a folder, or below a file."""
+    target = Path(path)
+    above = next((folder for folder in target.parents if folder.exists()), target.parent)
+    if target.is_dir():
+        place, reason, fix = target, "is a folder", "name a file, for example compare.html in it"
+    elif above.exists() and not above.is_dir():
+        place, reason, fix = above, "is a file", "name a file in a folder"
+    else:
+        return
+    raise InputError([Fault(source="output", place=str(path), value=str(place), reason=reason, fix=fix)])
 
 
 def _read_kpis(folders: Sequence[Path]) -> list[dict[str, Any]]:
@@ -151,7 +167,7 @@ def _names(folders: Sequence[Path]) -> list[str]:
     """Return a short name per run: the folder's, with as many parents as tell them apart."""
     parts = [folder.resolve().parts for folder in folders]
     for depth in range(1, max(map(len, parts)) + 1):
-        names = ["/".join(part[-depth:]) for part in parts]
+        names = [str(Path(*part[-depth:])) for part in parts]
         if len(set(names)) == len(names):
             return names
     return [f"{name} ({number})" for number, name in enumerate(names, start=1)]
@@ -159,7 +175,10 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 def _difference(value: Any, first: Any) -> float:
     numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (value, first))
-    return float(value - first) if numbers else float("nan")
+    if not numbers:
+        return float("nan")
+    same = math.isclose(value, first, rel_tol=1e-12)  # the last bits of a sum are no difference
+    return 0.0 if same else float(value - first)
 
 
 def _costs(people: Sequence[pd.DataFrame], names: Sequence[str]) -> pd.DataFrame:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gridagora.model.events import AuctionCleared, Floats
+from gridagora.model.columns import Floats
+from gridagora.model.events import AuctionCleared
 from gridagora.studies.record import Flows, RunRecord
 from gridagora.studies.tables import local_days, money_per_home
 from gridagora.units import MICRO, WH_PER_KWH, to_micro
@@ -178,18 +179,20 @@ def _grid_kpis(record: RunRecord) -> dict[str, Any]:
 
 
 def _flow_figures(record: RunRecord, flows: Flows) -> dict[str, Any]:
+    """Return the key figures of the wires; a sum over periods of which one is unknown is not known."""
     hours = record.study.axis.hours
     lines = flows.loading_percent.shape[1] - flows.transformers
+    reverse = np.where(flows.converged, flows.import_kw < 0, np.nan)
     return {
-        "losses_kwh": float(np.nansum(flows.losses_kw) * hours),
+        "losses_kwh": float(np.where(flows.converged, flows.losses_kw, np.nan).sum() * hours),
         "transformer_loading_max_percent": _highest(flows.loading_percent[:, lines:]),
         "line_loading_max_percent": _highest(flows.loading_percent[:, :lines]),
         "vm_min_pu": -_highest(-flows.vm_pu),
         "vm_max_pu": _highest(flows.vm_pu),
         "unbalance_max_percent": _highest(flows.unbalance_percent),
         "peak_import_kw": _highest(flows.import_kw),
-        "peak_export_kw": max(0.0, _highest(-flows.import_kw)),
-        "reverse_flow_hours": float((flows.import_kw < 0).sum() * hours),
+        "peak_export_kw": float(np.maximum(_highest(-flows.import_kw), 0.0)),
+        "reverse_flow_hours": float(reverse.sum() * hours),
         "not_converged_periods": int((~flows.converged).sum()),
     }
 

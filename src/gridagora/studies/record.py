@@ -5,15 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gridagora.model.events import (
-    AuctionCleared,
-    EnergyDelivered,
-    Event,
-    Floats,
-    Ints,
-    ScheduleChecked,
-    SessionSettled,
-)
+from gridagora.model.columns import Floats, Ints, PoolTrades, SettlementLines
+from gridagora.model.events import AuctionCleared, EnergyDelivered, Event, SessionSettled
 from gridagora.model.study import Study
 
 
@@ -60,27 +53,6 @@ class GridDrawing:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SettledMoney:
-    """Settlement lines over all periods, micro-units and Wh, shape (periods, homes); + received, - paid."""
-
-    traded_wh: Ints
-    local_bought_wh: Ints
-    local_sold_wh: Ints
-    energy: Ints
-    retail: Ints
-    imbalance: Ints
-    network: Ints
-    taxes: Ints
-
-    @property
-    def total(self) -> Ints:
-        """Money per period and home before standing charges."""
-        return np.asarray(
-            self.energy + self.retail + self.imbalance + self.network + self.taxes, dtype=np.int64
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class RunRecord:
     """A run: its study, its events, the same homes without a market, and the power flows of both.
 
@@ -96,7 +68,7 @@ class RunRecord:
     baseline_ev_kw: Floats
     baseline_heat_pump_kw: Floats
     baseline_unserved_kw: Floats
-    baseline_money: SettledMoney
+    baseline_money: SettlementLines
     flows: Flows
     flows_baseline: Flows
     violations: Violations
@@ -106,21 +78,23 @@ class RunRecord:
         """Return the auctions of finished sessions in order."""
         return [e for e in self.events if isinstance(e, AuctionCleared) and e.first < self.periods]
 
-    def checks(self) -> list[ScheduleChecked]:
-        """Return the power-flow checks of finished sessions in order."""
-        last = len(self.auctions())
-        return [e for e in self.events if isinstance(e, ScheduleChecked) and e.session < last]
-
     def delivered(self, name: str) -> NDArray[np.float64]:
-        """Return a column of `EnergyDelivered` over all finished periods, shape (periods, homes)."""
-        parts = [getattr(e, name) for e in self.events if isinstance(e, EnergyDelivered)]
+        """Return a column of `EnergyDelivered` or its devices over all finished periods, (periods, homes)."""
+        events = [e for e in self.events if isinstance(e, EnergyDelivered)]
+        parts = [getattr(e if name in ("cleared_kw", "metered_wh") else e.devices, name) for e in events]
         return np.concatenate(parts)[: self.periods]
 
-    def settled(self) -> SettledMoney:
+    def settled(self) -> SettlementLines:
         """Return the settlement lines of all finished periods."""
-        events = [e for e in self.events if isinstance(e, SessionSettled)]
-        names = SettledMoney.__dataclass_fields__
-        return SettledMoney(**{n: np.concatenate([getattr(e, n) for e in events]) for n in names})
+        lines = [e.lines for e in self.events if isinstance(e, SessionSettled)]
+        names = SettlementLines.__dataclass_fields__
+        return SettlementLines(**{n: np.concatenate([getattr(part, n) for part in lines]) for n in names})
+
+    def traded(self) -> PoolTrades:
+        """Return the trades of all finished periods."""
+        trades = [e.trades for e in self.events if isinstance(e, SessionSettled)]
+        names = PoolTrades.__dataclass_fields__
+        return PoolTrades(**{n: np.concatenate([getattr(part, n) for part in trades]) for n in names})
 
     def column(self, kind: type, name: str) -> NDArray[np.float64]:
         """Return a column of all events of a kind, one after the other."""

@@ -23,6 +23,12 @@ Stop = Callable[[], bool]
 
 REPORT_NAME = "report.html"
 KPIS_NAME = "kpis.json"
+SCENARIO_NAME = "scenario.yaml"
+WIDE_TABLES = ("voltages", "loadings")
+FILES = frozenset(
+    {REPORT_NAME, KPIS_NAME, SCENARIO_NAME, *(f"{name}.parquet" for name in (*TABLE_NAMES, *WIDE_TABLES))}
+)
+"""All that a run writes; a folder that holds anything else is not replaced."""
 
 
 class Run:
@@ -153,7 +159,7 @@ class Run:
         Raises
         ------
         InputError
-            when the target exists and is not the folder of a run.
+            when the target exists and is not the folder of a run, or holds other things beside one.
         """
         target = Path(directory)
         check_target(target)
@@ -170,8 +176,8 @@ class Run:
     def _write_into(self, folder: Path) -> None:
         text = json.dumps(_plain(self.kpis), indent=1, allow_nan=False)
         (folder / KPIS_NAME).write_text(text + "\n", encoding="utf-8")
-        (folder / "scenario.yaml").write_text(self.scenario_yaml, encoding="utf-8")
-        for name in (*TABLE_NAMES, "voltages", "loadings"):
+        (folder / SCENARIO_NAME).write_text(self.scenario_yaml, encoding="utf-8")
+        for name in (*TABLE_NAMES, *WIDE_TABLES):
             frame: pd.DataFrame = getattr(self, name)
             frame.to_parquet(folder / f"{name}.parquet", compression="zstd", index=False)
         self.report(folder / REPORT_NAME)
@@ -228,16 +234,23 @@ def _never() -> bool:
 
 
 def check_target(target: Path) -> None:
-    """Raise `InputError` where a run cannot be written: at a file, or a folder that holds other things."""
-    if not target.exists():
-        return
-    if not target.is_dir():
+    """Raise `InputError` where a run cannot be written: at or below a file, or among things that are no run."""
+    standing = next((path for path in (target, *target.parents) if path.exists()), target)
+    value = standing.name
+    if standing.exists() and not standing.is_dir():
         reason, fix = "is a file", "name a folder"
-    elif any(target.iterdir()) and not (target / KPIS_NAME).exists():
-        reason, fix = "holds something that is not a run", "name a new or empty folder"
+    elif standing == target and (other := _other_things(target)):
+        value, reason, fix = other, "is not a run", "move it, or name a new or empty folder"
     else:
         return
-    raise InputError([Fault(source="output", place=str(target), value=target.name, reason=reason, fix=fix)])
+    raise InputError([Fault(source="output", place=str(target), value=value, reason=reason, fix=fix)])
+
+
+def _other_things(folder: Path) -> str:
+    """Name what a folder holds that no run has written and that replacing it would destroy; "" if nothing."""
+    found = sorted(path.name for path in folder.iterdir())
+    others = [name for name in found if name not in FILES] if KPIS_NAME in found else found
+    return ", ".join(others[:3]) + (" ..." if len(others) > 3 else "")
 
 
 def _move(work: Path, target: Path) -> None:

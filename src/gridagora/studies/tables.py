@@ -14,9 +14,10 @@ from gridagora.billing import invoice_lines
 from gridagora.ledger import account_name
 from gridagora.ledger.accounts import SystemAccount
 from gridagora.ledger.journal import KINDS, EntryKind
+from gridagora.model.columns import SettlementLines
 from gridagora.model.events import AuctionCleared, SessionSettled
 from gridagora.reports.tables import UPSTREAM
-from gridagora.studies.record import Flows, RunRecord, SettledMoney
+from gridagora.studies.record import Flows, RunRecord
 from gridagora.units import MICRO, WH_PER_KWH, amount_micro, to_micro
 
 
@@ -62,21 +63,18 @@ def bids_table(record: RunRecord) -> pd.DataFrame:
 
 def trades_table(record: RunRecord) -> pd.DataFrame:
     """One row per trade of the pool: whole Wh, micro-prices, and what the buyer pays."""
-    get = {
-        name: record.column(SessionSettled, f"trade_{name}")
-        for name in ("period", "buyer", "seller", "wh", "price", "seller_price")
-    }
+    trades = record.traded()
     names = [*_names(record), UPSTREAM]
     return pd.DataFrame(
         {
-            "period": get["period"],
-            "start": _start(record, get["period"]),
-            "buyer": _labels(get["buyer"], names),
-            "seller": _labels(get["seller"], names),
-            "quantity_wh": get["wh"],
-            "price_micro_per_kwh": get["price"],
-            "seller_price_micro_per_kwh": get["seller_price"],
-            "amount_micro": amount_micro(get["wh"], get["price"]),
+            "period": trades.period,
+            "start": _start(record, trades.period),
+            "buyer": _labels(trades.buyer, names),
+            "seller": _labels(trades.seller, names),
+            "quantity_wh": trades.quantity_wh,
+            "price_micro_per_kwh": trades.buyer_price,
+            "seller_price_micro_per_kwh": trades.seller_price,
+            "amount_micro": amount_micro(trades.quantity_wh, trades.buyer_price),
         }
     )
 
@@ -85,15 +83,13 @@ def prices_table(record: RunRecord) -> pd.DataFrame:
     """One row per period: clearing price (NaN: nothing traded), volumes in kWh, the retailer's prices."""
     periods, homes = record.periods, len(record.study.homes)
     tariffs = record.study.tariffs
-    period = record.column(SessionSettled, "trade_period").astype(np.int64)
-    wh = record.column(SessionSettled, "trade_wh")
-    buyer, seller = (
-        record.column(SessionSettled, "trade_buyer"),
-        record.column(SessionSettled, "trade_seller"),
-    )
+    trades = record.traded()
+    buyer, seller = trades.buyer, trades.seller
 
     def volume(rows: Any) -> Any:
-        return np.bincount(period[rows], weights=wh[rows], minlength=periods) / WH_PER_KWH
+        return (
+            np.bincount(trades.period[rows], weights=trades.quantity_wh[rows], minlength=periods) / WH_PER_KWH
+        )
 
     imported, exported = volume(seller == homes), volume(buyer == homes)
     local = volume((seller < homes) & (buyer < homes))
@@ -295,7 +291,7 @@ def journal_table(record: RunRecord) -> pd.DataFrame:
     )
 
 
-def money_per_home(money: SettledMoney, *, days: int, standing_micro: int) -> Any:
+def money_per_home(money: SettlementLines, *, days: int, standing_micro: int) -> Any:
     """Return what each home paid in all, currency, + = paid, standing charges included."""
     return (days * standing_micro - money.total.sum(axis=0)) / MICRO
 
