@@ -11,8 +11,8 @@ of its far end: what is given away is never priced below, what is taken in never
 
 import numpy as np
 
-from gridagora.agents.compiled import compiled
 from gridagora.agents.fleet import Floats
+from gridagora.model._jit import compiled
 
 STEPS = 4
 """Steps of a value curve on each side of the plan."""

@@ -16,7 +16,6 @@ Ties between now and later go to now for charging and for covering demand, to la
 import numpy as np
 from numpy.typing import NDArray
 
-from gridagora.agents.compiled import compiled
 from gridagora.agents.curves import STEPS, curve_around
 from gridagora.agents.fleet import Floats
 from gridagora.agents.kernels import (
@@ -37,6 +36,7 @@ from gridagora.agents.kernels import (
     TANK_KWH,
 )
 from gridagora.agents.penalties import EV_PENALTY, HEAT_PENALTY, LOAD_PENALTY
+from gridagora.model._jit import compiled
 
 BATTERY, PUMP, EV = 0, 1, 2
 PER_PERIOD = 10

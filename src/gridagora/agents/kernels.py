@@ -18,8 +18,8 @@ Order of use in a period (the rule is the same in planning and in delivery):
 import numpy as np
 from numpy.typing import NDArray
 
-from gridagora.agents.compiled import compiled
 from gridagora.agents.fleet import Bools, Floats, Param, Stay
+from gridagora.model._jit import compiled
 
 Pair = tuple[float, float]
 Triple = tuple[float, float, float]

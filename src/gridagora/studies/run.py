@@ -234,7 +234,7 @@ def _never() -> bool:
 
 
 def check_target(target: Path) -> None:
-    """Raise `InputError` where a run cannot be written: at or below a file, or among things that are no run."""
+    """Raise `InputError` where a run cannot be written: at or below a file, or among other things."""
     standing = next((path for path in (target, *target.parents) if path.exists()), target)
     value = standing.name
     if standing.exists() and not standing.is_dir():
