@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 LONGEST_CELL = 16
 """Letters of a text shown side by side; of a longer one, a hash, the first eight tell it from others."""
 
+ONLY_IF_ANY = frozenset({"curtailed_kwh", "energy_not_served_kwh", "not_converged_periods"})
+"""Key figures shown only where they are not zero."""
+
 Progress = Callable[[int, int, str], None]
 
 app = typer.Typer(
@@ -163,6 +166,8 @@ def compare(
     """Put the key figures of runs side by side."""
     from gridagora.studies import compare as study
 
+    if output is not None:
+        study.check_page(output)
     frame = study.compare(directories)
     table = _table("", *map(str, frame.columns), numbers=True)
     for name, *values in frame.itertuples():
@@ -322,9 +327,14 @@ def _key_figures(kpis: Mapping[str, Any]) -> "Table":
         ("Periods with a violation", *_both("violation_periods"), "{:,.0f}"),
         ("Reverse flow [h]", *_both("reverse_flow_hours"), "{:,.1f}"),
         ("Grid losses [kWh]", *_both("losses_kwh"), "{:,.1f}"),
+        ("Curtailed [kWh]", *_both("curtailed_kwh"), "{:,.1f}"),
+        ("Not served [kWh]", *_both("energy_not_served_kwh"), "{:,.1f}"),
+        ("Periods without a power flow", *_both("not_converged_periods"), "{:,.0f}"),
     )
     table = _table(str(kpis.get("scenario", "")), "with market", "without market", numbers=True)
     for label, key, key_baseline, form in rows:
+        if key in ONLY_IF_ANY and not (kpis.get(key) or kpis.get(f"{key}_baseline")):
+            continue
         cells = ["" if name is None else _form(kpis.get(name), form) for name in (key, key_baseline)]
         _add_row(table, label, *cells)
     return table

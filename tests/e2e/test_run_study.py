@@ -141,7 +141,8 @@ def test_a_run_stopped_before_its_first_session_is_an_interrupt():
 def test_progress_reaches_its_end():
     seen = []
     ga.run("village", overrides={"period.length": "3h"}, progress=lambda *step: seen.append(step))
-    assert ("market" in {what for _, _, what in seen}) and all(done <= total for done, total, _ in seen)
+    assert "market" in {what for _, _, what in seen}
+    assert all(done <= total for done, total, _ in seen)
     assert (12, 12, "market") in seen
 
 
@@ -150,6 +151,28 @@ def test_a_folder_of_something_else_is_not_overwritten(tmp_path):
     with pytest.raises(ga.InputError, match="not a run"):
         ga.run("village", overrides={"period.length": "1h"}).write(tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_notes_beside_an_older_run_are_not_deleted(tmp_path):
+    run = ga.run("village", overrides={"period.length": "1h"})
+    folder = run.write(tmp_path / "runs" / "village")
+    run.write(folder)  # a run alone is replaced
+    (folder / "notes.md").write_text("what I saw")
+    with pytest.raises(ga.InputError, match=r"notes\.md"):
+        run.write(folder)
+    assert (folder / "notes.md").read_text() == "what I saw"
+    with pytest.raises(ga.InputError, match="is a file"):
+        run.write(folder / "notes.md" / "below")
+
+
+def test_a_grid_that_does_not_converge_has_flags_and_no_figures():
+    run = ga.run({"grid": "cigre-lv", "period": {"length": "2h"}, "participants": {"load_scale": 50}})
+    flagged = run.violations[run.violations.stage == "metered"]
+    assert set(flagged.kind) == {"not_converged"}
+    assert flagged.element.str.startswith("Bus").all()
+    assert run.kpis["not_converged_periods"] == len(flagged) == 8
+    for name in ("losses_kwh", "reverse_flow_hours", "peak_import_kw", "peak_export_kw", "vm_min_pu"):
+        assert run.kpis[name] != run.kpis[name], name  # NaN: not known
 
 
 @pytest.mark.slow

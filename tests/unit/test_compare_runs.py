@@ -43,7 +43,24 @@ def test_key_figures_stand_side_by_side_with_their_difference(runs):
 def test_equal_folder_names_are_told_apart(tmp_path):
     folders = [write(tmp_path / parent / "village", make_tables(2, 4)) for parent in ("a", "b")]
     assert list(compare(folders).columns) == ["a/village", "b/village", "b/village - a/village"]
-    assert len(set(compare([folders[0], folders[0]]).columns)) == 3  # even a run beside itself
+    columns = list(compare([folders[0], folders[0]]).columns)  # even a run beside itself
+    assert len(set(columns)) == 3
+    assert not columns[0].startswith("//")
+
+
+def test_the_last_bits_of_a_sum_are_no_difference(tmp_path):
+    tables = make_tables(2, 4)
+    folders = [write(tmp_path / name, tables, extra=value) for name, value in (("a", 0.3), ("b", 0.1 + 0.2))]
+    assert compare(folders).loc["extra", "b - a"] == 0.0
+
+
+def test_a_page_goes_into_a_new_folder_but_not_onto_one(runs, tmp_path):
+    compare_report(runs, tmp_path / "new" / "out.html")
+    assert (tmp_path / "new" / "out.html").is_file()
+    with pytest.raises(InputError, match="is a folder"):
+        compare_report(runs, tmp_path / "new")
+    with pytest.raises(InputError, match="is a file"):
+        compare_report(runs, tmp_path / "new" / "out.html" / "below.html")
 
 
 def test_page_holds_the_figures_and_loads_nothing(runs, tmp_path):

@@ -57,6 +57,35 @@ def test_windows_line_ends_quotes_and_a_separator_at_the_end(tmp_path):
     assert list(table.columns) == ["home"]
 
 
+def test_a_time_index_in_a_parquet_file_is_its_column_time(tmp_path):
+    frame = pd.DataFrame({"home": np.arange(96) % 5 + 0.5}, index=pd.Index(DAY.starts, name="time"))
+    frame.to_parquet(tmp_path / "p.parquet")
+    table, faults = read_profiles(tmp_path / "p.parquet", DAY, timezone=None)
+    assert not faults
+    assert table.columns["home"][1] == 1.5
+
+
+def test_a_study_beyond_simbenchs_year_is_one_fault_of_its_period():
+    with pytest.raises(InputError) as told:
+        resolve(parse_scenario({"grid": "cigre-lv", "period": {"start": "2016-01-01", "length": "1d"}}))
+    assert [(f.place, f.value) for f in told.value.faults] == [
+        ("period", "2015-12-31T23:00Z to 2016-01-01T23:00Z")
+    ]
+
+
+def test_a_wrong_duration_does_not_hide_faults_of_profiles_and_files(tmp_path):
+    home = {"participant": "a", "bus": "Bus R11", "profile": "H0-ZZ", "load_kw": 1}
+    scenario = {
+        "grid": "cigre-lv",
+        "participants": {"list": [home]},
+        "market": {"session": "50min"},
+        "tariffs": {"retail": {"file": str(tmp_path / "no.csv"), "column": "a"}},
+    }
+    with pytest.raises(InputError) as told:
+        resolve(parse_scenario(scenario))
+    assert {f.value for f in told.value.faults} == {"50min", "H0-ZZ", "no.csv"}
+
+
 def test_excel_and_parquet_hold_the_same(tmp_path):
     frame = pd.DataFrame({"time": pd.to_datetime(DAY.starts), "home": np.arange(96) / 8})
     frame.to_excel(tmp_path / "p.xlsx", index=False)

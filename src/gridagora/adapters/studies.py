@@ -244,9 +244,11 @@ class StudyProfiles:
             fix = near(name, known) or f"use a column of your file, or a SimBench profile such as {some}"
             raise UnknownProfileError(name, f"is no profile of a {kind}", fix)
         if simbench.outside_year(self._axis):
-            reason = "is a SimBench profile, and these cover 2016-01-01T00:00Z to 2017-01-01T00:00Z alone"
-            fix = "move the period into 2016, or give profiles of your own in a file"
-            raise UnknownProfileError(name, reason, fix)
+            ends = self._axis.starts[[0, -1]] + np.array([0, self._axis.mtu_s], "timedelta64[s]")
+            span = " to ".join(f"{np.datetime_as_string(time, unit='m')}Z" for time in ends)
+            reason = "reaches beyond SimBench's profiles, which cover the year 2016 in UTC alone"
+            fix = "stay within 2016-01-01T00:00Z to 2017-01-01T00:00Z, or give profiles of your own in a file"
+            raise UnknownProfileError(span, reason, fix, place="period")
 
 
 def _study(spec: ScenarioSpec, axis: TimeAxis, homes: tuple[Home, ...], *, tariffs: Tariffs) -> Study:

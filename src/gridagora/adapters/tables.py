@@ -87,7 +87,7 @@ def _read_binary(path: Path, ending: str, *, text: bool) -> tuple[RawTable | Non
             kind = str if text else None
             frame = pd.read_excel(path, dtype=kind, keep_default_na=not text, engine="openpyxl")
         else:
-            frame = pd.read_parquet(path)
+            frame = _named_index_as_columns(pd.read_parquet(path))
     except OSError:
         raise
     except Exception as error:
@@ -106,6 +106,12 @@ def _read_binary(path: Path, ending: str, *, text: bool) -> tuple[RawTable | Non
     if empty or faults:
         return None, faults or [_file_fault(source, "has no rows", "write a header and at least one row")]
     return RawTable(source=source, frame=frame, rows=np.arange(len(frame)) + first), []
+
+
+def _named_index_as_columns(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the columns that a Parquet file has; pandas takes those that were its index out again."""
+    named = [name for name in frame.index.names if name is not None]
+    return frame.reset_index(named) if named else frame
 
 
 def _read_csv(path: Path, *, text: bool) -> tuple[RawTable | None, list[Fault]]:

@@ -129,7 +129,10 @@ def _repeats(values: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def scenario_axis(spec: ScenarioSpec) -> tuple[TimeAxis | None, list[Fault]]:
-    """Place the period of a scenario on the UTC axis; durations must be whole numbers of periods."""
+    """Place the period of a scenario on the UTC axis; durations must be whole numbers of periods.
+
+    A fault of a duration leaves the axis as it is, so that all that is read on it can still be checked.
+    """
     faults = []
     start = _place(spec.period.start, spec.timezone)
     for key, moment in (("period.start", spec.period.start), ("period.end", spec.period.end)):
@@ -174,12 +177,12 @@ def scenario_axis(spec: ScenarioSpec) -> tuple[TimeAxis | None, list[Fault]]:
                 fix=f"stay below {MAX_PERIODS} periods",
             )
         )
-    faults += _duration_faults(spec)
+    durations = _duration_faults(spec)
     if faults:
-        return None, faults
+        return None, faults + durations
     utc = np.datetime64(start.replace(tzinfo=None), "s")
     axis = TimeAxis(start=utc, periods=periods, mtu_s=int(mtu.total_seconds()), timezone=spec.timezone)
-    return axis, []
+    return axis, durations
 
 
 def _duration_faults(spec: ScenarioSpec) -> list[Fault]:

@@ -25,11 +25,14 @@ STAY_AFTER_CHARGING_H = {"HLS": 8.0, "APLS": 4.0}
 
 
 class UnknownProfileError(LookupError):
-    """A profile that no source has; ``fix`` says what to write instead."""
+    """A profile that no source has; ``fix`` says what to write instead.
 
-    def __init__(self, name: str, reason: str, fix: str) -> None:
+    ``place`` is the key at fault where it is not the participant that asks for the profile.
+    """
+
+    def __init__(self, name: str, reason: str, fix: str, *, place: str | None = None) -> None:
         super().__init__(name)
-        self.name, self.reason, self.fix = name, reason, fix
+        self.name, self.reason, self.fix, self.place = name, reason, fix, place
 
 
 class Profiles(Protocol):
@@ -61,7 +64,7 @@ def make_homes(
         try:
             homes.append(_home(plan, spec, axis, profiles=profiles))
         except UnknownProfileError as error:
-            place = f"participant {plan.participant}"
+            place = error.place or f"participant {plan.participant}"
             fault = Fault(
                 source=spec.origin, place=place, value=error.name, reason=error.reason, fix=error.fix
             )

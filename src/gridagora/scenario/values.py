@@ -99,8 +99,10 @@ def parse_range(value: Any) -> tuple[float, float]:
     if len(ends) != 2 or len(numbers) != 2:
         raise custom("is neither a number nor a range", "write a number, or two: [4, 10]")
     low, high = float(numbers[0]), float(numbers[1])
-    if not 0 <= low <= high < float("inf"):
-        raise custom("is not a range of sizes >= 0, low end first", "write the smaller number first: [4, 10]")
+    if not (low >= 0 and 0 <= high < float("inf")):
+        raise custom("has a size that is below 0 or not finite", "write sizes of at least 0")
+    if low > high:
+        raise custom("has its larger end first", f"write the smaller number first: [{high:g}, {low:g}]")
     return low, high
 
 

@@ -105,6 +105,7 @@ const bars = (name, x, y, colour, extra = {}) => ({ type: "bar", name, x, y, mar
 chart("reverse", () => {
   const hours = DATA.reverse;
   const total = (values) => values.reduce((sum, value) => sum + value, 0);
+  if (!anyNumber(DATA.flow.import_mean.value)) return { empty: "No exchange is known: no power flow found a solution." };
   if (total(hours.hours) + total(hours.hours_baseline) === 0) return { empty: "The feeder never feeds back into the upstream grid." };
   const clock = [...Array(24).keys()];
   const data = CASES.map(([suffix, name]) => bars(name, clock, hours[`hours${suffix}`], caseStyle(suffix).colour, { hovertemplate: "%{y:.2f} h" }));
