@@ -9,47 +9,81 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gridagora.adapters.grids import Grid
     from gridagora.errors import Fault, GridAgoraError, InputError, InvariantError, SolverError
-    from gridagora.market import pay_as_bid, pay_as_cleared, trade_reduction, vickrey
+    from gridagora.market import (
+        ActivationLimits,
+        CapacityLimitResult,
+        Horizon,
+        capacity_limit_auction,
+        check_offers,
+        pay_as_bid,
+        pay_as_cleared,
+        trade_reduction,
+        vickrey,
+    )
     from gridagora.market.book import OrderBook
     from gridagora.market.checks import check_mechanism
+    from gridagora.market.payments import Payments, payments, shapley_value
     from gridagora.model.bids import Bids
+    from gridagora.model.flexibility import FlexOffer, FlexProduct, OfferStep
     from gridagora.model.results import ClearingResult
     from gridagora.studies.run import Run, run
 
 _HOME = {
+    "ActivationLimits": "gridagora.market",
     "Bids": "gridagora.model.bids",
+    "CapacityLimitResult": "gridagora.market",
     "ClearingResult": "gridagora.model.results",
     "Fault": "gridagora.errors",
+    "FlexOffer": "gridagora.model.flexibility",
+    "FlexProduct": "gridagora.model.flexibility",
     "Grid": "gridagora.adapters.grids",
     "GridAgoraError": "gridagora.errors",
+    "Horizon": "gridagora.market",
     "InputError": "gridagora.errors",
     "InvariantError": "gridagora.errors",
+    "OfferStep": "gridagora.model.flexibility",
     "OrderBook": "gridagora.market.book",
+    "Payments": "gridagora.market.payments",
     "Run": "gridagora.studies.run",
     "SolverError": "gridagora.errors",
+    "capacity_limit_auction": "gridagora.market",
     "check_mechanism": "gridagora.market.checks",
+    "check_offers": "gridagora.market",
     "pay_as_bid": "gridagora.market",
     "pay_as_cleared": "gridagora.market",
+    "payments": "gridagora.market.payments",
     "run": "gridagora.studies.run",
+    "shapley_value": "gridagora.market.payments",
     "trade_reduction": "gridagora.market",
     "vickrey": "gridagora.market",
 }
 
 __all__ = [
+    "ActivationLimits",
     "Bids",
+    "CapacityLimitResult",
     "ClearingResult",
     "Fault",
+    "FlexOffer",
+    "FlexProduct",
     "Grid",
     "GridAgoraError",
+    "Horizon",
     "InputError",
     "InvariantError",
+    "OfferStep",
     "OrderBook",
+    "Payments",
     "Run",
     "SolverError",
+    "capacity_limit_auction",
     "check_mechanism",
+    "check_offers",
     "pay_as_bid",
     "pay_as_cleared",
+    "payments",
     "run",
+    "shapley_value",
     "trade_reduction",
     "vickrey",
 ]

@@ -1,8 +1,24 @@
-"""Pure clearing: mechanisms (one rule set, one function, one file), the order book, checks of them."""
+"""Pure clearing: mechanisms (one rule set, one function, one file), the order book, checks of them.
 
+Who pays what for a cleared flexibility market is in `gridagora.market.payments`.
+"""
+
+from gridagora.market._capacity_check import check_offers
+from gridagora.market._capacity_rules import ActivationLimits, Horizon
+from gridagora.market.mechanisms.capacity_limit import CapacityLimitResult, capacity_limit_auction
 from gridagora.market.mechanisms.pay_as_bid import pay_as_bid
 from gridagora.market.mechanisms.pay_as_cleared import pay_as_cleared
 from gridagora.market.mechanisms.trade_reduction import trade_reduction
 from gridagora.market.mechanisms.vickrey import vickrey
 
-__all__ = ["pay_as_bid", "pay_as_cleared", "trade_reduction", "vickrey"]
+__all__ = [
+    "ActivationLimits",
+    "CapacityLimitResult",
+    "Horizon",
+    "capacity_limit_auction",
+    "check_offers",
+    "pay_as_bid",
+    "pay_as_cleared",
+    "trade_reduction",
+    "vickrey",
+]
