@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gridagora.adapters.clocks import SimulatedClock
 from gridagora.adapters.feeders import name_of_net
@@ -24,6 +25,7 @@ from gridagora.model.network import Network
 from gridagora.model.study import Study
 from gridagora.scenario import load_scenario, parse_scenario, scenario_yaml
 from gridagora.settlement import Prices
+from gridagora.units import to_micro
 
 Progress = Callable[[int, int, str], None]
 Stop = Callable[[], bool]
@@ -150,10 +152,18 @@ def _context(prepared: Prepared, wires: Wires) -> MarketContext:
     return MarketContext(
         study=study,
         prices=Prices.from_tariffs(study.tariffs),
+        standing_micro=_standing_micro(study),
         mechanism=MECHANISMS[study.market.mechanism],
         check=wires.check_schedule,
         rules_text=prepared.scenario_yaml,
     )
+
+
+def _standing_micro(study: Study) -> NDArray[np.int64]:
+    """Return the standing charge that falls due with each period: a day's where a local day begins."""
+    dates = study.axis.local_dates
+    begins = np.diff(dates, prepend=dates[0] - 1).astype(np.int64) > 0
+    return np.asarray(begins * to_micro(study.tariffs.standing_per_day))
 
 
 def _team(study: Study) -> Team:

@@ -91,6 +91,18 @@ def test_rule_based_homes_bid_their_net_position_at_the_outside_options():
     assert bids.price.tolist() == [0.2, 0.08, 0.08, 0.08, 0.2, 0.2, 0.2, 0.2]
 
 
+def test_a_surplus_that_would_be_curtailed_is_offered_up_to_the_export_limit():
+    sunny, fused = replace(PLAIN, pv_kw=SUN), replace(PLAIN, pv_kw=SUN, export_limit_kw=2.0)
+    dear = replace(TARIFFS, feed_in=-0.05 * ONE, imbalance_long=-0.08 * ONE)
+    for given in ({"market": MarketRules(islanded=True)}, {"tariffs": dear}):
+        team = team_of(sunny, replace(fused, participant="fused"), **given)
+        plan = team.plan(team.initial_state(), 0, 4, outlook=team.actual(0, 4))
+        assert plan.net_kw.tolist() == [[1, 0, 0, 0], [1, 0, 0, 0]]
+        bids = team.bids(plan)
+        assert bids.quantity[~bids.is_buy].tolist() == [3, 3, 3, 2, 2, 2]
+        assert bids.price[~bids.is_buy].tolist() == [0.0] * 6
+
+
 def test_fixed_margin_shares_the_gain_and_passive_homes_stay_out():
     team = team_of(
         replace(PLAIN, pv_kw=SUN),

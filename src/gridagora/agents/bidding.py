@@ -16,7 +16,7 @@ is below the worth of a kWh of electricity to it:
 Adding the devices gives the home's net demand N(pi), falling in pi.  Where N > 0 its steps are buy bids at
 pi - w; where N < 0 its steps are sell bids at pi.  Every price is clipped to the outside options: nobody pays
 more than the retailer's price (the value of lost load when islanded) nor sells below the feed-in price (zero
-when islanded).  A home that has no marginal values (rule-based) has one step: its planned net import.
+when islanded).  A home that has no marginal values (rule-based) has one step: its planned import or surplus.
 
 The plan is the optimum against the outside options, so at those prices the curve must give the plan, whatever
 the last digit of a marginal value is: what the plan runs is worth at least, and what it leaves is worth less
@@ -114,8 +114,13 @@ def outside_options(tariffs: Tariffs, market: MarketRules, *, t: int, n: int) ->
 
 
 def net_position(fleet: Fleet, plan: Plan, options: Options) -> Curves:
-    """One step per home and period: the planned net import at retail, the planned export at feed-in."""
-    quantity = plan.net_kw * fleet.hours
+    """One step per home and period: the planned net import at retail, the planned surplus at feed-in.
+
+    The surplus holds what the plan curtails for want of a buyer, up to the export limit: a neighbour may buy.
+    """
+    export_kw = fleet.params[:, Param.EXPORT_KW, None]
+    spare = np.minimum(plan.curtailed_kw, np.maximum(export_kw + plan.net_kw, 0.0))
+    quantity = (plan.net_kw - spare) * fleet.hours
     price = np.where(quantity > 0.0, options.buy, options.sell)
     return Curves(t=plan.t, quantity=quantity[:, :, None], price=price[:, :, None])
 

@@ -43,10 +43,15 @@ CheckFunction = Callable[[int, Floats, Floats], Findings]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MarketContext:
-    """What does not change while a market runs: the study, its prices, its rule and its grid check."""
+    """What does not change while a market runs: the study, its prices, its rule and its grid check.
+
+    ``standing_micro`` is the standing charge that each home owes from a period on, in micro-units: a day's in
+    the first period of each local day, shape (periods,).
+    """
 
     study: Study
     prices: Prices
+    standing_micro: Ints
     mechanism: Mechanism
     check: CheckFunction
     rules_text: str
@@ -228,7 +233,8 @@ def settle_session(
         nominated_wh=np.where(passive, delivered.metered_wh, announced),
         pool_price=cleared.clearing_price,
     )
-    postings = _postings(session.number, trades, lines)
+    standing = context.standing_micro[session.first : session.first + session.count].sum()
+    postings = _postings(session.number, trades, lines, standing=int(standing))
     check_postings(postings)
     return SessionSettled(
         at=command.at,
@@ -242,8 +248,11 @@ def settle_session(
     )
 
 
-def _postings(session: int, trades: PoolTrades, lines: SettlementLines) -> Postings:
-    """Book a session: trades leave the operator's surplus, the rest is with retailer, DSO and state."""
+def _postings(session: int, trades: PoolTrades, lines: SettlementLines, *, standing: int) -> Postings:
+    """Book a session: trades leave the operator's surplus, the rest is with retailer, DSO and state.
+
+    The retailer, who writes the invoices, takes the standing charge.
+    """
     homes = lines.energy.shape[1]
     retailer = homes + SystemAccount.RETAILER
     operator = homes + SystemAccount.OPERATOR_SURPLUS
@@ -256,6 +265,7 @@ def _postings(session: int, trades: PoolTrades, lines: SettlementLines) -> Posti
         (EntryKind.IMBALANCE, lines.imbalance.sum(axis=0), retailer),
         (EntryKind.NETWORK, lines.network.sum(axis=0), dso),
         (EntryKind.TAXES, lines.taxes.sum(axis=0), state),
+        (EntryKind.STANDING, np.full(homes, -standing, np.int64), retailer),
     )
     entries = [post(session, kind, amounts, counter_account=other) for kind, amounts, other in booked]
     return Postings(

@@ -81,19 +81,19 @@ def nominated_kwh(cleared: AuctionCleared, study: Study, *, prices: Prices) -> t
     """Return what each home takes and gives after the auction, kWh, each of shape (homes, periods).
 
     That is what was accepted, and what is firm although it was not: a bid at the retailer's own price that
-    found
-    no partner is bought from (sold to) the retailer at that price, while a device that bid what it is worth
-    to
-    it stays off.  Where homes do not bid values (zero intelligence, fixed margin) the whole plan is firm.
-    Nothing is firm on an island or beyond a limit of the upstream connection.
+    found no partner is bought from (sold to) the retailer at that price, while a device that bid what it is
+    worth to it stays off.  Where homes do not bid values (zero intelligence, fixed margin) the whole plan is
+    firm, but for a surplus that the retailer wants money for: it is curtailed.  Nothing is firm on an island
+    or beyond a limit of the upstream connection.
     """
     rules, homes = study.market, len(study.homes)
     count = len(cleared.clearing_price)
     row = cleared.period - cleared.first
     buys, local = cleared.side > 0, cleared.participant < homes
     whole = study.agents.bidding != "truthful"
-    firm_buy = np.isinf(rules.import_limit_kw) & (whole | (cleared.price >= prices.retail[cleared.period]))
-    firm_sell = np.isinf(rules.export_limit_kw) & (whole | (cleared.price <= prices.feed_in[cleared.period]))
+    retail, feed_in = prices.retail[cleared.period], prices.feed_in[cleared.period]
+    firm_buy = np.isinf(rules.import_limit_kw) & (whole | (cleared.price >= retail))
+    firm_sell = np.isinf(rules.export_limit_kw) & ((whole & (feed_in >= 0)) | (cleared.price <= feed_in))
     firm = np.where(buys, firm_buy, firm_sell) & (not rules.islanded)
     wh = np.where(firm, cleared.quantity, cleared.accepted)
 

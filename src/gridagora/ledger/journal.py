@@ -23,6 +23,7 @@ class EntryKind(IntEnum):
     IMBALANCE = 2
     NETWORK = 3
     TAXES = 4
+    STANDING = 5
 
 
 KINDS = len(EntryKind)

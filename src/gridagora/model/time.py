@@ -1,6 +1,8 @@
 """The time axis of a study: equal half-open periods in UTC."""
 
 from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +56,16 @@ class TimeAxis:
     def starts(self) -> NDArray[np.datetime64]:
         """Start of each period, UTC, shape (periods,)."""
         return self.start + np.arange(self.periods) * np.timedelta64(self.mtu_s, "s")
+
+    @property
+    def local_dates(self) -> NDArray[np.datetime64]:
+        """Date in the time zone at the start of each period, shape (periods,).
+
+        >>> TimeAxis(start=np.datetime64("2016-06-01T21:45"), periods=2, timezone="Europe/Berlin").local_dates
+        array(['2016-06-01', '2016-06-02'], dtype='datetime64[D]')
+        """
+        zone, seconds = ZoneInfo(self.timezone), self.starts.astype(np.int64).tolist()
+        return np.array([datetime.fromtimestamp(s, zone).date() for s in seconds], dtype="datetime64[D]")
 
     @property
     def periods_per_day(self) -> int:

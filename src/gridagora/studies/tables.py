@@ -266,10 +266,8 @@ def invoices_table(record: RunRecord) -> pd.DataFrame:
 
 def local_days(record: RunRecord) -> tuple[Any, Any]:
     """Return the number of each finished period's local day and the days' dates ("2016-06-01")."""
-    starts = pd.DatetimeIndex(record.study.axis.starts[: record.periods], tz="UTC")
-    dates = starts.tz_convert(record.study.axis.timezone).strftime("%Y-%m-%d")
-    number, names = pd.factorize(dates)
-    return number.astype(np.int64), np.asarray(names)
+    dates, number = np.unique(record.study.axis.local_dates[: record.periods], return_inverse=True)
+    return number.astype(np.int64), dates.astype(str)
 
 
 def journal_table(record: RunRecord) -> pd.DataFrame:
