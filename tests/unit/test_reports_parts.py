@@ -8,7 +8,7 @@ from gridagora.reports.bins import duration_curve, make_bins, plain
 from gridagora.reports.curves import curve_data
 from gridagora.reports.layout import bus_points, participants_behind
 from gridagora.reports.series import timeline
-from gridagora.reports.words import number, tile_difference
+from gridagora.reports.words import number, span, tile_difference
 
 DAYS_YEAR = 366
 
@@ -123,3 +123,11 @@ def test_no_change_is_not_told_as_one():
     assert tile_difference(1.00001, 1.0, digits=2) == "no change"
     assert tile_difference(1.0, None, digits=2) == ""
     assert plain([np.inf, -np.inf, np.nan, 1.0]) == [None, None, None, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("periods", "words"),
+    [(1, "15 minutes"), (4, "1 hour"), (6, "1.5 hours"), (192, "48 hours"), (288, "3 days")],
+)
+def test_time_that_a_run_covers_is_said_in_words(periods, words):
+    assert span(timeline(make_tables(2, periods))).startswith(f"{words} from ")

@@ -99,12 +99,13 @@ def cautions(tables: RunTables, line: Timeline) -> list[str]:
 def span(line: Timeline) -> str:
     """Return the time a run covers, in words, local times."""
     hours = len(line.periods) * line.bins.hours
-    length = (
-        f"{number(hours / 24, 0 if hours % 24 == 0 else 1)} days"
-        if hours > 48
-        else f"{number(hours, 0)} hours"
-    )
     minutes = line.bins.hours * 60
+    if hours > 48:
+        length = f"{number(hours / 24, 0 if hours % 24 == 0 else 1)} days"
+    elif hours < 1:
+        length = f"{hours * 60:g} minutes"
+    else:
+        length = f"{hours:g} hour{'s' if hours != 1 else ''}"
     return f"{length} from {moment(line.labels[0])}, in periods of {minutes:g} minutes"
 
 

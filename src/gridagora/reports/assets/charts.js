@@ -1,7 +1,7 @@
 // Charts over time, duration curves, energy and gains.
 
 const line = (name, x, y, colour, extra = {}) => ({
-  type: "scatter", mode: "lines", name, x, y, connectgaps: false, ...extra,
+  type: "scatter", mode: x.length === 1 ? "lines+markers" : "lines", name, x, y, connectgaps: false, ...extra,
   line: { color: colour, width: 1.8, shape: "linear", ...(extra.line || {}) },
 });
 const caseStyle = (suffix) => suffix === ""
