@@ -251,6 +251,16 @@ def test_participants_with_unknown_and_missing_columns(tmp_path):
     }
 
 
+def test_an_unknown_column_does_not_hide_faults_of_rows(tmp_path):
+    text = "participant,bus,colour,pv_kwp\na,b,red,-1\na,b,,2\n"
+    _, faults = read_participants(write(tmp_path, text, "people.csv"))
+    assert [fault.place for fault in faults] == [
+        "header",
+        "row 2, column pv_kwp",
+        "row 3, column participant",
+    ]
+
+
 def test_participants_from_excel_keep_ids_as_text(tmp_path):
     pd.DataFrame({"participant": ["007", "8"], "bus": [1, 2], "pv_kwp": [5.5, None]}).to_excel(
         tmp_path / "p.xlsx", index=False

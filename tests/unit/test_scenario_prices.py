@@ -78,6 +78,14 @@ def test_gap_between_windows_is_told_with_its_time():
     assert (fault.place, fault.value) == ("tariffs.feed_in", "Monday 22:00")
 
 
+def test_a_price_that_no_energy_has_is_told_by_its_key():
+    _, faults = tariffs({"retail": 1e12, "taxes": [{"price": -2e6}], "feed_in": -0.5})
+    assert [(fault.place, fault.value) for fault in faults] == [
+        ("tariffs.retail", 1e12),
+        ("tariffs.taxes", -2e6),
+    ]
+
+
 def test_window_between_two_periods_is_told():
     _, (fault,) = tariffs({"retail": [{"from": "06:10", "to": "20:00", "price": 0.1}, {"price": 0.2}]})
     assert fault.place == "tariffs.retail.0.from"

@@ -66,16 +66,13 @@ def read_participants(path: Path) -> tuple[ParticipantTable | None, list[Fault]]
     if table is None:
         return None, faults
     known = list(ParticipantSpec.model_fields)
-    faults = column_faults(table, ("participant", "bus"))
-    for column in table.frame.columns:
-        if column not in known:
-            fix = near(column, known) or f"use one of {', '.join(known)}"
-            reason = "is no column of participants"
-            faults.append(Fault(source=table.source, place="header", value=column, reason=reason, fix=fix))
-    if faults:
+    missing = column_faults(table, ("participant", "bus"))
+    unknown = [column for column in table.frame.columns if column not in known]
+    faults = missing + [_unknown_column(table.source, column, known) for column in unknown]
+    if missing:
         return None, faults
     found: list[tuple[int, ParticipantSpec]] = []
-    for line, cells in enumerate(table.frame.to_dict("records")):
+    for line, cells in enumerate(table.frame.drop(columns=unknown).to_dict("records")):
         participant, row_faults = _participant(table, line, {str(name): cell for name, cell in cells.items()})
         faults += row_faults
         if participant is not None:
@@ -85,6 +82,12 @@ def read_participants(path: Path) -> tuple[ParticipantTable | None, list[Fault]]
         return None, faults
     rows, participants = zip(*found, strict=True)
     return ParticipantTable(participants=participants, rows=rows), []
+
+
+def _unknown_column(source: str, column: str, known: list[str]) -> Fault:
+    """Tell a column that no participant has; the others are still checked."""
+    fix = near(column, known) or f"use one of {', '.join(known)}"
+    return Fault(source=source, place="header", value=column, reason="is no column of participants", fix=fix)
 
 
 def _participant(

@@ -15,6 +15,9 @@ from gridagora.scenario.values import MINUTES_PER_DAY, clock_text
 Floats = NDArray[np.float64]
 SeriesReader = Callable[[SeriesSpec, str], Floats]
 
+LARGEST_PRICE = 1e6
+"""Currency per kWh from which on a price can only be a slip."""
+
 _DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -32,7 +35,7 @@ def scenario_tariffs(
     """
     clock = local_clock(axis)
 
-    def prices(price: PriceSpec, key: str) -> Floats:
+    def per_period(price: PriceSpec, key: str) -> Floats:
         if isinstance(price, SeriesSpec):
             return read_series(price, key)
         if isinstance(price, tuple):
@@ -40,6 +43,11 @@ def scenario_tariffs(
             faults.extend(found)
             return np.zeros(axis.periods) if found else window_prices(price, clock)
         return np.full(axis.periods, float(price))
+
+    def prices(price: PriceSpec, key: str) -> Floats:
+        found = per_period(price, key)
+        faults.extend(_size_faults(found, key=key, source=spec.origin))
+        return found
 
     tariffs, imbalance = spec.tariffs, spec.tariffs.imbalance
     retail, feed_in = prices(tariffs.retail, "tariffs.retail"), prices(tariffs.feed_in, "tariffs.feed_in")
@@ -109,6 +117,15 @@ def _window_faults(
         fix = "add a last window with a price alone; it holds wherever no other does"
         faults.append(_fault(source, key, found, reason="no window gives a price for this time", fix=fix))
     return faults
+
+
+def _size_faults(prices: Floats, *, key: str, source: str) -> list[Fault]:
+    """Tell a price that no energy has: money is counted in millionths, and their sums must stay exact."""
+    worst = float(prices[np.argmax(np.abs(prices))]) if prices.size else 0.0
+    if not abs(worst) > LARGEST_PRICE:
+        return []
+    reason = f"is no price per kWh: its size is above {LARGEST_PRICE:,.0f}"
+    return [_fault(source, key, worst, reason=reason, fix="write currency per kWh, e.g. 0.30")]
 
 
 def _fault(source: str, place: str, value: object, *, reason: str, fix: str) -> Fault:
