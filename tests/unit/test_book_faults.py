@@ -71,7 +71,7 @@ def test_all_faults_of_a_table_are_told_with_their_rows_and_nothing_is_applied()
     assert sorted(places(error)) == sorted(
         [
             ("row 1, side", "no such side"),
-            ("row 1, quantity", "quantity is not above zero"),
+            ("row 1, quantity", "quantity is not above zero, or beyond all measure"),
             ("row 2, order", "no order is named"),
             ("row 3, price", "the amendment changes nothing"),
             ("row 5, action", "no such action"),
@@ -126,6 +126,12 @@ def test_a_table_with_wrong_columns():
 def test_a_gap_in_the_times_of_a_table():
     with pytest.raises(InputError, match="row 1, at: no time"):
         OrderBook().replay(pd.DataFrame([GOOD | {"at": 1}, GOOD]))
+
+
+def test_a_table_may_have_an_empty_column_of_times():
+    book = OrderBook()
+    book.replay(pd.DataFrame([GOOD | {"at": None, "valid_until": None}] * 2))
+    assert len(book.orders()) == 2
 
 
 def test_a_number_given_twice_and_a_sort_of_time_changed():

@@ -169,7 +169,7 @@ def _in_order(devices: tuple[Range, ...]) -> tuple[Floats, Floats, Places]:
 
 
 def dispatched(
-    fleet: Fleet, plan: Plan, options: Options, committed_kw: Floats
+    fleet: Fleet, plan: Plan, options: Options, *, committed_kw: Floats
 ) -> tuple[Plan, Floats | None]:
     """Set points that make up the commitment: the steps that were accepted run, in their order.
 

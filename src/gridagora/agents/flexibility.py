@@ -71,7 +71,7 @@ def session_ranges(fleet: Fleet, plan: Plan) -> tuple[Range, ...] | None:
     up = [_spread(store.up, _left(store.up_left)) for store in stores]
     shares = zip(_shares(stores, down), _shares(stores, up), strict=True)
     return tuple(
-        _range(fleet, store, moves, share)
+        _range(fleet, store, moves=moves, shares=share)
         for store, moves, share in zip(stores, zip(down, up, strict=True), shares, strict=True)
     )
 
@@ -169,12 +169,14 @@ def _shares(stores: tuple[Store, ...], moves: list[Floats]) -> list[Floats]:
     return [np.divide(part, whole, out=np.ones(len(whole)), where=whole > 0.0) for part in power]
 
 
-def _range(fleet: Fleet, store: Store, moves: tuple[Floats, Floats], shares: tuple[Floats, Floats]) -> Range:
+def _range(
+    fleet: Fleet, store: Store, *, moves: tuple[Floats, Floats], shares: tuple[Floats, Floats]
+) -> Range:
     """Return the steps of a device: more out, less in (both run in the plan), less out, more in."""
     hours = fleet.hours
     charge, give = np.maximum(store.planned_kw, 0.0), np.maximum(-store.planned_kw, 0.0)
-    down, down_value = _ladder(store.value[:, DOWN], moves[DOWN], shares[DOWN], store.kept)
-    up, up_value = _ladder(store.value[:, UP], moves[UP], shares[UP], store.kept)
+    down, down_value = _ladder(store.value[:, DOWN], moves[DOWN], share=shares[DOWN], kept=store.kept)
+    up, up_value = _ladder(store.value[:, UP], moves[UP], share=shares[UP], kept=store.kept)
     wait = _widths(np.minimum(down, (charge * store.into * hours)[:, :, None]))
     more_out = _widths(down) - wait
     less_out = _widths(np.minimum(up, (give * store.out * hours)[:, :, None]))
@@ -197,7 +199,7 @@ def _range(fleet: Fleet, store: Store, moves: tuple[Floats, Floats], shares: tup
     )
 
 
-def _ladder(curve: Floats, moves: Floats, share: Floats, kept: Floats) -> tuple[Floats, Floats]:
+def _ladder(curve: Floats, moves: Floats, *, share: Floats, kept: Floats) -> tuple[Floats, Floats]:
     """Edges (kWh stored, from 0 at the plan) and values of the steps that each period offers.
 
     ``curve`` (homes, STEPS, 2), ``moves`` (homes, n) the kWh stored that the session's periods may move:

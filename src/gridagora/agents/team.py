@@ -147,7 +147,7 @@ class Team:
         loose = None
         if plan is not None and committed_kw is not None:
             options = bidding.outside_options(self._tariffs, self._market, t=t, n=n)
-            plan, loose = bidding.dispatched(self.fleet, plan, options, committed_kw)
+            plan, loose = bidding.dispatched(self.fleet, plan, options, committed_kw=committed_kw)
         return run_devices(
             self.fleet,
             state,

@@ -36,8 +36,8 @@ FAULTS = (
     (
         BAD_QUANTITY,
         "quantity",
-        "quantity is not above zero",
-        "give kWh > 0 and let the side say the direction",
+        "quantity is not above zero, or beyond all measure",
+        "give kWh > 0 (at most 2^53 Wh) and let the side say the direction",
     ),
     (NO_PRICE, "price", "this kind of order needs a price", "give a price or use kind 'market'"),
     (MARKET_PRICE, "price", "a market order has no price", "leave the price out or use kind 'limit'"),
@@ -314,7 +314,7 @@ class Reader:
         if array.dtype.kind in "iu":
             return array.astype(np.int64), False
         given = np.array([not _is_missing(cell) for cell in array], dtype=bool)
-        if required:
+        if required and given.any():
             self.note(field, ~given, reason="no time", fix="give every message a time, or none")
         if not given.any():
             return np.full(self.size, MISSING), None
