@@ -109,6 +109,7 @@ def demand_curve(
     basis: Literal["impact", "probability"],
     steps: CurveSteps | None = None,
     participant: str = "DSO",
+    first_period: int = 0,
 ) -> Bids:
     """Return the operator's bids to buy a capacity limit in every period of need.
 
@@ -122,12 +123,14 @@ def demand_curve(
         bought, so that the prices need not fall
     steps : how to cut the curve
     participant : id of the operator
+    first_period : period of the study that the forecast starts at: a need counts periods from there, a bid
+        from the start of the study
 
     Returns
     -------
     Bids
         Side buy, price in currency per kW and period, quantity in kW at the meters.  Steps without quantity
-        are left out.
+        are left out.  ``group`` is empty, as of divisible offers, so that `Bids.concat` joins both.
 
     Raises
     ------
@@ -173,7 +176,8 @@ def demand_curve(
         price=price[row, step],
         quantity=quantity[row, step],
         participant=np.full(len(row), participant),
-        period=need.period[row],
+        period=need.period[row] + first_period,
+        group=np.full(len(row), ""),
         step=step,
     )
 

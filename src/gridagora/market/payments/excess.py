@@ -48,12 +48,14 @@ class Excess:
 
     @property
     def maximum(self) -> float:
-        """Largest excess of a coalition."""
-        return float(self.values.max())
+        """Largest excess of a coalition; 0 in a market without players."""
+        return float(self.values.max()) if len(self.values) else 0.0
 
     @property
     def most_violated(self) -> tuple[Any, ...]:
-        """Names of the coalition with the largest excess."""
+        """Names of the coalition with the largest excess; none in a market without players."""
+        if not len(self.values):
+            return ()
         return tuple(self.players[self.members[int(self.values.argmax())]].tolist())
 
     def of(self, *names: Any) -> float:
