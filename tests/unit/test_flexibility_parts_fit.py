@@ -8,7 +8,7 @@ from gridagora.grid import DsoCosts, PointForecast, demand_curve, find_need
 from gridagora.model.flexibility import bids_of
 
 POINT, CAPACITY = {"R1": "Bus R1"}, {"R1": 850.0}
-COSTS = DsoCosts(investment=40_000.0)
+COSTS = DsoCosts(investment=40_000.0, kw_periods_per_year=2000.0)
 TOMORROW = 168
 
 
