@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from gridagora.adapters.clocks import SimulatedClock
 from gridagora.adapters.feeders import name_of_net
 from gridagora.adapters.stores import MemoryStore
-from gridagora.adapters.studies import resolve
+from gridagora.adapters.studies import more_faults, resolve
 from gridagora.adapters.worker import Worker
 from gridagora.agents import Delivery, Team
 from gridagora.engine.machine import MarketContext
@@ -77,10 +78,11 @@ def prepare(
     changes = dict(overrides) if seed is None else {**overrides, "seed": seed}
     if net is not None:
         changes["grid"] = name_of_net(net)
+    more = partial(more_faults, net=net)
     if isinstance(scenario, Mapping):
-        spec = parse_scenario(scenario, changes)
+        spec = parse_scenario(scenario, changes, more=more)
     else:
-        spec = load_scenario(scenario, changes)
+        spec = load_scenario(scenario, changes, more=more)
     study, network = resolve(spec, net=net)
     return Prepared(study=study, network=network, scenario_yaml=scenario_yaml(spec))
 

@@ -288,3 +288,21 @@ def test_half_hour_zones_start_on_local_midnight():
     axis, faults = scenario_axis(parse_scenario(keys))
     assert not faults
     assert str(axis.start) == "2016-05-22T18:30:00"
+
+
+def test_faults_of_keys_and_of_what_they_name_are_told_at_once(tmp_path):
+    from gridagora.bootstrap import prepare
+
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        "grid: cigre-lv\nperiod: {length: 6h}\nseed: x\nmarket: {mechanism: pay_as_claered}\n"
+        "participants:\n  list:\n"
+        "    - {participant: anna, bus: Bus R11, load_kw: -2}\n"
+        "    - {participant: anna, bus: Bus R99, load_kw: 2}\n"
+    )
+    with pytest.raises(InputError) as caught:
+        prepare(path, overrides={})
+    text = str(caught.value)
+    for part in ("seed", "mechanism", "load_kw", "Bus R99", "stands already"):
+        assert part in text
+    assert len(caught.value.faults) == 5

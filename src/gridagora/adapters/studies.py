@@ -1,5 +1,6 @@
 """From a checked scenario to numbers: everything is read, every fault of every file is told at once."""
 
+from collections.abc import Set
 from dataclasses import replace
 from typing import Any
 
@@ -56,6 +57,27 @@ def resolve(spec: ScenarioSpec, *, net: Any = None) -> tuple[Study, Network]:
     if axis is None or feeder is None or tariffs is None or homes is None:
         raise InputError(faults)
     return _study(spec, axis, homes, tariffs=tariffs), feeder.network
+
+
+def more_faults(spec: ScenarioSpec, groups: Set[str], *, net: Any = None) -> list[Fault]:
+    """Return the faults of what a scenario names, although some of its keys were faulty and left out.
+
+    Parameters
+    ----------
+    spec : the scenario without its faulty keys
+    groups : first part of the faulty keys; without a sure period, nothing that depends on it is read
+    net : as in `resolve`
+    """
+    if groups & {"period", "resolution", "timezone"}:
+        faults: list[Fault] = []
+        feeder = _feeder(spec, net, faults)
+        _plans(spec, feeder, _by_hand(spec, faults), faults=faults)
+        return [_in_line(fault, spec) for fault in faults]
+    try:
+        resolve(spec, net=net)
+    except InputError as error:
+        return list(error.faults)
+    return []
 
 
 def _in_line(fault: Fault, spec: ScenarioSpec) -> Fault:

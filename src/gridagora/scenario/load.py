@@ -1,6 +1,6 @@
 """Scenario files: find, read, override and check them; every fault is told at once."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from copy import deepcopy
 from importlib.resources import files
 from pathlib import Path
@@ -9,12 +9,14 @@ from typing import Any
 from gridagora.errors import Fault, InputError, check_faults
 from gridagora.scenario.spec import ScenarioSpec
 from gridagora.scenario.suggest import near
-from gridagora.scenario.translate import validate
+from gridagora.scenario.translate import validate, without_faults
 from gridagora.scenario.yaml_text import Document, read_yaml, scalar, write_yaml
 
 _BUILTIN = files("gridagora.scenario") / "builtin"
 
 Overrides = Mapping[str, Any] | Iterable[str]
+More = Callable[[ScenarioSpec, Set[str]], Iterable[Fault]]
+"""Looks for faults beyond the keys: the scenario without its faulty keys, and the groups they stood in."""
 
 
 def scenario_names() -> tuple[str, ...]:
@@ -50,7 +52,7 @@ def scenario_yaml(spec: ScenarioSpec) -> str:
     return write_yaml(data)
 
 
-def load_scenario(source: str | Path, overrides: Overrides = ()) -> ScenarioSpec:
+def load_scenario(source: str | Path, overrides: Overrides = (), *, more: More | None = None) -> ScenarioSpec:
     """Read and check a scenario.
 
     Parameters
@@ -58,6 +60,7 @@ def load_scenario(source: str | Path, overrides: Overrides = ()) -> ScenarioSpec
     source : the name of a built-in scenario, or the path of a YAML file
     overrides : ``{"market.mechanism": "pay_as_bid"}`` or ``["market.mechanism=pay_as_bid"]``; dotted
         keys, list items by their number; values are checked as if they stood in the file
+    more : where keys have faults, looks for those of what the other keys name, so that all are told at once
 
     Raises
     ------
@@ -72,11 +75,16 @@ def load_scenario(source: str | Path, overrides: Overrides = ()) -> ScenarioSpec
     text, label, base, stem = _read_source(source)
     document = read_yaml(text, label)
     check_faults(fault for fault in document.faults if isinstance(document.data, type(None)))
-    return _check(document, label=label, base=base, stem=stem, overrides=overrides)
+    return _check(document, label=label, base=base, stem=stem, overrides=overrides, more=more)
 
 
 def parse_scenario(
-    data: Mapping[str, Any], overrides: Overrides = (), *, source: str = "scenario", base: Path | None = None
+    data: Mapping[str, Any],
+    overrides: Overrides = (),
+    *,
+    source: str = "scenario",
+    base: Path | None = None,
+    more: More | None = None,
 ) -> ScenarioSpec:
     """Check a scenario given as a mapping; relative file names are taken from ``base``.
 
@@ -88,12 +96,23 @@ def parse_scenario(
       scenario, sead: unknown key (found 1); did you mean seed?
     """
     return _check(
-        Document(data=deepcopy(dict(data))), label=source, base=base, stem=source, overrides=overrides
+        Document(data=deepcopy(dict(data))),
+        label=source,
+        base=base,
+        stem=source,
+        overrides=overrides,
+        more=more,
     )
 
 
 def _check(
-    document: Document, *, label: str, base: Path | None, stem: str, overrides: Overrides
+    document: Document,
+    *,
+    label: str,
+    base: Path | None,
+    stem: str,
+    overrides: Overrides,
+    more: More | None,
 ) -> ScenarioSpec:
     """Apply overrides and validate; raise all faults at once."""
     if not isinstance(document.data, dict):
@@ -106,6 +125,10 @@ def _check(
     document.data.setdefault("name", stem)
     spec, found = validate(document, label=label, base=base, overridden=given)
     faults += found
+    if faults and more is not None:
+        rest = without_faults(document, label=label, base=base)
+        groups = {fault.place.rpartition(", ")[2].partition(".")[0] for fault in faults}
+        faults += [] if rest is None else more(rest, groups)
     check_faults(faults)
     if spec is None:
         raise InputError(faults)

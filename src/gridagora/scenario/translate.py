@@ -1,6 +1,7 @@
 """Pydantic's errors in the words of a scenario file: key, line, value, reason and fix."""
 
 from collections.abc import Set as AbstractSet
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,6 +12,9 @@ from gridagora.errors import Fault
 from gridagora.scenario.spec import HOMES_TAGS, PRICE_TAGS, ScenarioSpec
 from gridagora.scenario.suggest import near
 from gridagora.scenario.yaml_text import Document, dotted
+
+_ROUNDS = 4
+"""How often faulty keys are taken out: each round can only show what the one before hid."""
 
 _REASONS = {
     "missing": ("is missing", "add the key"),
@@ -41,6 +45,53 @@ def validate(
     in_file = {dotted(path): line for path, line in document.lines.items() if path}
     lines = {key: line for key, line in in_file.items() if tuple(key.split(".")) not in overridden}
     return spec.read_from(label, lines), []
+
+
+def without_faults(document: Document, *, label: str, base: Path | None) -> ScenarioSpec | None:
+    """Return the scenario without its faulty keys, to look for more faults in the rest; None if none is left.
+
+    It must never be run: a key that was taken out stands at its default.
+    """
+    data = deepcopy(document.data)
+    for _ in range(_ROUNDS):
+        try:
+            spec = ScenarioSpec.model_validate(data, context={"base": base})
+        except ValidationError as error:
+            paths = [_removable(details) for details in error.errors()]
+            if () in paths:
+                return None
+            for path in sorted(set(paths), key=_from_the_end, reverse=True):
+                _remove(data, path)
+        else:
+            return spec.read_from(
+                label, {dotted(path): line for path, line in document.lines.items() if path}
+            )
+    return None
+
+
+def _removable(details: ErrorDetails) -> tuple[str | int, ...]:
+    """Return the path that has to go with an error: the group itself where one of its keys is missing."""
+    path = tuple(part for part in details["loc"] if part not in PRICE_TAGS | HOMES_TAGS)
+    return path[:-1] if details["type"] == "missing" else path
+
+
+def _from_the_end(path: tuple[str | int, ...]) -> list[tuple[bool, int, str]]:
+    """Order paths so that the last item of a list goes first and the others keep their numbers."""
+    return [(isinstance(part, int), part if isinstance(part, int) else 0, str(part)) for part in path]
+
+
+def _remove(data: Any, path: tuple[str | int, ...]) -> None:
+    """Take a key or an item out of nested mappings and lists; nothing happens where it is gone already."""
+    for part in path[:-1]:
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            return
+    last = path[-1]
+    if isinstance(data, dict):
+        data.pop(last, None)
+    elif isinstance(data, list) and isinstance(last, int) and last < len(data):
+        del data[last]
 
 
 def _follows_from_another(details: ErrorDetails) -> bool:
