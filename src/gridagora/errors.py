@@ -55,7 +55,8 @@ class InputError(GridAgoraError, ValueError):
 
     Examples
     --------
-    >>> raise InputError([Fault(source="a.csv", place="row 2", value="x", reason="no number", fix="write kW")])
+    >>> fault = Fault(source="a.csv", place="row 2", value="x", reason="no number", fix="write kW")
+    >>> raise InputError([fault])
     Traceback (most recent call last):
     gridagora.errors.InputError: 1 fault in the input
       a.csv, row 2: no number (found 'x'); write kW

@@ -170,18 +170,35 @@ def test_netted_imbalance_changes_hands_without_loss(rows):
     assert ((rest >= 0).all(axis=1) | (rest <= 0).all(axis=1)).all()
 
 
-def test_netting_never_costs_the_participants_more_than_the_retailer_alone():
-    nothing = pool_trades(
-        bought_wh=np.zeros((1, 3), int),
-        sold_wh=np.zeros((1, 3), int),
-        paid=np.zeros((1, 3)),
-        received=np.zeros((1, 3)),
-    )
-    metered = np.array([[700, -400]])
-    apart = settle(nothing, metered, prices())
-    together = settle(nothing, metered, replace(prices(), imbalance_netted=True), pool_price=np.array([2e5]))
+@settings(deadline=None, max_examples=150)
+@given(
+    st.lists(st.integers(-4000, 4000), min_size=4, max_size=4),
+    st.lists(st.integers(-4000, 4000), min_size=4, max_size=4),
+)
+def test_a_balance_group_pays_its_retailer_for_what_it_took_and_the_spread(nominated, errors):
+    nominated, errors = np.array([nominated]), np.array([errors])
+    nothing = np.zeros((1, 5), int)
+    trades = pool_trades(bought_wh=nothing, sold_wh=nothing, paid=nothing, received=nothing)
+    rules = replace(prices(), imbalance_netted=True)
+    lines = settle(trades, nominated + errors, rules, nominated_wh=nominated)
+
+    def cost(energy):
+        return energy * (300 if energy > 0 else 80)
+
+    planned, taken = nominated.sum(), (nominated + errors).sum()
+    spread = 30 if taken > planned else 10
+    due = cost(taken) - cost(planned) + spread * abs(taken - planned)
+    assert -lines.imbalance.sum() == pytest.approx(due, abs=0.001 * abs(taken - planned) + 10)
+
+
+def test_alone_each_pays_the_dual_price_and_together_they_cover_each_other():
+    nothing = np.zeros((1, 3), int)
+    trades = pool_trades(bought_wh=nothing, sold_wh=nothing, paid=nothing, received=nothing)
+    metered, nominated = np.array([[700, -400]]), np.array([[0, 0]])
+    apart = settle(trades, metered, prices(), nominated_wh=nominated)
+    together = settle(trades, metered, replace(prices(), imbalance_netted=True), nominated_wh=nominated)
     assert apart.imbalance.tolist() == [[-231_000, 28_000]]
-    assert together.imbalance.tolist() == [[-(80_000 + 99_000), 80_000]]
+    assert together.imbalance.tolist() == [[-(120_000 + 99_000), 120_000]]
 
 
 def test_a_bid_that_was_not_met_is_supplied_at_the_retail_price_not_as_imbalance():

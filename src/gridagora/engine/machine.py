@@ -231,7 +231,6 @@ def settle_session(
         prices,
         first=session.first,
         nominated_wh=np.where(passive, delivered.metered_wh, announced),
-        pool_price=cleared.clearing_price,
     )
     standing = context.standing_micro[session.first : session.first + session.count].sum()
     postings = _postings(session.number, trades, lines, standing=int(standing))

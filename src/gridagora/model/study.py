@@ -22,8 +22,8 @@ class Tariffs:
     ``retail`` and ``feed_in`` are energy only.  ``network`` and ``taxes`` are paid on every kWh imported at
     the meter, wherever it was bought; ``local_network_share`` is the part of ``network`` due on local energy.
     The retailer settles imbalance: a kWh short is bought at ``imbalance_short``, a kWh long sold at
-    ``imbalance_long``; with ``imbalance_netted`` participants who are long first cover those who are short in
-    the same period, at the pool's price, as one balance group.
+    ``imbalance_long``; with ``imbalance_netted`` the participants are one balance group, whose
+    imbalance costs what its exchange with the retailer changes; the two prices then only tell the spread.
     ``standing_per_day`` is currency per day and connection.
     """
 

@@ -122,7 +122,7 @@ PriceSpec = Annotated[
 class ImbalanceSpec(Spec):
     """Price of what was not traded: retail plus, feed-in minus ``spread`` unless prices are given.
 
-    ``netted``: participants who are long cover those who are short first, at the pool's price.
+    ``netted``: the participants are one balance group (`gridagora.settlement.settle.group_price`).
     """
 
     spread: NonNegative = 0.02

@@ -5,7 +5,8 @@ For each participant and period (MARKETS section 10)::
     energy     = sum of trades:  + sold Wh x price, - bought Wh x price
     retail     = what was nominated beyond the trades: bought at retail, sold at feed-in
     imbalance  = metered - nominated: short Wh bought at imbalance_short, long Wh sold at imbalance_long;
-                 netted: what is short here and long there changes hands at the pool's price first, pro rata
+                 as a balance group: at the group's price, and what stays uncovered at that price plus or
+                 minus the spread (`group_price`)
     network    = - network x (metered import - (1 - local_network_share) x local energy taken from the grid)
     taxes      = - taxes x metered import
 
@@ -76,7 +77,6 @@ def settle(
     *,
     first: int = 0,
     nominated_wh: Ints | None = None,
-    pool_price: Floats | None = None,
 ) -> SettlementLines:
     """Settle periods of a pool: see the module's formulas.
 
@@ -88,8 +88,6 @@ def settle(
     first : number of the first period
     nominated_wh : net import that homes announced at gate closure, Wh, shape (periods, homes); what they
         traded when left out
-    pool_price : clearing price in micro-currency per kWh, NaN where nothing traded, shape (periods,); only
-        netted imbalance needs it, and takes the middle of retail and feed-in where there is none
 
     Examples
     --------
@@ -123,7 +121,7 @@ def settle(
         local_sold_wh=local_sold,
         energy=energy,
         retail=_with_retailer(traded - in_pool, prices.retail, prices.feed_in),
-        imbalance=_imbalance(metered_wh - traded, prices, pool_price),
+        imbalance=_imbalance(metered_wh - traded, traded, prices),
         network=_network(metered_wh, local_bought, prices),
         taxes=-amount_micro(np.maximum(metered_wh, 0), prices.taxes[:, None]),
     )
@@ -147,15 +145,40 @@ def settle_without_market(metered_wh: Ints, prices: Prices) -> SettlementLines:
     )
 
 
-def _imbalance(difference_wh: Ints, prices: Prices, pool_price: Floats | None) -> Ints:
-    netted = np.zeros_like(difference_wh)
-    if prices.imbalance_netted:
-        netted = net_out(difference_wh)
-    middle = (prices.retail + prices.feed_in) / 2
-    price = middle if pool_price is None else np.where(np.isnan(pool_price), middle, pool_price)
-    among = amount_micro(np.abs(netted), np.rint(price).astype(np.int64)[:, None]) * -np.sign(netted)
-    rest = _with_retailer(difference_wh - netted, prices.imbalance_short, prices.imbalance_long)
-    return np.asarray(among + rest, dtype=np.int64)
+def _imbalance(difference_wh: Ints, nominated_wh: Ints, prices: Prices) -> Ints:
+    """Money for imbalance: each participant alone, or as a balance group."""
+    if not prices.imbalance_netted:
+        return _with_retailer(difference_wh, prices.imbalance_short, prices.imbalance_long)
+    price = group_price(nominated_wh.sum(axis=1), difference_wh.sum(axis=1), prices)
+    netted = net_out(difference_wh)
+    rest = _with_retailer(
+        difference_wh - netted,
+        price + prices.imbalance_short - prices.retail,
+        price - (prices.feed_in - prices.imbalance_long),
+    )
+    return np.asarray(rest - amount_micro(np.abs(netted), price[:, None]) * np.sign(netted), dtype=np.int64)
+
+
+def group_price(nominated_wh: Ints, difference_wh: Ints, prices: Prices) -> Ints:
+    """Return what a kWh of the group's imbalance costs its retailer, micro-currency per kWh, per period.
+
+    The group as a whole imports at the retail and exports at the feed-in price, cost(x); its imbalance d from
+    the nomination u costs ``(cost(u + d) - cost(u)) / d``: feed-in while the feeder exports anyway, retail
+    while it imports, between where it crosses over.  Without imbalance it is the price on the nominated side.
+
+    >>> p = Prices(**{k: np.array([v, v, v]) for k, v in dict(retail=300, feed_in=100, network=0, taxes=0,
+    ...     imbalance_short=320, imbalance_long=80).items()}, local_network_share=1.0, imbalance_netted=True)
+    >>> group_price(np.array([-50, 20, -10]), np.array([20, 5, 20]), p).tolist()
+    [100, 300, 200]
+    """
+
+    def cost(energy: Ints) -> Floats:
+        return np.where(energy > 0, prices.retail, prices.feed_in) * energy.astype(np.float64)
+
+    some = difference_wh != 0
+    change = cost(nominated_wh + difference_wh) - cost(nominated_wh)
+    at_rest = np.where(nominated_wh > 0, prices.retail, prices.feed_in).astype(np.float64)
+    return np.rint(np.divide(change, difference_wh, out=at_rest, where=some)).astype(np.int64)
 
 
 def net_out(difference_wh: Ints) -> Ints:
