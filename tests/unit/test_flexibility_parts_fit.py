@@ -1,5 +1,7 @@
 """Where the parts of the flexibility market meet: what one hands out, the next takes as it is."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from gridagora.model.flexibility import bids_of
 POINT, CAPACITY = {"R1": "Bus R1"}, {"R1": 850.0}
 COSTS = DsoCosts(investment=40_000.0, kw_periods_per_year=2000.0)
 TOMORROW = 168
+GAME_RULES = ["vcg", "vcg_one_sided", "shapley"]
 
 
 def demand(first_period=TOMORROW, basis="impact"):
@@ -54,7 +57,7 @@ def test_offers_for_other_periods_do_not_meet_the_need():
     assert not result.accepted.any()
 
 
-@pytest.mark.parametrize("rule", ["uniform", "pay_as_bid", "vcg", "vcg_one_sided", "shapley"])
+@pytest.mark.parametrize("rule", ["uniform", "pay_as_bid", *GAME_RULES])
 def test_a_day_without_need_is_paid_by_every_rule_and_nobody_would_rather_leave(rule):
     empty = ga.Bids(side=[], price=np.zeros(0), quantity=np.zeros(0))
     found = ga.payments(ga.capacity_limit_auction(empty), rule=rule, participants=["DSO"])
@@ -62,3 +65,52 @@ def test_a_day_without_need_is_paid_by_every_rule_and_nobody_would_rather_leave(
     assert found.excess.maximum == 0
     assert found.excess.most_violated == ()
     assert found.properties["budget_balanced"]
+
+
+def two_hours(ordered=False):
+    load = PointForecast.certain(POINT, import_kw=[[520.0], [540.0]], hours=1.0)
+    need = find_need(ga.Grid.by_name("cigre-lv"), load)
+    wanted = demand_curve(
+        need,
+        capacity_kw=CAPACITY,
+        costs=COSTS,
+        basis="probability" if ordered else "impact",
+        first_period=TOMORROW,
+    )
+    supply = bids_of([offer(TOMORROW + 1), offer(TOMORROW)])
+    return ga.capacity_limit_auction(ga.Bids.concat([wanted, supply]), ordered=ordered)
+
+
+@pytest.mark.parametrize("sampling", [False, True])
+@pytest.mark.parametrize(
+    ("rule", "ordered"), [("uniform", False), *product(["pay_as_bid", *GAME_RULES], [False, True])]
+)
+def test_payments_of_a_day_are_the_sums_of_its_periods(rule, ordered, sampling):
+    """What settlement takes: an amount for each meter and period."""
+    found = ga.payments(
+        two_hours(ordered), rule=rule, participants=["DSO", "R1", "nobody"], sampling=sampling
+    )
+    table = found.by_period
+    assert table.index.tolist() == [TOMORROW, TOMORROW + 1]
+    assert table.columns.tolist() == ["DSO", "R1", "nobody"]
+    assert table.sum().to_numpy() == pytest.approx(found.amounts.to_numpy(), abs=1e-9)
+
+
+def test_payments_of_one_period_do_not_depend_on_the_others():
+    alone = ga.capacity_limit_auction(two_hours().bids.take(two_hours().bids.period == TOMORROW))
+    for rule in ("vcg", "shapley"):
+        of_day = ga.payments(two_hours(), rule=rule).by_period.loc[TOMORROW]
+        assert of_day.to_dict() == pytest.approx(ga.payments(alone, rule=rule).amounts.to_dict(), abs=1e-9)
+
+
+def test_periods_joined_by_blocks_have_no_payment_of_their_own():
+    bids = ga.Bids.concat([demand(), bids_of([offer(TOMORROW + 1, block=True)])])
+    found = ga.payments(ga.capacity_limit_auction(bids, blocks="group"), rule="vcg")
+    with pytest.raises(ga.InputError, match="join the periods"):
+        found.by_period  # noqa: B018 - the access is the test
+
+
+def test_a_market_of_nobody_has_no_period_to_pay():
+    empty = ga.Bids(side=[], price=np.zeros(0), quantity=np.zeros(0))
+    found = ga.payments(ga.capacity_limit_auction(empty), rule="shapley", participants=["DSO"])
+    assert found.by_period.shape == (0, 1)

@@ -5,6 +5,7 @@ rule
 joins them), so each part is a game of its own among those who bid in it.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -76,6 +77,25 @@ def market_of(result: ClearingResult) -> Market:
         names=names,
         owner=owner,
     )
+
+
+def period_markets(market: Market) -> Iterator[Market]:
+    """Split a market whose periods are cleared one by one; the players stay the same in each."""
+    order = np.argsort(market.bids.period, kind="stable")
+    start, end = (
+        np.searchsorted(market.bids.period[order], market.period, side=side) for side in ("left", "right")
+    )
+    for number in range(len(market.period)):
+        rows = order[start[number] : end[number]]
+        yield replace(
+            market,
+            bids=market.bids.take(rows),
+            rules=market.rules.take(rows),
+            accepted=market.accepted[rows],
+            period=market.period[number : number + 1],
+            price=market.price[number : number + 1],
+            owner=market.owner[rows],
+        )
 
 
 def by_name(market: Market) -> Market:

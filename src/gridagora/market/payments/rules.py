@@ -12,7 +12,7 @@ from gridagora.errors import Fault, check_faults
 from gridagora.market.mechanisms.capacity_limit import CapacityLimitResult
 from gridagora.market.payments.deviations import Deviation, best_deviation
 from gridagora.market.payments.excess import Excess, excess_of
-from gridagora.market.payments.game import Market, by_name, check_best, market_of, parts
+from gridagora.market.payments.game import Market, by_name, check_best, market_of, parts, period_markets
 from gridagora.market.payments.pay_as_bid import as_bid
 from gridagora.market.payments.shapley import ShapleyOptions, ShapleyValues, shapley
 from gridagora.market.payments.uniform import uniform
@@ -64,6 +64,26 @@ class Payments:
     def amounts(self) -> "pd.Series[Any]":
         """Money per participant: + received, - paid."""
         return self._series(self.paid, "payment")
+
+    @property
+    def by_period(self) -> "pd.DataFrame":
+        """Money per period (rows) and participant (columns), what is settled; sums to `amounts`.
+
+        Whole money may be rounded once more in each period.  Raises `InputError` where blocks or limits of a
+        day join periods: their payment has no share for one period.
+        """
+        import pandas as pd
+
+        if self.market.rules.joins_periods:
+            reason, fix = "blocks or limits of a day join the periods", "use amounts, of all periods together"
+            check_faults(
+                [Fault(source="payments", place="by_period", value=self.rule, reason=reason, fix=fix)]
+            )
+        rows = [_amounts(self.rule, part, options=self.options)[0] for part in period_markets(self.market)]
+        series = [self._series(row, "payment") for row in rows]
+        columns = self.amounts.index
+        table = np.array(series).reshape(len(series), len(columns))
+        return pd.DataFrame(table, index=pd.Index(self.market.period, name="period"), columns=columns)
 
     @property
     def values(self) -> "pd.Series[Any]":

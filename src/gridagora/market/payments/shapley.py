@@ -108,9 +108,11 @@ def shapley(market: Market, options: ShapleyOptions) -> ShapleyValues:
     """Add up the Shapley values of every part of the market; v is additive over them."""
     total, error = np.zeros(len(market.names)), np.zeros(len(market.names))
     methods = set()
-    for number, part in enumerate(parts(market)):
+    for part in parts(market):
         if not (part.accepted > 0).any():
             continue  # no trade at the optimum: no coalition is worth anything
+        # drawn by its first period, so that no other period changes what a period is paid
+        number = int(part.bids.period.min()) & 0xFFFFFFFF
         values, off, method = part_shapley(part, options, number=number)
         total[part.players] += values
         # errors of samples are independent between parts, those of quadrature add up
