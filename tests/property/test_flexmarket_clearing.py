@@ -55,7 +55,8 @@ def best_welfare(bids, *, ordered, least=None, link=None):
         constraints=LinearConstraint(matrix, low, high),
         bounds=Bounds(0, np.concatenate([q, np.ones(extra)])),
         integrality=np.arange(count + extra) >= count,
-        options={"mip_rel_gap": 0},
+        # HiGHS with presolve calls feasible programs with blocks infeasible, or misses their optimum
+        options={"mip_rel_gap": 0, "presolve": False},
     )
     return -answer.fun
 
