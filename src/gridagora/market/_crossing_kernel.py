@@ -25,6 +25,7 @@ SMALL = 24
 """Up to here insertion sort beats buckets."""
 
 BUCKET_BITS = 11
+KEY_BITS = 64
 
 Ints = NDArray[np.int64]
 Pair = tuple[Any, Any]
@@ -225,7 +226,8 @@ def locate(market: Market, rule: Rule, work: Work) -> Found:
     while True:
         bits = min(BUCKET_BITS, max(4, bit_length(count) - 2))
         shift = 0
-        while np.uint64(high - low) >> np.uint64(shift + bits) > 0:
+        # prices of both signs may span all 64 bits, and a shift by 64 is no shift to zero
+        while shift + bits < KEY_BITS and np.uint64(high - low) >> np.uint64(shift + bits) > 0:
             shift += 1
         used = np.int64(np.uint64(high - low) >> np.uint64(shift)) + 1
         work.sums[:used] = 0
@@ -237,7 +239,9 @@ def locate(market: Market, rule: Rule, work: Work) -> Found:
         first = False
         outside = (found.above, _minus(found.upto, found.supply))
         low += bucket << shift
-        high = min(high, low + (np.int64(1) << shift) - 1)
+        width = (np.int64(1) << shift) - 1
+        if np.uint64(high - low) > np.uint64(width):
+            high = low + width
         if count <= SMALL:
             return _walk(market, rule, work, count, outside)
 
