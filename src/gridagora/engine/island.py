@@ -13,9 +13,8 @@ def balance_island(delivery: Delivery, *, load_kw: Floats, pv_kw: Floats) -> Del
 
     Homes deviate from their schedules, and there is no upstream grid to take the difference.  A surplus is
     curtailed from the production that is being exported, a lack is shed from the load that is being
-    imported, each
-    pro rata; batteries, vehicles and heat pumps stay as
-    they are, so that what a battery gives beyond the island's need remains with the grid-forming source.
+    imported, each pro rata.  Batteries, vehicles and heat pumps stay as they are: what a battery gives beyond
+    the island's need remains with the grid-forming source.
 
     Parameters
     ----------
