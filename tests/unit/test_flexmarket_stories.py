@@ -55,12 +55,12 @@ def test_order_of_rows_is_no_fault_but_missing_numbers_are():
 
 def test_directions_and_blocks_are_checked_row_by_row():
     bids = Bids(side=[1, -1], price=[5, 1], quantity=[2, 2])
-    assert faults_of(lambda: capacity_limit_auction(bids, direction=["cap", "up"], blocks=[0, 2])) == [
+    assert faults_of(lambda: capacity_limit_auction(bids, direction=["cap", "sideways"], blocks=[0, 2])) == [
         ("row 1, column direction", "unknown product direction"),
         ("row 1, column blocks", "least share is not between 0 and 1"),
     ]
     assert faults_of(lambda: capacity_limit_auction(bids, direction=["cap", "floor"])) == [
-        ("column direction", "a cap and a floor cannot trade with each other in one auction")
+        ("column direction", "different directions cannot trade with each other in one auction")
     ]
     assert faults_of(lambda: capacity_limit_auction(bids, direction=["cap"], blocks=[1])) == [
         ("direction", "is not one per bid (2)"),

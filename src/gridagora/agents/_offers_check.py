@@ -7,7 +7,7 @@ import numpy as np
 from gridagora.agents._offers_model import FlexibilityDay, Limits
 from gridagora.agents.fleet import Param
 from gridagora.errors import Fault
-from gridagora.model.flexibility import FlexProduct
+from gridagora.model.flexibility import LIMITS, FlexProduct
 
 
 def check_day(day: FlexibilityDay, limits: Limits) -> Iterator[Fault]:
@@ -43,6 +43,10 @@ def check_windows(
     """Faults of the windows that are to be offered, and of the connections that offer."""
     if steps < 1:
         yield _fault("steps", steps, "is below 1", fix="plan for at least one limit")
+    if product.direction not in LIMITS:
+        reason = "is sold against a baseline, not as a limit"
+        yield _fault("direction", product.direction, reason, fix=f"write one of {', '.join(LIMITS)}")
+        return
     seen: set[int] = set()
     for number, window in enumerate(windows):
         place = f"window {number}"

@@ -1,6 +1,6 @@
 """Offers of an aggregator from those of its members, and limits at the meters from what was accepted."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from gridagora.agents._offers_model import FlexibilityDay, Limits, connection_limits
 from gridagora.agents.fleet import Floats
 from gridagora.errors import Fault, check_faults
-from gridagora.model.flexibility import Direction, FlexOffer, FlexProduct
+from gridagora.model.flexibility import LIMITS, Direction, FlexOffer, FlexProduct
 
 SAME_KW = 1e-6
 """Accepted quantities may exceed the offered by the rounding of sums."""
@@ -32,7 +32,7 @@ def portfolio_offers(aggregator: str, offers: Sequence[FlexOffer]) -> tuple[Flex
     Raises
     ------
     InputError
-        Windows that overlap without being the same, caps and floors together, contradicting durations.
+        Windows that overlap without being the same, several directions together, contradicting durations.
 
     Notes
     -----
@@ -90,7 +90,7 @@ def _shared_product(products: set[FlexProduct]) -> FlexProduct:
     """Attributes that every member can keep."""
     directions = sorted({product.direction for product in products})
     if len(directions) > 1:
-        reason, fix = "caps and floors are different products", "merge offers of one direction at a time"
+        reason, fix = "different directions are different products", "merge offers of one direction at a time"
         fault = Fault(source="portfolio", place="direction", value=directions, reason=reason, fix=fix)
         check_faults([fault])
     longest = [p.max_duration for p in products if p.max_duration is not None]
@@ -120,7 +120,7 @@ def limits_after(
     Raises
     ------
     InputError
-        Not one number per row of the bids, or a cut beyond what was offered.
+        Not one number per row of the bids, a cut beyond what was offered, or an offer that is no limit.
 
     Notes
     -----
@@ -146,7 +146,7 @@ def limits_after(
     limits = limits or connection_limits(day)
     rows = [(offer, period, step) for offer in offers for period in offer.periods for step in offer.steps]
     kw = np.asarray(accepted, dtype=np.float64)
-    check_faults(_accepted_faults(kw, [step.quantity_kw for *_, step in rows]))
+    check_faults([*_accepted_faults(kw, [step.quantity_kw for *_, step in rows]), *_limit_faults(offers)])
     place = {name: home for home, name in enumerate(day.fleet.participants)}
     cut: dict[tuple[Direction, tuple[int, ...], int, int], float] = {}
     for (offer, period, step), sold in zip(rows, kw.tolist(), strict=True):
@@ -159,6 +159,16 @@ def limits_after(
         start = before[direction][home, np.array(periods) - day.t].min()
         after[direction][home, period - day.t] = max(start - sold, 0.0)
     return Limits(import_kw=after["cap"], export_kw=after["floor"])
+
+
+def _limit_faults(offers: Sequence[FlexOffer]) -> Iterator[Fault]:
+    for offer in offers:
+        if offer.product.direction not in LIMITS:
+            yield Fault(
+                source="offers", place=f"participant {offer.participant}, direction",
+                value=offer.product.direction, reason="is sold against a baseline, not as a limit",
+                fix=f"hand on offers of {' or '.join(LIMITS)}",
+            )  # fmt: skip
 
 
 def _accepted_faults(accepted: Floats, offered: list[float]) -> list[Fault]:

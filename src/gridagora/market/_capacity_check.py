@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gridagora.errors import Fault, InputError
-from gridagora.market._capacity_rules import DIRECTIONS
 from gridagora.market.merit import COUNTING_SPAN
 from gridagora.model import bid_columns
 from gridagora.model.bid_columns import OPTIONAL, REQUIRED
 from gridagora.model.bids import Bids
+from gridagora.model.flexibility import DIRECTIONS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,9 +53,10 @@ def check_offers(
     Parameters
     ----------
     offers : `Bids`, or their columns as they came in (then NaN prices and unknown sides are listed too)
-    connection_kw : connection capacity per participant, kW; sells of one period may not exceed it together
+    connection_kw : connection capacity per participant, kW, for "down" and "up" the most that it can deviate
+        from its baseline; sells of one period may not exceed it together
     now_period : the first period that can still be offered for
-    direction : "cap" or "floor", one for all or one per offer
+    direction : "cap", "floor", "down" or "up", one for all or one per offer
 
     Returns
     -------
@@ -140,7 +141,7 @@ def _connection_faults(bids: Bids, connection_kw: Mapping[Any, float]) -> Iterat
 
 
 def direction_faults(direction: str | ArrayLike, count: int) -> list[Fault]:
-    """Faults of the products' directions: unknown ones, or caps and floors in one auction."""
+    """Faults of the products' directions: unknown ones, or several in one auction."""
     given = np.asarray(direction)
     fix = f"write one of {', '.join(DIRECTIONS)}"
     if given.ndim == 0:
@@ -153,7 +154,7 @@ def direction_faults(direction: str | ArrayLike, count: int) -> list[Fault]:
     unknown = np.array([name not in DIRECTIONS for name in names], dtype=np.bool_)
     faults = list(_at(np.flatnonzero(unknown), "direction", given, text=("unknown product direction", fix)))
     if len(set(names) & set(DIRECTIONS)) > 1:
-        reason = "a cap and a floor cannot trade with each other in one auction"
+        reason = "different directions cannot trade with each other in one auction"
         faults.append(
             _fault(
                 "column direction", sorted(set(map(str, names))), (reason, "clear each direction on its own")

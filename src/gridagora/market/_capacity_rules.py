@@ -2,17 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridagora.errors import Fault, check_faults
-
-Direction = Literal["cap", "floor"]
-"""A cap keeps net import below a limit, a floor net export."""
-
-DIRECTIONS: tuple[str, ...] = get_args(Direction)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,28 +1,36 @@
 """Flexibility offers as values: what is sold, in which steps, under which conditions.
 
-The quantity sold is a cut below the connection capacity, so no baseline is needed: limit = connection
-capacity - quantity sold (MARKETS section 3).  A cap keeps net import below the limit, a floor net export.
+The quantity sold as a cap or a floor is a cut below the connection capacity, so no baseline is needed:
+limit = connection capacity - quantity sold (MARKETS section 3).  A cap keeps net import below the limit, a
+floor net export.  What is sold "down" or "up" is less or more net import than a baseline.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from gridagora.errors import Fault, check_faults
 from gridagora.model.bids import Bids
 
-Direction = Literal["cap", "floor"]
+Direction = Literal["cap", "floor", "down", "up"]
+"""A cap limits net import, a floor net export; down is less net import than the baseline, up is more."""
+
+DIRECTIONS: tuple[str, ...] = get_args(Direction)
+
+LIMITS = ("cap", "floor")
+"""Directions that are counted from the connection capacity, without a baseline."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FlexProduct:
-    """Attributes of a capacity-limit product (seed 003, table 2-2); durations in periods of the study.
+    """Attributes of a flexibility product (seed 003, table 2-2); durations in periods of the study.
 
     Parameters
     ----------
-    direction : "cap" limits net import, "floor" net export
+    direction : "cap" limits net import, "floor" net export; "down" is less, "up" more net import than the
+        baseline
     min_duration, max_duration : periods that one activation lasts; ``max_duration`` None: without end
     max_activations_per_day : how often it may be called; None: any number
     min_rest : idle periods between two activations
@@ -54,10 +62,9 @@ class FlexProduct:
         check_faults(self._faults())
 
     def _faults(self) -> Iterator[Fault]:
-        if self.direction not in ("cap", "floor"):
-            yield _fault(
-                "direction", self.direction, "unknown product direction", fix="write one of cap, floor"
-            )
+        if self.direction not in DIRECTIONS:
+            fix = f"write one of {', '.join(DIRECTIONS)}"
+            yield _fault("direction", self.direction, "unknown product direction", fix=fix)
         lowest = (
             ("min_duration", 1),
             ("max_duration", 1),
@@ -103,7 +110,7 @@ class FlexOffer:
     product : attributes of what is sold
     periods : the period, or the periods that the limit covers
     capacity_kw : what the limit is counted from: connection capacity less what is sold already; the sum of
-        the members of an aggregator
+        the members of an aggregator; for "down" and "up" the most that it can deviate from the baseline
     steps : ascending in price
 
     Examples
@@ -149,7 +156,7 @@ def bids_of(offers: Sequence[FlexOffer]) -> Bids:
     Raises
     ------
     InputError
-        Caps and floors together, or two offers of a participant for one period.
+        Several directions together, or two offers of a participant for one period.
 
     Notes
     -----
@@ -194,7 +201,7 @@ def _offer_faults(offers: Sequence[FlexOffer]) -> Iterator[Fault]:
         yield _fault(
             "direction",
             directions,
-            "caps and floors are cleared apart",
+            "each direction is cleared apart",
             fix="make bids of one direction at a time",
         )
     seen: set[tuple[str, int]] = set()

@@ -15,9 +15,10 @@ from gridagora.market._capacity_check import (
     unnumbered_faults,
 )
 from gridagora.market._capacity_clear import clear
-from gridagora.market._capacity_rules import AuctionRules, Direction, Horizon
+from gridagora.market._capacity_rules import AuctionRules, Horizon
 from gridagora.market.ration import ration
 from gridagora.model.bids import Bids
+from gridagora.model.flexibility import Direction
 from gridagora.model.results import ClearingResult, sum_by
 
 
@@ -28,7 +29,7 @@ class CapacityLimitResult(ClearingResult):
     Parameters
     ----------
     rules : what `gridagora.market.payments` needs to clear without a participant
-    direction : "cap" or "floor"
+    direction : "cap", "floor", "down" or "up"
 
     Examples
     --------
@@ -66,7 +67,8 @@ def capacity_limit_auction(
         is (1: all or nothing); or "group": bids of one participant with the same ``group`` (text that is not
         empty, or a number >= 0), also of several periods, are accepted in whole or not at all
     horizon : clears days jointly under each seller's `ActivationLimits`
-    direction : "cap" keeps net import below the limit, "floor" net export; the same clearing
+    direction : "cap" keeps net import below the limit, "floor" net export; "down" and "up" are kW against a
+        baseline; the same clearing
 
     Returns
     -------
