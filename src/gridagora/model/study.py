@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from gridagora.model.flexibility_study import FlexRules
 from gridagora.model.resources import Home
 from gridagora.model.time import TimeAxis
 
@@ -85,7 +86,10 @@ class GridLimits:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Study:
-    """Everything a run needs but the grid itself, as frozen numbers."""
+    """Everything a run needs but the grid itself, as frozen numbers.
+
+    With ``flexibility`` the homes trade flexibility with the grid operator and energy with the retailer alone.
+    """
 
     name: str
     axis: TimeAxis
@@ -94,4 +98,5 @@ class Study:
     market: MarketRules
     agents: AgentRules
     limits: GridLimits
+    flexibility: FlexRules | None = None
     seed: int = 0

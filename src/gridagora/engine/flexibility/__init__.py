@@ -1,0 +1,1 @@
+"""The flexibility market in the engine: reserve, activate, adjust, deliver, pay."""

@@ -1,0 +1,170 @@
+"""Commands of the flexibility market: what it is asked to do, in the imperative.
+
+Each carries ``at``, seconds since 1970-01-01 UTC; periods are those of the study; power is in kW and limits of
+a product are counted as MARKETS section 3 says.  A command with bad input raises `InputError` with all faults
+and changes nothing.
+"""
+
+from dataclasses import dataclass
+
+from gridagora.model.bids import Bids
+from gridagora.model.columns import Floats
+from gridagora.model.continuous import FlexBid
+from gridagora.model.flexibility_market import FlexAuction, FlexMarketTerms
+from gridagora.model.reservation import Tender, TenderBid
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenFlexMarket:
+    """Open the market by its terms."""
+
+    at: int
+    terms: FlexMarketTerms
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenFlexAuction:
+    """Announce an auction of the long or the short term."""
+
+    at: int
+    auction: FlexAuction
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SubmitFlexBids:
+    """Take in bids of an auction: participants by name, kW, currency per kW and period (reservation: and hour).
+
+    One set of steps per participant and period; who wants to change it withdraws it first.
+    """
+
+    at: int
+    auction: int
+    bids: Bids
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WithdrawFlexBids:
+    """Take a participant's bids of an auction back before its gate."""
+
+    at: int
+    auction: int
+    participant: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClearFlexAuction:
+    """Clear an auction whose gate is closed; a reservation makes contracts, an activation binds."""
+
+    at: int
+    auction: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AwardTender:
+    """Decide a tender (competition): contracts for those who win, a reason for those who do not."""
+
+    at: int
+    tender: Tender
+    bids: tuple[TenderBid, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallReservations:
+    """Call reserved power: its holders must offer it in the activation auctions of these periods.
+
+    ``requested_kw`` has one entry per period, asked of each contract; a ``test`` call is not paid.
+    """
+
+    at: int
+    contracts: tuple[str, ...]
+    periods: tuple[int, ...]
+    requested_kw: tuple[float, ...]
+    test: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReleaseReservation:
+    """Give reserved power free: ``kw`` per period is what stays reserved; it can only shrink."""
+
+    at: int
+    contract: str
+    periods: tuple[int, ...]
+    kw: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DispatchContract:
+    """Order power of a contract directly at its utilisation price (TENDER), without an auction."""
+
+    at: int
+    contract: str
+    periods: tuple[int, ...]
+    kw: tuple[float, ...]
+    test: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SubmitFlexOrder:
+    """Put a bid into the continuous market of a product; its number is that of its arrival."""
+
+    at: int
+    product: str
+    bid: FlexBid
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CancelFlexOrder:
+    """Take a resting bid of the continuous market back."""
+
+    at: int
+    product: str
+    number: int
+    participant: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CloseFlexGate:
+    """Close adjustment for all periods before ``before``: delivery orders = cleared +/- adjustments go out."""
+
+    at: int
+    before: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordFlexReadings:
+    """Record meters: mean net import in kW, + import, shape (points, periods); NaN where one is missing.
+
+    ``baseline_kw`` of the same shape is needed by products against a baseline alone.
+    """
+
+    at: int
+    first: int
+    metered_kw: Floats
+    baseline_kw: Floats | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SettleFlexPeriods:
+    """Settle [first, first + count): delivery, claw-back, penalty, refund, reservation fees, adjustments."""
+
+    at: int
+    first: int
+    count: int
+
+
+FlexCommand = (
+    OpenFlexMarket
+    | OpenFlexAuction
+    | SubmitFlexBids
+    | WithdrawFlexBids
+    | ClearFlexAuction
+    | AwardTender
+    | CallReservations
+    | ReleaseReservation
+    | DispatchContract
+    | SubmitFlexOrder
+    | CancelFlexOrder
+    | CloseFlexGate
+    | RecordFlexReadings
+    | SettleFlexPeriods
+)

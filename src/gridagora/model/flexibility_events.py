@@ -1,0 +1,229 @@
+"""Facts of a flexibility market in the past tense; the chain of `gridagora.model.events` binds them.
+
+Participants are codes: connection point ``k`` of the terms is ``k``, then the buyers.  Money is whole
+micro-units, + received, - paid; power is kW; periods are those of the study.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridagora.model.columns import Floats, Ints
+from gridagora.model.continuous import FlexBid, FlexTrade
+from gridagora.model.flexibility_market import FlexAuction, FlexMarketTerms
+from gridagora.model.reservation import FlexContract
+
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FlexMarketOpened:
+    """The market opened by its terms."""
+
+    at: int
+    terms: FlexMarketTerms
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FlexAuctionOpened:
+    """An auction was announced."""
+
+    at: int
+    auction: FlexAuction
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FlexBidsSubmitted:
+    """Bids were taken: one entry per bid; ``side`` +1 buys, -1 sells; ``group`` names blocks, "" is none."""
+
+    at: int
+    auction: int
+    participant: Ints
+    period: Ints
+    side: NDArray[np.int8]
+    step: Ints
+    price: Floats
+    quantity_kw: Floats
+    group: NDArray[np.str_]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FlexBidsWithdrawn:
+    """A participant took its bids back."""
+
+    at: int
+    auction: int
+    participant: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FlexAuctionCleared:
+    """An auction was cleared.
+
+    One entry per bid in ``participant`` to ``accepted_kw``; ``obligated`` marks bids that a contract made by
+    itself.  ``clearing_price`` (periods,) is NaN where nothing was sold; ``welfare`` (periods,) in currency.
+    ``paid_micro`` (periods, participants) is by the market's payment rule (reservations: per period of the
+    window), ``surplus_micro`` (periods,) what that leaves with the operator.  ``capacity_kw`` (points, periods)
+    is what limits were counted from.  Contracts come from reservations alone.
+    """
+
+    at: int
+    auction: FlexAuction
+    participant: Ints
+    period: Ints
+    side: NDArray[np.int8]
+    step: Ints
+    price: Floats
+    quantity_kw: Floats
+    group: NDArray[np.str_]
+    obligated: Bools
+    accepted_kw: Floats
+    clearing_price: Floats
+    welfare: Floats
+    payment_rule: str
+    paid_micro: Ints
+    surplus_micro: Ints
+    capacity_kw: Floats
+    contracts: tuple[FlexContract, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TenderAwarded:
+    """A tender was decided: participant, volume per window (kW), and the reason, one entry per bid."""
+
+    at: int
+    tender: str
+    participant: tuple[str, ...]
+    volume_kw: Floats
+    reason: tuple[str, ...]
+    contracts: tuple[FlexContract, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReservationsCalled:
+    """Reserved power was called; ``requested_kw`` has one entry per period."""
+
+    at: int
+    contracts: tuple[str, ...]
+    periods: tuple[int, ...]
+    requested_kw: tuple[float, ...]
+    test: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReservationReleased:
+    """Reserved power was given free: ``kw`` per period stays reserved."""
+
+    at: int
+    contract: str
+    periods: tuple[int, ...]
+    kw: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ContractDispatched:
+    """Power of a contract was ordered at its utilisation price; ``paid_micro`` per period, 0 for a test."""
+
+    at: int
+    contract: str
+    periods: tuple[int, ...]
+    kw: tuple[float, ...]
+    paid_micro: tuple[int, ...]
+    test: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FlexOrderTaken:
+    """A bid entered the continuous market; its trades, and what became of the rest ("resting", ...)."""
+
+    at: int
+    product: str
+    bid: FlexBid
+    trades: tuple[FlexTrade, ...]
+    outcome: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FlexOrderCancelled:
+    """A resting bid was taken back."""
+
+    at: int
+    product: str
+    number: int
+    participant: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeliveryOrdered:
+    """Adjustment closed for [first, first + count): what is to be delivered, per product.
+
+    Arrays have shape (products, points, periods): ``cleared_kw`` from auctions and dispatches, ``adjusted_kw``
+    what was sold (+) or bought back (-) since, ``ordered_kw`` their sum, ``limit_kw`` the limit at the meter
+    (NaN for products against a baseline, and where nothing was ordered).
+    """
+
+    at: int
+    first: int
+    count: int
+    cleared_kw: Floats
+    adjusted_kw: Floats
+    ordered_kw: Floats
+    limit_kw: Floats
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FlexReadingsRecorded:
+    """Meters were read: kW, + import, shape (points, periods), NaN where missing."""
+
+    at: int
+    first: int
+    metered_kw: Floats
+    baseline_kw: Floats | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FlexSettled:
+    """[first, first + count) was settled: shapes (products, points, periods), whole Wh and micro-units.
+
+    ``due_micro`` is the amount for full delivery (cleared, dispatched and adjusted), ``claw_back_micro`` taken
+    back, ``penalty_micro`` charged.  ``fee_micro``, ``withheld_micro`` (points, periods) are reservation fees
+    due for full availability and not paid.  ``payment_micro`` (buyers, periods) is what each buyer pays, <= 0
+    unless it sold.  The postings of one ``entry`` sum to zero.
+    """
+
+    at: int
+    first: int
+    count: int
+    ordered_wh: Ints
+    delivered_wh: Ints
+    deficiency_wh: Ints
+    estimated: Bools
+    due_micro: Ints
+    claw_back_micro: Ints
+    penalty_micro: Ints
+    fee_micro: Ints
+    withheld_micro: Ints
+    payment_micro: Ints
+    surplus_micro: Ints
+    entry: Ints
+    account: Ints
+    amount: Ints
+
+
+FlexEvent = (
+    FlexMarketOpened
+    | FlexAuctionOpened
+    | FlexBidsSubmitted
+    | FlexBidsWithdrawn
+    | FlexAuctionCleared
+    | TenderAwarded
+    | ReservationsCalled
+    | ReservationReleased
+    | ContractDispatched
+    | FlexOrderTaken
+    | FlexOrderCancelled
+    | DeliveryOrdered
+    | FlexReadingsRecorded
+    | FlexSettled
+)
