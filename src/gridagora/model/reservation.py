@@ -104,7 +104,7 @@ class Tender:
         yield from _power_faults(source, "need_kw", np.asarray(self.need_kw), count=len(self.windows))
         for name in ("availability_cap", "utilisation_cap"):
             value = getattr(self, name)
-            if not (isinstance(value, Real) and value >= 0):
+            if not (isinstance(value, Real) and float(value) >= 0):
                 yield _fault(source, name, value, "is no price >= 0", fix="leave it out for no ceiling")
         if not (isinstance(self.expected_calls, Real) and 0 <= float(self.expected_calls) <= 1):
             reason, fix = "is no share", "write a number between 0 and 1"
