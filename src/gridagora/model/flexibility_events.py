@@ -64,8 +64,8 @@ class FlexAuctionCleared:
     One entry per bid in ``participant`` to ``accepted_kw``; ``obligated`` marks bids that a contract made by
     itself.  ``clearing_price`` (periods,) is NaN where nothing was sold; ``welfare`` (periods,) in currency.
     ``paid_micro`` (periods, participants) is by the market's payment rule (reservations: per period of the
-    window), ``surplus_micro`` (periods,) what that leaves with the operator.  ``capacity_kw`` (points, periods)
-    is what limits were counted from.  Contracts come from reservations alone.
+    window), ``surplus_micro`` (periods,) what that leaves with the operator.  ``capacity_kw`` (points,
+    periods) is what limits were counted from.  Contracts come from reservations alone.
     """
 
     at: int
@@ -158,9 +158,9 @@ class FlexOrderCancelled:
 class DeliveryOrdered:
     """Adjustment closed for [first, first + count): what is to be delivered, per product.
 
-    Arrays have shape (products, points, periods): ``cleared_kw`` from auctions and dispatches, ``adjusted_kw``
-    what was sold (+) or bought back (-) since, ``ordered_kw`` their sum, ``limit_kw`` the limit at the meter
-    (NaN for products against a baseline, and where nothing was ordered).
+    Arrays have shape (products, points, periods): ``cleared_kw`` from auctions and dispatches,
+    ``adjusted_kw`` what was sold (+) or bought back (-) since, ``ordered_kw`` their sum, ``limit_kw`` the
+    limit at the meter (NaN for products against a baseline, and where nothing was ordered).
     """
 
     at: int
@@ -186,8 +186,8 @@ class FlexReadingsRecorded:
 class FlexSettled:
     """[first, first + count) was settled: shapes (products, points, periods), whole Wh and micro-units.
 
-    ``due_micro`` is the amount for full delivery (cleared, dispatched and adjusted), ``claw_back_micro`` taken
-    back, ``penalty_micro`` charged.  ``fee_micro``, ``withheld_micro`` (points, periods) are reservation fees
+    ``due_micro`` is the amount for full delivery (cleared, dispatched and adjusted), ``claw_back_micro``
+    taken back, ``penalty_micro`` charged.  ``fee_micro``, ``withheld_micro`` (points, periods) are reservation fees
     due for full availability and not paid.  ``payment_micro`` (buyers, periods) is what each buyer pays, <= 0
     unless it sold.  The postings of one ``entry`` sum to zero.
     """

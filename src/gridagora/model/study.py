@@ -88,7 +88,7 @@ class GridLimits:
 class Study:
     """Everything a run needs but the grid itself, as frozen numbers.
 
-    With ``flexibility`` the homes trade flexibility with the grid operator and energy with the retailer alone.
+    With ``flexibility`` homes trade flexibility with the grid operator and energy with the retailer alone.
     """
 
     name: str

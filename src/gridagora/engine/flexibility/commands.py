@@ -1,8 +1,7 @@
 """Commands of the flexibility market: what it is asked to do, in the imperative.
 
-Each carries ``at``, seconds since 1970-01-01 UTC; periods are those of the study; power is in kW and limits of
-a product are counted as MARKETS section 3 says.  A command with bad input raises `InputError` with all faults
-and changes nothing.
+Each carries ``at``, seconds since 1970-01-01 UTC; periods are those of the study; power is in kW.  A command
+with bad input raises `InputError` with all faults and changes nothing.
 """
 
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ class OpenFlexAuction:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SubmitFlexBids:
-    """Take in bids of an auction: participants by name, kW, currency per kW and period (reservation: and hour).
+    """Take in bids of an auction: participants by name, kW, currency per kW and period (reservation: hour).
 
     One set of steps per participant and period; who wants to change it withdraws it first.
     """
@@ -124,7 +123,7 @@ class CancelFlexOrder:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CloseFlexGate:
-    """Close adjustment for all periods before ``before``: delivery orders = cleared +/- adjustments go out."""
+    """Close adjustment for all periods before ``before``: orders = cleared +/- adjustments go out."""
 
     at: int
     before: int
