@@ -187,8 +187,8 @@ class FlexSettled:
     """[first, first + count) was settled: shapes (products, points, periods), whole Wh and micro-units.
 
     ``due_micro`` is the amount for full delivery (cleared, dispatched and adjusted), ``claw_back_micro``
-    taken back, ``penalty_micro`` charged.  ``fee_micro``, ``withheld_micro`` (points, periods) are reservation fees
-    due for full availability and not paid.  ``payment_micro`` (buyers, periods) is what each buyer pays, <= 0
+    taken back, ``penalty_micro`` charged.  ``fee_micro``, ``withheld_micro`` (points, periods) are
+    reservation fees due for full availability and not paid.  ``payment_micro`` (buyers, periods) is what each buyer pays, <= 0
     unless it sold.  The postings of one ``entry`` sum to zero.
     """
 
