@@ -188,8 +188,8 @@ class FlexSettled:
 
     ``due_micro`` is the amount for full delivery (cleared, dispatched and adjusted), ``claw_back_micro``
     taken back, ``penalty_micro`` charged.  ``fee_micro``, ``withheld_micro`` (points, periods) are
-    reservation fees due for full availability and not paid.  ``payment_micro`` (buyers, periods) is what each buyer pays, <= 0
-    unless it sold.  The postings of one ``entry`` sum to zero.
+    reservation fees due for full availability and not paid.  ``payment_micro`` (buyers, periods) is what
+    each buyer pays, <= 0 unless it sold.  The postings of one ``entry`` sum to zero.
     """
 
     at: int
