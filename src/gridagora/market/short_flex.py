@@ -123,16 +123,15 @@ def cancel(
     gone: tuple[FlexEnd, ...] = ()
     if not faults:
         state, gone = _let_time_pass(state, at=at, open_from=state.open_from)
-    found = [entry for side in (state.buys, state.sells) for entry in side if entry.bid.number == number]
-    check_faults([*faults, *_cancel_faults(state, number, participant=participant, found=found)])
-    (entry,) = found
-    standing = _Standing(entry)
-    standing.drop(range(entry.bid.blocks), "cancelled")
-    state = replace(
-        state,
-        buys=tuple(other for other in state.buys if other is not entry),
-        sells=tuple(other for other in state.sells if other is not entry),
+    buys, sells = (
+        {place: _Standing(entry) for place, entry in enumerate(side) if entry.bid.number == number}
+        for side in (state.buys, state.sells)
     )
+    found = [*buys.values(), *sells.values()]
+    check_faults([*faults, *_cancel_faults(state, number, participant=participant, found=found)])
+    (standing,) = found
+    standing.drop(range(standing.bid.blocks), "cancelled")
+    state = replace(state, buys=_replaced(state.buys, buys), sells=_replaced(state.sells, sells))
     return state, (*gone, *standing.ends())
 
 
@@ -251,12 +250,11 @@ def _match(
     """Trade a bid against the opposite side; return the bids that changed, by place, and the trades."""
     bid, end = taker.bid, taker.bid.end
     sign = 1 if bid.side == "buy" else -1
+    reach = bisect_right(facing, sign * bid.price, key=lambda entry: sign * entry.bid.price)
     touched: dict[int, _Standing] = {}
     trades: list[FlexTrade] = []
-    for place, entry in enumerate(facing):
+    for place, entry in enumerate(facing[:reach]):
         other = entry.bid
-        if sign * other.price > sign * bid.price:
-            break
         if other.first >= end or other.first + other.periods <= bid.first:
             continue
         if other.direction != bid.direction or other.area != bid.area:
@@ -337,15 +335,10 @@ def _runs(spans: Iterable[tuple[int, int, T]]) -> Iterator[tuple[int, int, T]]:
 
 def _replaced(side: tuple[RestingBid, ...], touched: dict[int, _Standing]) -> tuple[RestingBid, ...]:
     """Return a side with the touched bids as they are now, and without those that have nothing open."""
-    if not touched:
-        return side
-    reached = max(touched) + 1
-    front = [
-        touched[place].entry() if place in touched else entry
-        for place, entry in enumerate(side[:reached])
-        if place not in touched or any(touched[place].open_w)
-    ]
-    return (*front, *side[reached:])
+    entries = list(side)
+    for place, standing in sorted(touched.items(), reverse=True):
+        entries[place : place + 1] = [standing.entry()] if any(standing.open_w) else []
+    return tuple(entries)
 
 
 def _file(state: FlexBookState, taker: _Standing, facing: tuple[RestingBid, ...]) -> FlexBookState:
@@ -427,7 +420,7 @@ def _bid_faults(state: FlexBookState, bid: FlexBid, *, at: int, open_from: int) 
 
 
 def _cancel_faults(
-    state: FlexBookState, number: int, *, participant: str, found: Sequence[RestingBid]
+    state: FlexBookState, number: int, *, participant: str, found: Sequence[_Standing]
 ) -> Iterator[Fault]:
     if not found:
         ended = _is_whole(number) and 0 <= number <= state.last_number
