@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from gridagora.model.columns import Floats, Ints, PoolTrades, SettlementLines
 from gridagora.model.events import AuctionCleared, EnergyDelivered, Event, SessionSettled
+from gridagora.model.flexibility_events import FlexEvent
 from gridagora.model.study import Study
 
 
@@ -53,10 +54,48 @@ class GridDrawing:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FlexUnmet:
+    """Needs that stay although all that was offered is taken, one entry each: the proof by the grid model.
+
+    ``needed_kw`` is the cut asked of the element's connection points (below their capacities for a cap or a
+    floor), ``offered_kw`` all that they offered, ``loading_percent`` the element's loading with all of that.
+    """
+
+    period: Ints
+    element: tuple[str, ...]
+    needed_kw: Floats
+    offered_kw: Floats
+    loading_percent: Floats
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FlexStrategy:
+    """A way in which the operator bids, run through the whole study by itself: its market and its wires.
+
+    ``name`` is a `gridagora.model.flexibility_study.DemandName`, ``metered_wh`` (periods, homes) what homes
+    metered under it, ``flows`` the power flow of that.
+    """
+
+    name: str
+    events: tuple[FlexEvent, ...]
+    metered_wh: Ints
+    flows: Flows
+    unmet: FlexUnmet
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FlexRecord:
+    """The flexibility market of a run: the strategy that was settled first, then those beside it."""
+
+    strategies: tuple[FlexStrategy, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunRecord:
     """A run: its study, its events, the same homes without a market, and the power flows of both.
 
-    ``periods`` is how many periods were finished; all arrays are cut to it.
+    ``periods`` is how many periods were finished; all arrays are cut to it.  ``flexibility`` is None unless
+    the study has a flexibility market; ``flows`` are then those of its settled strategy.
     """
 
     study: Study
@@ -73,6 +112,7 @@ class RunRecord:
     flows_baseline: Flows
     violations: Violations
     drawing: GridDrawing
+    flexibility: FlexRecord | None = None
 
     def auctions(self) -> list[AuctionCleared]:
         """Return the auctions of finished sessions in order."""
