@@ -287,6 +287,8 @@ def test_no_two_bids_that_could_trade_are_left_in_a_book_in_order(messages, rule
                 assert any(entry.open_w)
                 assert bid.valid_until is None or state.at < bid.valid_until
                 assert all(watts == 0 or watts >= bid.min_kw * 1000 for watts in entry.open_w)
+                active = {block for block, watts in enumerate(entry.traded_w) if watts}
+                assert all(allowed(bid, active | {b}) for b, watts in enumerate(entry.open_w) if watts)
                 starts = range(bid.first, bid.end, bid.block_periods)
                 closed = [w for w, start in zip(entry.open_w, starts, strict=True) if start < state.open_from]
                 assert not any(closed)
