@@ -25,6 +25,7 @@ from gridagora.model.study import AgentRules, GridLimits, MarketRules, Study, Ta
 from gridagora.model.time import TimeAxis
 from gridagora.scenario.clock import scenario_axis
 from gridagora.scenario.district import HomePlan, plan_district, plan_listed
+from gridagora.scenario.flexibility import capacity_faults, flex_rules, flexibility_key_faults
 from gridagora.scenario.homes import UnknownProfileError, make_homes
 from gridagora.scenario.prices import scenario_tariffs
 from gridagora.scenario.spec import ParticipantSpec, ScenarioSpec, SeriesSpec
@@ -50,6 +51,7 @@ def resolve(spec: ScenarioSpec, *, net: Any = None) -> tuple[Study, Network]:
     axis, found = scenario_axis(spec)
     faults += found
     feeder = _feeder(spec, net, faults)
+    faults += flexibility_key_faults(spec)
     plans = _plans(spec, feeder, _by_hand(spec, faults), faults=faults)
     tariffs = None if axis is None else _tariffs(spec, axis, faults)
     homes = None if axis is None or plans is None else _homes(plans, spec, axis, faults=faults)
@@ -136,6 +138,7 @@ def _plans(
         faults += found
         if feeder is not None:
             faults += _bus_faults(spec, table, feeder.network)
+        faults += capacity_faults(spec, plans, _places(spec, table))
         return plans
     if feeder is None:
         return None
@@ -146,7 +149,19 @@ def _plans(
     if not plans:
         fix = "list participants with their buses under participants.list or participants.file"
         faults.append(Fault(source=spec.origin, place="grid", value=spec.grid, reason="has no load", fix=fix))
+    faults += capacity_faults(spec, plans, {})
     return plans
+
+
+def _places(spec: ScenarioSpec, table: ParticipantTable) -> dict[str, tuple[str, str]]:
+    """Return file and place of each participant written by hand; ``{}`` stands for the column."""
+    file = spec.participants.file
+    source = str(file) if file else spec.origin
+    form = "row {}, column {{}}" if file else "participants.list.{}.{{}}"
+    return {
+        participant.participant: (source, form.format(row))
+        for row, participant in zip(table.rows, table.participants, strict=True)
+    }
 
 
 def _negative_loads(feeder: Feeder) -> list[Fault]:
@@ -305,5 +320,6 @@ def _study(spec: ScenarioSpec, axis: TimeAxis, homes: tuple[Home, ...], *, tarif
             line_loading_percent=limits.line_loading_percent,
             transformer_loading_percent=limits.transformer_loading_percent,
         ),
+        flexibility=flex_rules(spec),
         seed=spec.seed,
     )

@@ -10,6 +10,11 @@ DemandName = Literal["impact", "probability", "rebound_aware"]
 
 PaymentName = Literal["uniform", "pay_as_bid", "vcg", "vcg_one_sided", "shapley"]
 
+SettlementName = Literal[
+    "capacity_limit", "pay_delivered", "sliding_50", "threshold_75", "threshold_80", "uftp"
+]
+"""Names of `gridagora.settlement.flexibility_rules.RULES`."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FlexCosts:
@@ -104,7 +109,7 @@ class FlexRules:
     demand: DemandName = "rebound_aware"
     compare: tuple[DemandName, ...] = ()
     payment: PaymentName = "uniform"
-    settlement: str = "capacity_limit"
+    settlement: SettlementName = "capacity_limit"
     threshold_percent: float = 95.0
     margin_percent: float = 1.0
     planning_level: float = 0.5

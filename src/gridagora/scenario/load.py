@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gridagora.errors import Fault, InputError, check_faults
+from gridagora.scenario.flexibility import POOL_AGENTS
 from gridagora.scenario.spec import ScenarioSpec
 from gridagora.scenario.suggest import near
 from gridagora.scenario.translate import validate, without_faults
@@ -49,6 +50,10 @@ def scenario_yaml(spec: ScenarioSpec) -> str:
     data = spec.model_dump(mode="json", by_alias=True, exclude_none=True)
     if spec.participants.home_kw is None:  # the only key whose null is not its default
         data["participants"]["home_kw"] = None
+    if spec.flexibility is not None:  # it refuses what only the pool uses, defaults too
+        del data["market"]
+        for key in POOL_AGENTS:
+            data["agents"].pop(key)
     return write_yaml(data)
 
 

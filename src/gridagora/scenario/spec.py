@@ -5,9 +5,11 @@ An unknown key is an error.  Durations are written "15min", "1h", "7d"; times of
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, PrivateAttr, Tag, model_validator
+from pydantic import Discriminator, Field, PrivateAttr, Tag, model_validator
 
 from gridagora.model.study import BiddingName, ForecastName, MechanismName
+from gridagora.scenario.spec_base import Spec
+from gridagora.scenario.spec_flexibility import FlexibilitySpec
 from gridagora.scenario.values import (
     Band,
     ClockTime,
@@ -29,25 +31,6 @@ from gridagora.scenario.values import (
     parse_duration,
     parse_moment,
 )
-
-
-class Spec(BaseModel):
-    """Frozen values; unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _empty_groups(cls, data: Any) -> Any:
-        """Take a group of keys without any entry as left out: its keys have all their defaults."""
-        if not isinstance(data, dict):
-            return data
-        groups = {
-            field.alias or name
-            for name, field in cls.model_fields.items()
-            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-        }
-        return {key: value for key, value in data.items() if value is not None or key not in groups}
 
 
 class PeriodSpec(Spec):
@@ -325,8 +308,20 @@ class ScenarioSpec(Spec):
     market: MarketSpec = MarketSpec()
     agents: AgentsSpec = AgentsSpec()
     limits: LimitsSpec = LimitsSpec()
+    flexibility: FlexibilitySpec | None = None
     _origin: str = PrivateAttr(default="scenario")
     _lines: dict[str, int] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _homes_plan(cls, data: Any) -> Any:
+        """Let homes plan where they are to offer flexibility, if the scenario does not say how they do."""
+        if not isinstance(data, dict) or data.get("flexibility") is None:
+            return data
+        agents = data.get("agents")
+        if agents is not None and not isinstance(agents, dict):
+            return data
+        return {**data, "agents": {"ems": "optimal", **(agents or {})}}
 
     @property
     def origin(self) -> str:
