@@ -171,14 +171,16 @@ def award_tender(
                 reason=reason,
             )
     need_kw, total = np.asarray(tender.need_kw), volume.sum(axis=0)
+    # what is missing by the rounding of sums alone is not missing
+    missing = np.where(total >= need_kw * (1 - EXACT), 0.0, need_kw - total)
     lasts = np.array([count * hours for _, count in tender.windows])
     unit = np.array([_unit_cost(tender, bid) for bid in bids])
     return TenderResult(
         tender=tender,
         answers=tuple(answers[key] for key in sorted(answers)),
         volume_kw=volume,
-        covered_kw=np.minimum(total, need_kw),
-        missing_kw=np.maximum(need_kw - total, 0.0),
+        covered_kw=need_kw - missing,
+        missing_kw=missing,
         expected_cost=float(unit @ volume @ lasts),
         contracts=tuple(
             _contract(tender, bid, volume[row]) for row, bid in enumerate(bids) if volume[row].any()
