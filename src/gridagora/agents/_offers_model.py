@@ -28,6 +28,31 @@ MISSING = [SHED, SHORT, COLD]
 """Columns of what a home does without: load, energy in the vehicle, heat."""
 
 
+class HomeModels:
+    """Programs of homes that stay in the solver from one day to the next: few steps lead to each new plan.
+
+    Parameters
+    ----------
+    fleet : the homes
+    slots : longest horizon in periods
+    """
+
+    def __init__(self, fleet: Fleet, slots: int) -> None:
+        # a ring of one period would meet itself at its seam
+        self.slots = max(2, slots)
+        self._fleet = fleet
+        self._rings: dict[int, Ring] = {}
+
+    def ring(self, home: int) -> Ring:
+        """Return the program of a home."""
+        if home not in self._rings:
+            params = self._fleet.params[home].copy()
+            # the ring has a column for shed load only where the connection has a limit: here each may get one
+            params[Param.IMPORT_KW] = 0.0
+            self._rings[home] = Ring(params, self.slots)
+        return self._rings[home]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class FlexibilityDay:
     """What homes know when they offer: the horizon that they plan over, often a day.
@@ -40,6 +65,7 @@ class FlexibilityDay:
     price : import and export price that homes plan with, currency per kWh, shape (horizon, 2), as of
         `ems.planning_prices`
     value_left : whether what is left in store at the end of the horizon has a value, as in `ems`
+    models : programs of this fleet to plan with, for a horizon at least as long; None: they are built anew
     """
 
     fleet: Fleet
@@ -48,6 +74,7 @@ class FlexibilityDay:
     outlook: Outlook
     price: Floats
     value_left: bool = True
+    models: HomeModels | None = None
 
     @property
     def periods(self) -> int:
@@ -76,12 +103,14 @@ def connection_limits(day: FlexibilityDay) -> Limits:
 class LimitedPlan:
     """A home's plan under limits: ``columns`` (horizon, `ring.COLUMNS`) in kWh and its cost in currency.
 
-    ``cost`` is what `ems` minimises: energy bill and penalties less the value of what is left in store.
+    ``cost`` is what `ems` minimises: energy bill and penalties less the value of what is left in store;
+    ``due_kwh`` (horizon,) is what a vehicle must have at the end of a period, where it leaves.
     """
 
     columns: Floats
     cost: float
     hours: float
+    due_kwh: Floats
 
     @property
     def net_kw(self) -> Floats:
@@ -105,14 +134,13 @@ class LimitedHomes:
         if day.value_left:
             terminal = end_values(fleet, day.price, fleet.cop[:, window])
         self._day, self._held = day, day.state.array()
-        # a ring of one period would meet itself at its seam
-        self._slots = max(2, horizon)
+        self._models = day.models or HomeModels(fleet, horizon)
+        self._slots = self._models.slots
         homes: Ints = np.arange(fleet.homes)
         self._numbers = windows(
             fleet, homes, day.t,
             outlook=day.outlook, stay=stay, price=day.price, terminal=terminal, slots=self._slots,
         )  # fmt: skip
-        self._rings: dict[int, Ring] = {}
 
     def plan(self, home: int, limits: Limits) -> LimitedPlan:
         """Plan of least cost under the limits of the home's row; raises `SolverError` without an optimum."""
@@ -139,13 +167,10 @@ class LimitedHomes:
         changed = type(job)(
             cost=cost, upper=upper, row_lower=job.row_lower, row_upper=job.row_upper, cop=job.cop
         )
-        values, _ = self._ring(home).solve(changed, self._held[home], self._day.t)
-        return LimitedPlan(columns=values[now], cost=float((cost * values).sum()), hours=hours)
-
-    def _ring(self, home: int) -> Ring:
-        if home not in self._rings:
-            params = self._day.fleet.params[home].copy()
-            # the ring has a column for shed load only where the connection has a limit: here each may get one
-            params[Param.IMPORT_KW] = 0.0
-            self._rings[home] = Ring(params, self._slots)
-        return self._rings[home]
+        values, _ = self._models.ring(home).solve(changed, self._held[home], self._day.t)
+        return LimitedPlan(
+            columns=values[now],
+            cost=float((cost * values).sum()),
+            hours=hours,
+            due_kwh=job.upper[now, SHORT],
+        )

@@ -31,6 +31,7 @@ from numpy.typing import ArrayLike, NDArray
 from gridagora.agents._offers_check import check_day, check_windows
 from gridagora.agents._offers_model import (
     FlexibilityDay,
+    HomeModels,
     LimitedHomes,
     LimitedPlan,
     Limits,
@@ -38,10 +39,11 @@ from gridagora.agents._offers_model import (
 )
 from gridagora.agents._offers_sold import limits_after, portfolio_offers
 from gridagora.agents._offers_steps import TINY_KW, curve_steps
-from gridagora.agents.fleet import Floats
+from gridagora.agents.fleet import FleetState, Floats
 from gridagora.agents.ring import (
     BATTERY,
     CAR,
+    CAR_STORE,
     CHARGE,
     COLD,
     CURTAILED,
@@ -57,6 +59,7 @@ from gridagora.model.flexibility import Direction, FlexOffer, FlexProduct, Offer
 __all__ = [
     "CostCurve",
     "FlexibilityDay",
+    "HomeModels",
     "LimitedSchedule",
     "Limits",
     "bids_of",
@@ -66,6 +69,7 @@ __all__ = [
     "limits_after",
     "portfolio_offers",
     "schedule_under_limits",
+    "state_after",
 ]
 
 SAME_KW = 1e-6
@@ -113,7 +117,8 @@ class LimitedSchedule:
 
     ``cost`` (homes,) is what homes minimise, in currency: energy bill and penalties less the value of what is
     left in store.  ``unserved_load_kw``, ``unserved_heat_kw`` (thermal) and ``ev_short_kwh`` are above 0 only
-    where a limit is below what the home can keep.
+    where a limit is below what the home can keep.  ``ev_kwh`` is what a vehicle got in its stay, before it
+    leaves.
     """
 
     net_kw: Floats
@@ -125,6 +130,7 @@ class LimitedSchedule:
     unserved_heat_kw: Floats
     ev_short_kwh: Floats
     battery_kwh: Floats
+    ev_kwh: Floats
     tank_kwh: Floats
     cost: Floats
 
@@ -182,8 +188,37 @@ def schedule_under_limits(day: FlexibilityDay, limits: Limits | None = None) -> 
         unserved_heat_kw=power[..., COLD],
         ev_short_kwh=columns[..., SHORT],
         battery_kwh=columns[..., BATTERY],
+        # the program takes out of the car what is due when it leaves
+        ev_kwh=columns[..., CAR_STORE] + np.array([plan.due_kwh for plan in plans]) - columns[..., SHORT],
         tank_kwh=columns[..., TANK],
         cost=np.array([plan.cost for plan in plans]),
+    )
+
+
+def state_after(day: FlexibilityDay, schedule: LimitedSchedule, periods: int) -> FleetState:
+    """Return what is in store after the first ``periods`` of a schedule; nothing in vehicles that have left.
+
+    Examples
+    --------
+    >>> from gridagora.agents import Outlook, fleet_from_homes, initial_state
+    >>> from gridagora.model.resources import Battery, Home
+    >>> from gridagora.model.time import TimeAxis
+    >>> home = Home(participant="a", bus="1", load_kw=np.full(3, 2.0), load_kvar=np.zeros(3),
+    ...             battery=Battery(energy_kwh=4.0, charge_kw=2.0, discharge_kw=2.0), import_limit_kw=10.0)
+    >>> fleet = fleet_from_homes((home,), TimeAxis(start=np.datetime64("2016-01-01"), periods=3, mtu_s=3600))
+    >>> outlook = Outlook(load_kw=fleet.load_kw, pv_kw=fleet.pv_kw, heat_kw=fleet.heat_kw)
+    >>> day = FlexibilityDay(fleet=fleet, state=initial_state(fleet), t=0, outlook=outlook,
+    ...                      price=np.array([[0.2, 0.1], [0.4, 0.1], [0.3, 0.1]]))
+    >>> state_after(day, schedule_under_limits(day), 1).battery_kwh.round(6).tolist()
+    [3.9]
+    """
+    last = periods - 1
+    stay = day.fleet.stay[:, day.t + last : day.t + periods + 1]
+    stays_on = (stay[:, 0] == stay[:, -1]) & (stay[:, 0] >= 0)
+    return FleetState(
+        battery_kwh=schedule.battery_kwh[:, last].copy(),
+        ev_kwh=np.where(stays_on, schedule.ev_kwh[:, last], 0.0),
+        tank_kwh=schedule.tank_kwh[:, last].copy(),
     )
 
 

@@ -221,6 +221,8 @@ def _solved(
     reference = _reference(grid, cases, slope)
     direction = np.where(slope[np.arange(len(cases)), reference] >= 0, 1.0, -1.0)
     helps = _helping(grid, cases, slope=slope, reference=reference, rules=rules)[:, column]
+    if rules.sellers is not None:
+        helps &= np.isin(list(forecast.bus_of_point), rules.sellers)
     most = np.where(helps, np.maximum(direction[:, None] * power, 0.0), 0.0)
     whole = np.zeros_like(cases.import_kw)
     np.add.at(whole.T, column, (direction[:, None] * most).T)

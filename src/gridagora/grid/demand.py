@@ -104,7 +104,7 @@ def step_quantities(
 def demand_curve(
     need: Need,
     *,
-    capacity_kw: Mapping[str, float],
+    capacity_kw: Mapping[str, ArrayLike],
     costs: DsoCosts,
     basis: Literal["impact", "probability"],
     steps: CurveSteps | None = None,
@@ -116,7 +116,8 @@ def demand_curve(
     Parameters
     ----------
     need : needs of one element (`Need.at`), rebound periods included if it has them
-    capacity_kw : connection capacity of each point in the product's direction, kW
+    capacity_kw : connection capacity of each helping point in the product's direction, kW, one number or one
+        per need: what is left of it where limits were sold before
     costs : what the operator's costs are
     basis : "impact": price = mean impact of a step, steps told from the highest price down; "probability":
         price = mean of impact times probability of a loading above, steps in the order in which a limit is

@@ -95,7 +95,10 @@ class Need:
 
     def at(self, element: str) -> "Need":
         """Return the needs of one element."""
-        rows = np.flatnonzero(self.element == element)
+        return self.take(np.flatnonzero(self.element == element))
+
+    def take(self, rows: Ints) -> "Need":
+        """Return some rows."""
         whole = ("points", "levels", "hours", "flow", "unsolved")
         kept = {name: getattr(self, name) for name in whole}
         cut = {name: getattr(self, name)[rows] for name in self.__dataclass_fields__ if name not in whole}
@@ -221,24 +224,27 @@ def limit_quantity(capacity_kw: ArrayLike, limit_kw: ArrayLike) -> Floats:
     return np.asarray(np.maximum(total - np.asarray(limit_kw, dtype=np.float64), 0.0))
 
 
-def needed_quantity(need: Need, capacity_kw: Mapping[str, float]) -> Floats:
+def needed_quantity(need: Need, capacity_kw: Mapping[str, ArrayLike]) -> Floats:
     """Return the capacity-limit quantity of every need, kW: `limit_quantity` of its helping points.
 
     Parameters
     ----------
     need : from `find_need`
-    capacity_kw : connection capacity of each point in the products' direction, kW
+    capacity_kw : connection capacity of each helping point in the products' direction, kW, one number or one
+        per need; what is left of it where limits were sold before
 
     Raises
     ------
     InputError
-        When a point has no capacity or one that is not positive.
+        When a helping point has no capacity or one that is not positive.
     """
     return limit_quantity(helping_capacity(need, capacity_kw)[:, None], need.wanted_kw)
 
 
-def helping_capacity(need: Need, capacity_kw: Mapping[str, float]) -> Floats:
+def helping_capacity(need: Need, capacity_kw: Mapping[str, ArrayLike]) -> Floats:
     """Return the summed connection capacity of the points that help each need, kW, (rows,)."""
+    helps = np.asarray(need.effect > 0)
+    some = [need.points[point] for point in np.unique(np.nonzero(helps)[1]).tolist()]
     check_faults(
         Fault(
             source="capacity_kw",
@@ -247,11 +253,11 @@ def helping_capacity(need: Need, capacity_kw: Mapping[str, float]) -> Floats:
             reason="no connection capacity",
             fix="write a capacity in kW above 0",
         )
-        for point in need.points
-        if not capacity_kw.get(point, 0.0) > 0
+        for point in some
+        if not np.all(np.asarray(capacity_kw.get(point, 0.0)) > 0)
     )
-    capacities = np.array([capacity_kw[point] for point in need.points])
-    return np.asarray((need.effect > 0) @ capacities)
+    capacities = [np.broadcast_to(capacity_kw.get(point, 0.0), len(need)) for point in need.points]
+    return np.asarray((helps * np.stack(capacities, axis=1)).sum(axis=1)) if capacities else np.zeros(0)
 
 
 def _part(flow: PowerFlow, rows: slice) -> PowerFlow:

@@ -61,6 +61,7 @@ class NeedRules:
     planning_level : quantile that the operator plans for; one of the forecast's levels
     least_effect : smallest effect, kW at the element per kW, with which a point counts as helping
     rebound : how shifted energy returns; None: not looked at
+    sellers : connection points that can sell a cut, so that they alone help; None: all
     """
 
     threshold_percent: float = 95.0
@@ -69,6 +70,7 @@ class NeedRules:
     planning_level: float = 0.5
     least_effect: float = 0.05
     rebound: Rebound | None = None
+    sellers: tuple[str, ...] | None = None
 
     def position(self, forecast: "PointForecast") -> int:
         """Return the position of the planning quantile among the forecast's."""
