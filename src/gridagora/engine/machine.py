@@ -20,7 +20,7 @@ from gridagora.engine.commands import (
 )
 from gridagora.engine.pool import Mechanism, pool_orders, positions
 from gridagora.errors import require
-from gridagora.ledger import Postings, check_postings, post
+from gridagora.ledger import Postings, check_postings, join, post
 from gridagora.ledger.accounts import SystemAccount
 from gridagora.ledger.journal import EntryKind
 from gridagora.model.bids import Bids
@@ -28,7 +28,7 @@ from gridagora.model.columns import Findings, Floats, Ints, PoolTrades, Settleme
 from gridagora.model.events import (
     AuctionCleared,
     EnergyDelivered,
-    Event,
+    PoolEvent,
     ScheduleChecked,
     SessionSettled,
     StudyOpened,
@@ -75,7 +75,7 @@ class MarketState:
     )
 
 
-def handle(state: MarketState, command: Command, context: MarketContext) -> Event:
+def handle(state: MarketState, command: Command, context: MarketContext) -> PoolEvent:
     """Return the event a command leads to.
 
     Raises
@@ -111,7 +111,7 @@ def handle(state: MarketState, command: Command, context: MarketContext) -> Even
             return settle_session(command, cleared, delivered, context=context)  # type: ignore[arg-type]
 
 
-def apply(state: MarketState, event: Event) -> MarketState:
+def apply(state: MarketState, event: PoolEvent) -> MarketState:
     """Return the state after an event."""
     match event:
         case StudyOpened():
@@ -267,8 +267,4 @@ def _postings(session: int, trades: PoolTrades, lines: SettlementLines, *, stand
         (EntryKind.STANDING, np.full(homes, -standing, np.int64), retailer),
     )
     entries = [post(session, kind, amounts, counter_account=other) for kind, amounts, other in booked]
-    return Postings(
-        entry=np.concatenate([e.entry for e in entries]),
-        account=np.concatenate([e.account for e in entries]),
-        amount=np.concatenate([e.amount for e in entries]),
-    )
+    return join(entries)

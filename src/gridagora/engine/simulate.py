@@ -28,7 +28,7 @@ from gridagora.engine.pool import nominated_kwh
 from gridagora.engine.ports import Clock, Store
 from gridagora.engine.timetable import MarketSession, sessions
 from gridagora.model.columns import DeviceColumns, Floats
-from gridagora.model.events import AuctionCleared, Event
+from gridagora.model.events import AuctionCleared, PoolEvent
 from gridagora.model.study import Study
 
 Progress = Callable[[int, int], None]
@@ -53,7 +53,7 @@ class Market:
         self._store = store
         self.state = MarketState()
 
-    def do(self, command: Command) -> Event:
+    def do(self, command: Command) -> PoolEvent:
         """Carry out a command: its event is stored, then the state follows it."""
         event = handle(self.state, command, self.context)
         self._store.append([event])

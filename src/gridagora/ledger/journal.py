@@ -1,9 +1,11 @@
 """The journal: entries of postings in whole micro-units, each entry summing to zero.
 
 A posting is never edited; a correction is a new entry.  Entries are numbered ``session * KINDS + kind``: the
-number is the idempotency key, a session's entry can only be posted once.
+number is the idempotency key, a session's entry can only be posted once.  Entries of a flexibility market are
+numbered by the delivery period instead of the session; their kinds are their own, so no number is used twice.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -24,7 +26,15 @@ class EntryKind(IntEnum):
     NETWORK = 3
     TAXES = 4
     STANDING = 5
+    FLEX_ACTIVATION = 6
+    FLEX_ADJUSTMENT = 7
+    FLEX_DELIVERY = 8
+    FLEX_RESERVATION = 9
+    REDISPATCH = 10
 
+
+FLEX_KINDS = frozenset(kind for kind in EntryKind if kind >= EntryKind.FLEX_ACTIVATION)
+"""Kinds whose entries are numbered by delivery period."""
 
 KINDS = len(EntryKind)
 
@@ -59,6 +69,36 @@ def post(session: int, kind: EntryKind, amounts: Ints, *, counter_account: int) 
     booked = values != 0
     number = np.full(int(booked.sum()), session * KINDS + kind, dtype=np.int64)
     return Postings(entry=number, account=codes[booked].astype(np.int64), amount=values[booked])
+
+
+def post_all(number: int, kind: EntryKind, amounts: Ints) -> Postings:
+    """Return one entry of amounts per account code that sum to zero, without a counter account.
+
+    >>> post_all(2, EntryKind.FLEX_ADJUSTMENT, np.array([5, 0, -5])).account.tolist()
+    [0, 2]
+    """
+    account = np.flatnonzero(amounts)
+    require(int(amounts.sum()) == 0, f"entry of kind {kind.name.lower()} does not balance")
+    return Postings(
+        entry=np.full(len(account), number * KINDS + kind, dtype=np.int64),
+        account=account.astype(np.int64),
+        amount=amounts[account].astype(np.int64),
+    )
+
+
+def join(postings: Iterable[Postings]) -> Postings:
+    """Return the postings of all parts in their order.
+
+    >>> len(join([]).entry)
+    0
+    """
+    parts = list(postings)
+    none = np.zeros(0, dtype=np.int64)
+    columns = {
+        name: np.concatenate([none, *(getattr(part, name) for part in parts)])
+        for name in ("entry", "account", "amount")
+    }
+    return Postings(**columns)
 
 
 def check_postings(postings: Postings) -> None:

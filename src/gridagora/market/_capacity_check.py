@@ -76,7 +76,7 @@ def check_offers(
     >>> faults[0].reason
     '9 kW are above the connection capacity of ann, 8 kW'
     """
-    bids, faults = (offers, []) if isinstance(offers, Bids) else _readable(offers)
+    bids, faults = (offers, []) if isinstance(offers, Bids) else readable(offers)
     if bids is None:
         faults += direction_faults(direction, np.size(direction))
     else:
@@ -94,7 +94,7 @@ def check_offers(
     )
 
 
-def _readable(offers: "Mapping[str, ArrayLike] | pd.DataFrame") -> tuple[Bids | None, list[Fault]]:
+def readable(offers: "Mapping[str, ArrayLike] | pd.DataFrame") -> tuple[Bids | None, list[Fault]]:
     """Read columns as bids; what is unreadable in a row becomes harmless, so that the rest is judged."""
     given = {str(name): np.asarray(offers[str(name)]) for name in offers}
     faults = bid_columns.header_faults(list(given))

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridagora.model.columns import DeviceColumns, Findings, Floats, Ints, PoolTrades, SettlementLines
+from gridagora.model.flexibility_events import FlexEvent
 
 GENESIS = bytes(32)
 """What the first event of a chain is bound to."""
@@ -91,7 +92,9 @@ class SessionSettled:
     amount: Ints
 
 
-Event = StudyOpened | AuctionCleared | ScheduleChecked | EnergyDelivered | SessionSettled
+PoolEvent = StudyOpened | AuctionCleared | ScheduleChecked | EnergyDelivered | SessionSettled
+
+Event = PoolEvent | FlexEvent
 
 
 def canonical_bytes(value: Any) -> bytes:

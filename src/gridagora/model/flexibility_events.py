@@ -90,19 +90,29 @@ class FlexAuctionCleared:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TenderAwarded:
-    """A tender was decided: participant, volume per window (kW), and the reason, one entry per bid."""
+    """A tender for a product was decided; ``volume_kw`` has shape (bids, windows).
+
+    ``participant`` has one entry per bid, ``bid``, ``window`` and ``reason`` one per bid and window bid for.
+    """
 
     at: int
     tender: str
+    product: str
     participant: tuple[str, ...]
     volume_kw: Floats
+    bid: tuple[int, ...]
+    window: tuple[int, ...]
     reason: tuple[str, ...]
     contracts: tuple[FlexContract, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReservationsCalled:
-    """Reserved power was called; ``requested_kw`` has one entry per period."""
+    """Reserved power was called; ``requested_kw`` has one entry per period.
+
+    A test call orders the smaller of reserved and requested power at once and is not paid; any other obliges
+    the holders to offer it in the activation auctions.
+    """
 
     at: int
     contracts: tuple[str, ...]

@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gridagora.model.flexibility import FlexProduct
+from gridagora.model.reservation import Trigger
 
 AuctionHorizon = Literal["reservation", "activation"]
 
@@ -33,9 +37,12 @@ class FlexMarketTerms:
     points : connection points of the sellers, one per participant
     buyers : grid operators
     products : name and attributes of each product that is traded
+    start : moment at which period 0 of the study begins, seconds since 1970 UTC
     first, periods : periods of the study in which the market delivers, [first, first + periods)
     period_hours : length of a period, h
-    reservation_payment, activation_payment : names of payment rules (`gridagora.market.payments`)
+    reservation_payment, activation_payment : names of payment rules (`gridagora.market.payments`);
+        "uniform" stands for "pay_as_bid" where buyers' steps are ordered or blocks are bid: no uniform price
+        need suit everyone there
     settlement : name of a settlement rule for each product, in the order of ``products``
     fee_rule : rule of reservation fees (`gridagora.settlement.reservation.FEE_RULES`)
     penalty_micro_per_kwh : for each kWh of deficiency
@@ -45,14 +52,18 @@ class FlexMarketTerms:
     Examples
     --------
     >>> terms = FlexMarketTerms(points=(), buyers=("DSO",), products=(("cap", FlexProduct(direction="cap")),),
-    ...                           first=0, periods=24, period_hours=1.0, settlement=("capacity_limit",))
+    ...                         start=0, first=0, periods=24, period_hours=1.0,
+    ...                         settlement=("capacity_limit",))
     >>> terms.product("cap").direction
     'cap'
+    >>> terms.open_from(7199, lead=1), terms.open_from(7200, lead=1)
+    (3, 4)
     """
 
     points: tuple[ConnectionPoint, ...]
     buyers: tuple[str, ...]
     products: tuple[tuple[str, FlexProduct], ...]
+    start: int
     first: int
     periods: int
     period_hours: float
@@ -69,6 +80,62 @@ class FlexMarketTerms:
         """Return a product by its name."""
         return dict(self.products)[name]
 
+    @property
+    def participants(self) -> tuple[str, ...]:
+        """Names by participant code: connection points, then buyers."""
+        return tuple(point.participant for point in self.points) + self.buyers
+
+    @property
+    def end(self) -> int:
+        """First period after those in which the market delivers."""
+        return self.first + self.periods
+
+    def begins(self, period: int) -> int:
+        """Return the moment at which a period begins, seconds since 1970 UTC."""
+        return self.start + round(period * self.period_hours * 3600)
+
+    def open_from(self, at: int, *, lead: int = 0) -> int:
+        """Return the first period that begins more than ``lead`` periods after a moment."""
+        return (at - self.start) // round(self.period_hours * 3600) + 1 + lead
+
+    def capacity_kw(self, name: str) -> NDArray[np.float64]:
+        """Return the most of a product that each point can sell, kW, shape (points,).
+
+        What a cap or a floor is counted from; against a baseline the way from full export to full import.
+        """
+        direction = self.product(name).direction
+        most = [
+            {"cap": point.import_kw, "floor": point.export_kw}.get(
+                direction, point.import_kw + point.export_kw
+            )
+            for point in self.points
+        ]
+        return np.array(most, dtype=np.float64)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ContractRules:
+    """What the contracts of a reservation auction say beside quantity and fee.
+
+    Parameters
+    ----------
+    activation_cap : dearest price at which a called holder may offer, currency per kWh
+    lead_periods, rest_periods, max_activations, auto_offer, trigger : as in
+        `gridagora.model.reservation.FlexContract`
+
+    Examples
+    --------
+    >>> ContractRules(activation_cap=0.5).auto_offer
+    True
+    """
+
+    activation_cap: float
+    lead_periods: int = 0
+    rest_periods: int = 0
+    max_activations: int | None = None
+    auto_offer: bool = True
+    trigger: Trigger | None = None
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FlexAuction:
@@ -83,6 +150,7 @@ class FlexAuction:
     gate : moment from which bids are late, seconds since 1970 UTC
     ordered : whether the buyers' steps are taken in their order (probability-based demand)
     area : participants that may sell; empty: all
+    contract : what the contracts of a reservation auction say; None for an activation
 
     Examples
     --------
@@ -98,3 +166,4 @@ class FlexAuction:
     gate: int
     ordered: bool = False
     area: tuple[str, ...] = ()
+    contract: ContractRules | None = None

@@ -4,7 +4,10 @@ Each carries ``at``, seconds since 1970-01-01 UTC; periods are those of the stud
 with bad input raises `InputError` with all faults and changes nothing.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from numpy.typing import ArrayLike
 
 from gridagora.model.bids import Bids
 from gridagora.model.columns import Floats
@@ -33,12 +36,13 @@ class OpenFlexAuction:
 class SubmitFlexBids:
     """Take in bids of an auction: participants by name, kW, currency per kW and period (reservation: hour).
 
-    One set of steps per participant and period; who wants to change it withdraws it first.
+    One set of steps per participant and period; who wants to change it withdraws it first.  ``bids`` may be
+    columns as they came in: then faults of numbers and sides are listed with all others.
     """
 
     at: int
     auction: int
-    bids: Bids
+    bids: Bids | Mapping[str, ArrayLike]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,9 +64,10 @@ class ClearFlexAuction:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AwardTender:
-    """Decide a tender (competition): contracts for those who win, a reason for those who do not."""
+    """Decide a tender for a product: contracts for those who win, a reason for those who do not."""
 
     at: int
+    product: str
     tender: Tender
     bids: tuple[TenderBid, ...]
 
@@ -71,7 +76,8 @@ class AwardTender:
 class CallReservations:
     """Call reserved power: its holders must offer it in the activation auctions of these periods.
 
-    ``requested_kw`` has one entry per period, asked of each contract; a ``test`` call is not paid.
+    ``requested_kw`` has one entry per period, asked of each contract; a ``test`` call orders it at once and
+    is not paid.  ``conditions`` holds what triggers are judged by: a value per period of the study, by name.
     """
 
     at: int
@@ -79,6 +85,7 @@ class CallReservations:
     periods: tuple[int, ...]
     requested_kw: tuple[float, ...]
     test: bool = False
+    conditions: Mapping[str, ArrayLike] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,6 +107,7 @@ class DispatchContract:
     periods: tuple[int, ...]
     kw: tuple[float, ...]
     test: bool = False
+    conditions: Mapping[str, ArrayLike] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
