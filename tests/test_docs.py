@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import BaseModel
@@ -51,9 +52,10 @@ def scenario_keys(model: type[BaseModel], prefix: str = "") -> set[str]:
     keys: set[str] = set()
     for name, field in model.model_fields.items():
         key = f"{prefix}{field.alias or name}"
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            keys |= scenario_keys(kind, f"{key}.")
+        kinds = get_args(field.annotation) or (field.annotation,)  # a group may also be null
+        groups = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if groups:
+            keys |= scenario_keys(groups[0], f"{key}.")
         elif not field.exclude:
             keys.add(key)
     return keys
