@@ -26,7 +26,6 @@ the attributes only: the rules for blocks, for the order of periods and for smal
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from math import lcm
 from numbers import Integral
 from typing import TypeVar
@@ -169,12 +168,13 @@ def close(state: FlexBookState, *, before_period: int, at: int) -> tuple[FlexBoo
 class _Standing:
     """A bid while one message is applied: what is open, traded and ended, block by block."""
 
-    __slots__ = ("bid", "dropped", "open_w", "traded_w")
+    __slots__ = ("activated", "bid", "dropped", "open_w", "traded_w")
 
     def __init__(self, entry: RestingBid) -> None:
         self.bid = entry.bid
         self.open_w = list(entry.open_w)
         self.traded_w = list(entry.traded_w)
+        self.activated = sum(map(bool, entry.traded_w))
         self.dropped: list[tuple[int, int, EndReason]] = []
 
     def blocks(self, first: int, end: int) -> range:
@@ -185,16 +185,18 @@ class _Standing:
     def available_w(self, blocks: range) -> int:
         """Most that can trade in all these blocks; 0 if they may not be activated."""
         watts = min(self.open_w[blocks.start : blocks.stop])
-        return watts if watts and self._may_activate(blocks) else 0
+        return watts if watts and self._may_activate(self._idle(blocks)) else 0
 
     def trade(self, blocks: range, watts: int) -> None:
         """Trade in these blocks, and drop what can trade no more."""
+        fresh = self._idle(blocks)
         for block in blocks:
             self.open_w[block] -= watts
             self.traded_w[block] += watts
             if self.open_w[block] < self.bid.min_w:
                 self.drop((block,), "min_kw")
-        self._drop_blocked()
+        if fresh:
+            self._activate(fresh)
 
     def drop(self, blocks: Iterable[int], reason: EndReason) -> None:
         """End what is open in these blocks."""
@@ -220,28 +222,26 @@ class _Standing:
     def entry(self) -> RestingBid:
         return RestingBid(bid=self.bid, open_w=tuple(self.open_w), traded_w=tuple(self.traded_w))
 
-    def _activated(self) -> list[int]:
-        return [block for block, watts in enumerate(self.traded_w) if watts]
+    def _idle(self, blocks: range) -> list[int]:
+        return [block for block in blocks if not self.traded_w[block]]
 
-    def _may_activate(self, blocks: range) -> bool:
-        bid = self.bid
-        if bid.max_blocks is None and not bid.rest_blocks:
-            return True
-        active = sorted({*self._activated(), *blocks})
-        rested = all(later - earlier > bid.rest_blocks for earlier, later in pairwise(active))
-        return rested and (bid.max_blocks is None or len(active) <= bid.max_blocks)
+    def _may_activate(self, fresh: list[int]) -> bool:
+        """Tell whether these open blocks, out of a row, may be activated at once.
 
-    def _drop_blocked(self) -> None:
-        """Drop the idle blocks that the activated ones forbid."""
-        bid = self.bid
-        if bid.max_blocks is None and not bid.rest_blocks:
-            return
-        active = self._activated()
-        for block in active:
-            near = range(max(0, block - bid.rest_blocks), min(bid.blocks, block + bid.rest_blocks + 1))
-            self.drop((idle for idle in near if not self.traded_w[idle]), "rest_blocks")
-        if len(active) == bid.max_blocks:
-            self.drop((idle for idle in range(bid.blocks) if not self.traded_w[idle]), "max_blocks")
+        None of them is too near to an activated block, or it would not be open (see `_activate`); so they
+        can only be too near to each other, and of several in a row two always are.
+        """
+        rested = not self.bid.rest_blocks or len(fresh) <= 1
+        return rested and (self.bid.max_blocks is None or self.activated + len(fresh) <= self.bid.max_blocks)
+
+    def _activate(self, fresh: list[int]) -> None:
+        """Count the blocks as activated and drop the idle ones that they forbid."""
+        self.activated += len(fresh)
+        count, rest = self.bid.blocks, self.bid.rest_blocks
+        for block in fresh if rest else ():
+            self.drop(self._idle(range(max(0, block - rest), min(count, block + rest + 1))), "rest_blocks")
+        if self.activated == self.bid.max_blocks:
+            self.drop(self._idle(range(count)), "max_blocks")
 
 
 def _match(
