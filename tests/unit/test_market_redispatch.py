@@ -15,7 +15,7 @@ from gridagora.market.mechanisms.redispatch_pairs import (
     RedispatchOrder,
     _cheapest,
     _ranked,
-    _Volumes,
+    _volumes,
     pair_redispatch,
 )
 from gridagora.model.study import GridLimits
@@ -203,13 +203,14 @@ def test_least_spread_of_the_most_volume_whatever_the_order(book, random):
 @given(books())
 def test_paths_find_the_optimum_of_the_pairs_that_are_left(book):
     inside, outside, bad, need = book
-    banned = {(a, b) for a in inside for b in outside if (a.participant, b.participant) in bad}
-    volumes = _Volumes(inside=_ranked(inside, 3), outside=_ranked(outside, 3), banned=banned)
-    made = _cheapest(volumes, 1000 * need)
+    ranked = _ranked(inside, 3), _ranked(outside, 3)
+    places = product(*(range(len(orders)) for orders in ranked))
+    banned = {(a, b) for a, b in places if (ranked[0][a].participant, ranked[1][b].participant) in bad}
+    made = _cheapest(_volumes(*ranked, banned), 1000 * need)
     volume, spread = least_spread(inside, outside, bad, need)
     assert not banned & set(made)
     assert sum(made.values()) == pytest.approx(1000 * volume)
-    found = sum(watts / 1e3 * (one.price - other.price) for (one, other), watts in made.items())
+    found = sum(watts / 1e3 * (ranked[0][a].price - ranked[1][b].price) for (a, b), watts in made.items())
     assert found == pytest.approx(spread, abs=1e-9)
 
 

@@ -115,7 +115,7 @@ class ScheduleCheck:
         return tuple(
             self._named(rows[row], kind, element, value=value, limit=limit)
             for row, kind, element, value, limit in _entries(found)
-            if self._is_worse(rows[row], kind, element, value)
+            if self._is_worse((rows[row], kind, element), value)
         )
 
     def relief(self, delta_kw: Mapping[tuple[str, int], float]) -> tuple[Relief, ...]:
@@ -131,7 +131,7 @@ class ScheduleCheck:
                 element=element,
                 limit=limit,
                 before=before,
-                after=_value(flow, place[row], kind, element),
+                after=_value(flow, kind, element)[place[row]],
             )
             for (row, kind, element), (before, limit) in self._broken.items()
             if row in place and kind != "not_converged"
@@ -147,13 +147,13 @@ class ScheduleCheck:
             kw[place[period - self._first], self._column[name]] += change
         return rows, self._grid.power_flow(kw, self._kvar[rows])
 
-    def _is_worse(self, row: int, kind: str, element: str, value: float) -> bool:
-        if kind == "not_converged":
+    def _is_worse(self, place: tuple[int, str, str], value: float) -> bool:
+        if place[1] == "not_converged":
             return True
-        if (row, kind, element) not in self._broken:
+        if place not in self._broken:
             # where the schedule has no power flow at all, any solution is better
-            return bool(self._base.converged[row])
-        before, limit = self._broken[row, kind, element]
+            return bool(self._base.converged[place[0]])
+        before, limit = self._broken[place]
         return abs(value - limit) > abs(before - limit) + WORSE * abs(limit)
 
     def _named(self, row: int, kind: str, element: str, *, value: float, limit: float) -> str:
@@ -185,12 +185,14 @@ def _entries(found: Violations) -> Iterator[tuple[int, str, str, float, float]]:
     yield from zip(*(column.tolist() for column in columns), strict=True)
 
 
-def _value(flow: PowerFlow, row: int, kind: str, element: str) -> float:
-    """Return the value that a limit is about."""
+def _value(flow: PowerFlow, kind: str, element: str) -> list[float]:
+    """Return the value that a limit is about, in each row of a power flow."""
     if kind.endswith("_loading"):
-        return float(flow.loading_percent[row, flow.elements.index(element)])
-    values = flow.vm_min_pu if kind == "voltage_low" else flow.vm_max_pu
-    return float(values[row, flow.buses.index(element)])
+        column = flow.loading_percent[:, flow.elements.index(element)]
+    else:
+        values = flow.vm_min_pu if kind == "voltage_low" else flow.vm_max_pu
+        column = values[:, flow.buses.index(element)]
+    return [float(value) for value in column.tolist()]
 
 
 def _fault(place: str, value: object, reason: str, *, fix: str) -> Fault:

@@ -10,13 +10,14 @@ TENDER).
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral, Real
+from numbers import Real
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gridagora.errors import Fault, check_faults
+from gridagora.model._reservation_check import column_of, fault_at, is_whole, name_faults, power_faults
 from gridagora.model.flexibility import FlexProduct
 
 Floats = NDArray[np.float64]
@@ -38,7 +39,7 @@ class Tender:
     product : what is reserved
     area : ids of buses, or names of participants (aggregators), that may bid; empty: everywhere
     windows : (first period, number of periods) of each service window; they may not overlap
-    need_kw : needed in each window, kW >= 0
+    need_kw : needed in each window, kW >= 0; kept as a read-only array
     availability_cap : dearest availability price that is taken, currency per kW and hour
     utilisation_cap : dearest utilisation price that is taken, currency per kWh
     expected_calls : share of the windows in which a call is expected, 0 to 1; weighs utilisation
@@ -65,7 +66,7 @@ class Tender:
     product: FlexProduct
     area: tuple[str, ...] = ()
     windows: tuple[tuple[int, int], ...]
-    need_kw: Floats | Sequence[float]
+    need_kw: Floats
     availability_cap: float = np.inf
     utilisation_cap: float = np.inf
     expected_calls: float = 1.0
@@ -73,7 +74,7 @@ class Tender:
     def __post_init__(self) -> None:
         object.__setattr__(self, "area", tuple(sorted(self.area)))
         object.__setattr__(self, "windows", tuple(tuple(window) for window in self.windows))
-        object.__setattr__(self, "need_kw", _column(self.need_kw))
+        object.__setattr__(self, "need_kw", column_of(self.need_kw))
         check_faults(self._faults())
 
     def periods_of(self, window: int) -> tuple[int, ...]:
@@ -83,32 +84,36 @@ class Tender:
 
     def _faults(self) -> Iterator[Fault]:
         source = f"tender {self.name}"
-        yield from _named(source, name=self.name, buyer=self.buyer)
+        yield from name_faults(source, name=self.name, buyer=self.buyer)
         if not self.windows:
-            yield _fault(source, "windows", self.windows, "is empty", fix="write e.g. ((17, 3),)")
+            yield fault_at(source, "windows", self.windows, reason="is empty", fix="write e.g. ((17, 3),)")
         taken: set[int] = set()
         for place, (first, count) in enumerate(self.windows):
             where = f"window {place}"
-            if not (_is_whole(first) and _is_whole(count) and first >= 0 and count >= 1):
+            if not (is_whole(first) and is_whole(count) and first >= 0 and count >= 1):
                 reason = "is no (first period >= 0, number of periods >= 1)"
-                yield _fault(source, where, (first, count), reason, fix="write e.g. (17, 3)")
+                yield fault_at(source, where, (first, count), reason=reason, fix="write e.g. (17, 3)")
                 continue
             if count < self.product.min_duration:
                 reason = f"is shorter than one activation of the product, {self.product.min_duration} periods"
-                yield _fault(source, where, (first, count), reason, fix="lengthen it, or lower min_duration")
+                yield fault_at(
+                    source, where, (first, count), reason=reason, fix="lengthen it, or lower min_duration"
+                )
             if taken & set(self.periods_of(place)):
-                yield _fault(
-                    source, where, (first, count), "overlaps another window", fix="merge or shift it"
+                yield fault_at(
+                    source, where, (first, count), reason="overlaps another window", fix="merge or shift it"
                 )
             taken |= set(self.periods_of(place))
-        yield from _power_faults(source, "need_kw", np.asarray(self.need_kw), count=len(self.windows))
+        yield from power_faults(source, "need_kw", self.need_kw, count=len(self.windows))
         for name in ("availability_cap", "utilisation_cap"):
             value = getattr(self, name)
             if not (isinstance(value, Real) and float(value) >= 0):
-                yield _fault(source, name, value, "is no price >= 0", fix="leave it out for no ceiling")
+                yield fault_at(
+                    source, name, value, reason="is no price >= 0", fix="leave it out for no ceiling"
+                )
         if not (isinstance(self.expected_calls, Real) and 0 <= float(self.expected_calls) <= 1):
             reason, fix = "is no share", "write a number between 0 and 1"
-            yield _fault(source, "expected_calls", self.expected_calls, reason, fix=fix)
+            yield fault_at(source, "expected_calls", self.expected_calls, reason=reason, fix=fix)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -172,7 +177,7 @@ class FlexContract:
     product : what is reserved; its durations, rest and calls per day bind every call
     source : "tender", "long" or "cap": where it came from
     periods : the calendar, ascending
-    reserved_kw : kW >= 0 in each period after releases
+    reserved_kw : kW >= 0 in each period after releases; kept as a read-only array
     availability_micro_per_kw_h : whole micro-units for each kW reserved for an hour: the
         ``fee_micro_per_kwh`` of `gridagora.settlement.reservation.ReservationTerms`
     activation_cap_micro_per_kwh : whole micro-units per kWh: the dearest activation price of LONG, the
@@ -208,7 +213,7 @@ class FlexContract:
     product: FlexProduct
     source: Source
     periods: tuple[int, ...]
-    reserved_kw: Floats | Sequence[float]
+    reserved_kw: Floats
     availability_micro_per_kw_h: int
     activation_cap_micro_per_kwh: int
     max_activations: int | None = None
@@ -220,7 +225,7 @@ class FlexContract:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "periods", tuple(self.periods))
-        object.__setattr__(self, "reserved_kw", _column(self.reserved_kw))
+        object.__setattr__(self, "reserved_kw", column_of(self.reserved_kw))
         check_faults(self._faults())
 
     def kw_in(self, period: int) -> float:
@@ -229,30 +234,32 @@ class FlexContract:
 
     def _faults(self) -> Iterator[Fault]:
         source = f"contract {self.id}"
-        yield from _named(source, id=self.id, buyer=self.buyer, seller=self.seller)
+        yield from name_faults(source, id=self.id, buyer=self.buyer, seller=self.seller)
         for name, known in (("source", SOURCES), ("activation", ACTIVATIONS)):
             if getattr(self, name) not in known:
                 fix = f"write one of {', '.join(known)}"
-                yield _fault(source, name, getattr(self, name), "is not known", fix=fix)
-        whole = all(_is_whole(period) and period >= 0 for period in self.periods)
+                yield fault_at(source, name, getattr(self, name), reason="is not known", fix=fix)
+        whole = all(is_whole(period) and period >= 0 for period in self.periods)
         if not (self.periods and whole and sorted(set(self.periods)) == list(self.periods)):
             reason = "is not a calendar of ascending periods >= 0"
-            yield _fault(source, "periods", self.periods, reason, fix="write e.g. (17, 18, 41, 42)")
-        yield from _power_faults(source, "reserved_kw", np.asarray(self.reserved_kw), count=len(self.periods))
+            yield fault_at(source, "periods", self.periods, reason=reason, fix="write e.g. (17, 18, 41, 42)")
+        yield from power_faults(source, "reserved_kw", self.reserved_kw, count=len(self.periods))
         for name in ("availability_micro_per_kw_h", "activation_cap_micro_per_kwh"):
             value = getattr(self, name)
-            if not (_is_whole(value) and value >= 0):
+            if not (is_whole(value) and value >= 0):
                 fix = "round once with units.to_micro"
-                yield _fault(source, name, value, "is not whole micro-units >= 0", fix=fix)
+                yield fault_at(source, name, value, reason="is not whole micro-units >= 0", fix=fix)
         for name in ("max_activations", "rest_periods", "lead_periods"):
             value = getattr(self, name)
-            if value is not None and not (_is_whole(value) and value >= 0):
-                yield _fault(source, name, value, "is no whole number >= 0", fix="write 0 or more")
+            if value is not None and not (is_whole(value) and value >= 0):
+                yield fault_at(source, name, value, reason="is no whole number >= 0", fix="write 0 or more")
         if self.trigger is not None and self.trigger.when not in COMPARISONS:
             fix = f"write one of {', '.join(COMPARISONS)}"
-            yield _fault(source, "trigger", self.trigger.when, "is not known", fix=fix)
+            yield fault_at(source, "trigger", self.trigger.when, reason="is not known", fix=fix)
         if self.trigger is not None and not np.isfinite(self.trigger.threshold):
-            yield _fault(source, "trigger", self.trigger.threshold, "is no threshold", fix="write a number")
+            yield fault_at(
+                source, "trigger", self.trigger.threshold, reason="is no threshold", fix="write a number"
+            )
 
 
 def released(contract: FlexContract, period: int, kw: float) -> FlexContract:
@@ -280,11 +287,11 @@ def released(contract: FlexContract, period: int, kw: float) -> FlexContract:
     source = f"contract {contract.id}"
     if period not in contract.periods:
         reason, fix = "is outside the calendar", f"choose one of {_shown(contract.periods)}"
-        check_faults([_fault(source, f"period {period}", period, reason, fix=fix)])
+        check_faults([fault_at(source, f"period {period}", period, reason=reason, fix=fix)])
     held = contract.kw_in(period)
     if not 0 <= kw <= held:
         reason = f"is not between 0 and the reserved {held:g} kW"
-        check_faults([_fault(source, f"period {period}", kw, reason, fix="a release only shrinks")])
+        check_faults([fault_at(source, f"period {period}", kw, reason=reason, fix="a release only shrinks")])
     reserved = np.array(contract.reserved_kw)
     reserved[contract.periods.index(period)] = kw
     return replace(contract, reserved_kw=reserved)
@@ -309,9 +316,9 @@ def obligation_kw(contract: FlexContract, requested_kw: ArrayLike) -> Floats:
     --------
     See `FlexContract`.
     """
-    requested = np.abs(_column(requested_kw))
+    requested = np.abs(column_of(requested_kw))
     source = f"contract {contract.id}"
-    check_faults(_power_faults(source, "requested_kw", requested, count=len(contract.periods)))
+    check_faults(power_faults(source, "requested_kw", requested, count=len(contract.periods)))
     return np.asarray(np.minimum(np.abs(contract.reserved_kw), requested))
 
 
@@ -344,11 +351,15 @@ def periods_triggered(contract: FlexContract, values: Mapping[str, ArrayLike]) -
     name, source = contract.trigger.name, f"contract {contract.id}"
     if name not in values:
         fix = "give one value per period of the study"
-        check_faults([_fault(source, f"trigger {name}", sorted(values), "is not among the values", fix=fix)])
+        check_faults(
+            [fault_at(source, f"trigger {name}", sorted(values), reason="is not among the values", fix=fix)]
+        )
     series = np.atleast_1d(np.asarray(values[name], dtype=np.float64))
     if len(series) <= contract.periods[-1]:
         reason = f"ends before the last period of the calendar, {contract.periods[-1]}"
-        check_faults([_fault(source, f"trigger {name}", len(series), reason, fix="give a longer series")])
+        check_faults(
+            [fault_at(source, f"trigger {name}", len(series), reason=reason, fix="give a longer series")]
+        )
     holds = contract.trigger.holds(series[np.array(contract.periods)])
     return tuple(period for period, on in zip(contract.periods, holds.tolist(), strict=True) if on)
 
@@ -388,16 +399,18 @@ def call_faults(
     called = sorted(periods)
     if not called or called != list(range(called[0], called[0] + len(called))):
         reason, fix = "is no row of consecutive periods", "call each run of periods on its own"
-        return (_fault(source, "call", tuple(periods), reason, fix=fix),)
+        return (fault_at(source, "call", tuple(periods), reason=reason, fix=fix),)
     faults = [
-        _fault(source, f"period {period}", period, "is outside the calendar, or all was released",
+        fault_at(source, f"period {period}", period, reason="is outside the calendar, or all was released",
                fix=f"choose one of {_shown(contract.periods)}")
         for period in called if not contract.kw_in(period) > 0
     ]  # fmt: skip
     ahead = called[0] - at_period
     if ahead < contract.lead_periods:
         reason = f"comes {_periods(ahead)} ahead, {contract.lead_periods} are agreed"
-        faults.append(_fault(source, "call", at_period, reason, fix="call earlier, or later periods"))
+        faults.append(
+            fault_at(source, "call", at_period, reason=reason, fix="call earlier, or later periods")
+        )
     faults += _run_faults(contract, called)
     faults += _count_faults(contract, called, earlier_calls, periods_per_day=periods_per_day)
     faults += _rest_faults(contract, called, earlier_calls)
@@ -409,7 +422,9 @@ def _run_faults(contract: FlexContract, called: list[int]) -> Iterator[Fault]:
     if len(called) < shortest or (longest is not None and len(called) > longest):
         end = "or more" if longest is None else f"to {longest}"
         reason = f"lasts {_periods(len(called))}, the product {shortest} {end}"
-        yield _fault(f"contract {contract.id}", "call", tuple(called), reason, fix="change its length")
+        yield fault_at(
+            f"contract {contract.id}", "call", tuple(called), reason=reason, fix="change its length"
+        )
 
 
 def _rest_faults(
@@ -420,10 +435,12 @@ def _rest_faults(
         idle = max(called[0] - other[-1], other[0] - called[-1]) - 1
         of = f"the call of {_shown(other)}"
         if idle < 0:
-            yield _fault(source, "call", tuple(called), f"overlaps {of}", fix="call each period once")
+            yield fault_at(
+                source, "call", tuple(called), reason=f"overlaps {of}", fix="call each period once"
+            )
         elif idle < rest:
             reason = f"leaves {idle} idle period{'s' * (idle != 1)} to {of}, {rest} are agreed"
-            yield _fault(source, "call", tuple(called), reason, fix="leave more rest between calls")
+            yield fault_at(source, "call", tuple(called), reason=reason, fix="leave more rest between calls")
 
 
 def _count_faults(
@@ -436,7 +453,7 @@ def _count_faults(
     source, most = f"contract {contract.id}", contract.max_activations
     if most is not None and len(earlier) >= most:
         reason = f"is one more than the {most} of the contract"
-        yield _fault(source, "call", len(earlier) + 1, reason, fix="call another contract")
+        yield fault_at(source, "call", len(earlier) + 1, reason=reason, fix="call another contract")
     daily = contract.product.max_activations_per_day
     if daily is None or periods_per_day is None:
         return
@@ -444,35 +461,7 @@ def _count_faults(
     already = sum(min(call) // periods_per_day == today for call in earlier if call)
     if already >= daily:
         reason = f"is one more than the {daily} per day of the product"
-        yield _fault(source, "call", already + 1, reason, fix="call another contract")
-
-
-def _column(values: ArrayLike) -> Floats:
-    """Return the values as a column that never changes; what holds no numbers as one of no shape."""
-    try:
-        column = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        column = np.array(np.nan)
-    column.setflags(write=False)
-    return column
-
-
-def _power_faults(source: str, name: str, power: Floats, *, count: int) -> Iterator[Fault]:
-    if power.shape != (count,):
-        yield _fault(source, name, power.shape, f"is not one number each ({count})", fix="give one kW each")
-        return
-    for place in np.flatnonzero(~((power >= 0) & (power < np.inf))).tolist():
-        yield _fault(source, f"{name} {place}", float(power[place]), "is no power >= 0", fix="write kW")
-
-
-def _named(source: str, **names: str) -> Iterator[Fault]:
-    for place, name in names.items():
-        if not (isinstance(name, str) and name):
-            yield _fault(source, place, name, "is no name", fix="write a text that is not empty")
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
+        yield fault_at(source, "call", already + 1, reason=reason, fix="call another contract")
 
 
 def _periods(count: int) -> str:
@@ -482,7 +471,3 @@ def _periods(count: int) -> str:
 def _shown(periods: Sequence[int]) -> str:
     shown = ", ".join(map(str, periods[:6]))
     return shown if len(periods) <= 6 else f"{shown} ... {periods[-1]}"
-
-
-def _fault(source: str, place: str, value: object, reason: str, *, fix: str) -> Fault:
-    return Fault(source=source, place=place, value=value, reason=reason, fix=fix)

@@ -263,12 +263,13 @@ def _period_pairs(
 ) -> tuple[Pairs, list[RejectedPair]]:
     """Seek the cheapest pairs until the grid carries each of them on top of those before it."""
     rejected: list[RejectedPair] = []
-    banned: set[tuple[RedispatchOrder, RedispatchOrder]] = set()
+    banned: set[tuple[int, int]] = set()
     known: dict[tuple[object, ...], tuple[str, ...]] = {}
     while True:
-        plan = _cheapest(_Volumes(inside=inside, outside=outside, banned=banned), need_w)
+        plan = _cheapest(_volumes(inside, outside, banned), need_w)
         so_far: dict[tuple[str, str, int], int] = {}
-        for (one, other), watts in plan.items():
+        for pair, watts in plan.items():
+            one, other = inside[pair[0]], outside[pair[1]]
             seller, buyer = (one, other) if one.side == "sell" else (other, one)
             so_far[seller.participant, buyer.participant, one.period] = watts
             delta = _delta(so_far)
@@ -276,7 +277,7 @@ def _period_pairs(
             if key not in known:
                 known[key] = tuple(feasible(delta))
             if known[key]:
-                banned.add((one, other))
+                banned.add(pair)
                 rejected.append(
                     RejectedPair(
                         period=one.period, inside=one.participant, outside=other.participant, kw=watts / 1e3,
@@ -285,80 +286,98 @@ def _period_pairs(
                 )  # fmt: skip
                 break
         else:
-            return plan, rejected
+            return {(inside[one], outside[other]): watts for (one, other), watts in plan.items()}, rejected
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Volumes:
-    """Orders of a period in order of cost and name, which pairs may not be made, and watts paired so far."""
+    """Orders of a period by place, in order of cost and name: watts still free, and watts paired so far."""
 
-    inside: list[RedispatchOrder]
-    outside: list[RedispatchOrder]
-    banned: set[tuple[RedispatchOrder, RedispatchOrder]]
-    paired: Pairs = field(default_factory=dict)
+    cost_in: list[int]
+    cost_out: list[int]
+    free_in: list[int]
+    free_out: list[int]
+    banned: Collection[tuple[int, int]]
+    paired: dict[tuple[int, int], int] = field(default_factory=dict)
 
-    def left(self, order: RedispatchOrder) -> int:
-        """Return the watts of an order that are not paired."""
-        return _watts(order.kw) - sum(watts for pair, watts in self.paired.items() if order in pair)
+    def ways(self, start: int, goal: int) -> tuple[dict[int, int], dict[int, int]]:
+        """Return the orders outside that ``start`` reaches, and those inside, each with the one before it.
 
-    def ways(self, start: RedispatchOrder) -> dict[RedispatchOrder, RedispatchOrder]:
-        """Return the orders that ``start`` reaches, each with the one before it.
-
-        From inside to outside by a pair that may be made, back by one that can be given up.
+        A way goes from inside to outside by a pair that may be made, and back by one that can be given up.
+        The search ends where ``goal`` is found.
         """
-        before: dict[RedispatchOrder, RedispatchOrder] = {start: start}
+        before_out: dict[int, int] = {}
+        before_in: dict[int, int] = {start: -1}
         queue = deque([start])
-        while queue:
-            at = queue.popleft()
-            if at in self.inside:
-                onward = [other for other in self.outside if (at, other) not in self.banned]
-            else:
-                onward = [one for one in self.inside if self.paired.get((one, at), 0) > 0]
-            fresh = [order for order in onward if order not in before]
-            before |= dict.fromkeys(fresh, at)
-            queue.extend(fresh)
-        return before
+        while queue and goal not in before_out:
+            one = queue.popleft()
+            for other in range(len(self.cost_out)):
+                if other in before_out or (one, other) in self.banned:
+                    continue
+                before_out[other] = one
+                for giver in range(len(self.cost_in)):
+                    if giver not in before_in and self.paired.get((giver, other), 0) > 0:
+                        before_in[giver] = other
+                        queue.append(giver)
+        return before_out, before_in
+
+    def cheapest_way(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+        """Return the pairs to make and those to give up, so that one watt more costs least; empty: no way."""
+        best: tuple[int, list[tuple[int, int]], list[tuple[int, int]]] | None = None
+        ends = [other for other, watts in enumerate(self.free_out) if watts > 0]
+        for start, cost in enumerate(self.cost_in):
+            if not ends or self.free_in[start] == 0:
+                continue
+            if best and cost + self.cost_out[ends[0]] >= best[0]:
+                break
+            before_out, before_in = self.ways(start, ends[0])
+            end = next((other for other in ends if other in before_out), None)
+            if end is None or (best and cost + self.cost_out[end] >= best[0]):
+                continue
+            made, given_up, other = [], [], end
+            while other >= 0:
+                one = before_out[other]
+                made.append((one, other))
+                other = before_in[one]
+                if other >= 0:
+                    given_up.append((one, other))
+            best = (cost + self.cost_out[end], made[::-1], given_up)
+        return (best[1], best[2]) if best else ([], [])
 
 
-def _cheapest(volumes: _Volumes, need_w: int) -> Pairs:
+def _cheapest(volumes: _Volumes, need_w: int) -> dict[tuple[int, int], int]:
     """Return the pairs of least spread for as much of the need as can be met, cheapest first."""
     left = need_w
     while left > 0:
-        path = _cheapest_path(volumes)
-        if not path:
+        made, given_up = volumes.cheapest_way()
+        if not made:
             break
-        steps = list(zip(path[::2], path[1::2], strict=True))
-        back = list(zip(path[2::2], path[1::2], strict=False))
+        start, end = made[0][0], made[-1][1]
         watts = min(
-            left, volumes.left(path[0]), volumes.left(path[-1]), *(volumes.paired[pair] for pair in back)
+            left, volumes.free_in[start], volumes.free_out[end], *(volumes.paired[pair] for pair in given_up)
         )
-        for pair in steps:
+        for pair in made:
             volumes.paired[pair] = volumes.paired.get(pair, 0) + watts
-        for pair in back:
+        for pair in given_up:
             volumes.paired[pair] -= watts
+        volumes.free_in[start] -= watts
+        volumes.free_out[end] -= watts
         left -= watts
-    made = [(pair, watts) for pair, watts in volumes.paired.items() if watts > 0]
-    return dict(sorted(made, key=lambda item: (_cost(item[0][0]) + _cost(item[0][1]), *map(_rank, item[0]))))
+    pairs = [pair for pair, watts in volumes.paired.items() if watts > 0]
+    pairs.sort(key=lambda pair: (volumes.cost_in[pair[0]] + volumes.cost_out[pair[1]], *pair))
+    return {pair: volumes.paired[pair] for pair in pairs}
 
 
-def _cheapest_path(volumes: _Volumes) -> list[RedispatchOrder]:
-    """Return the orders along which one watt more costs least, from inside to outside; empty: none."""
-    best: tuple[int, list[RedispatchOrder]] | None = None
-    open_outside = [order for order in volumes.outside if volumes.left(order) > 0]
-    for start in volumes.inside:
-        if not open_outside or volumes.left(start) == 0:
-            continue
-        if best and _cost(start) + _cost(open_outside[0]) >= best[0]:
-            break
-        before = volumes.ways(start)
-        end = next((order for order in open_outside if order in before), None)
-        if end is None or (best and _cost(start) + _cost(end) >= best[0]):
-            continue
-        path = [end]
-        while path[-1] is not start:
-            path.append(before[path[-1]])
-        best = (_cost(start) + _cost(end), path[::-1])
-    return best[1] if best else []
+def _volumes(
+    inside: list[RedispatchOrder], outside: list[RedispatchOrder], banned: Collection[tuple[int, int]]
+) -> _Volumes:
+    return _Volumes(
+        cost_in=[_cost(order) for order in inside],
+        cost_out=[_cost(order) for order in outside],
+        free_in=[_watts(order.kw) for order in inside],
+        free_out=[_watts(order.kw) for order in outside],
+        banned=banned,
+    )
 
 
 def _cost(order: RedispatchOrder) -> int:

@@ -145,7 +145,7 @@ def award_tender(
     check_faults(tender_faults(tender, bids, hours=hours, bus_of=bus_of, now_period=now_period))
     volume = np.zeros((len(bids), len(tender.windows)))
     answers: dict[tuple[int, int], TenderAnswer] = {}
-    for window, need in enumerate(np.asarray(tender.need_kw).tolist()):
+    for window, need in enumerate(tender.need_kw.tolist()):
         reasons = {
             row: disqualified(tender, bid, window, bus_of=bus_of)
             for row, bid in enumerate(bids)
@@ -170,7 +170,7 @@ def award_tender(
                 accepted=kw > 0,
                 reason=reason,
             )
-    need_kw, total = np.asarray(tender.need_kw), volume.sum(axis=0)
+    need_kw, total = tender.need_kw, volume.sum(axis=0)
     # what is missing by the rounding of sums alone is not missing
     missing = np.where(total >= need_kw * (1 - EXACT), 0.0, need_kw - total)
     lasts = np.array([count * hours for _, count in tender.windows])
@@ -310,7 +310,7 @@ def _contract(tender: Tender, bid: TenderBid, volume: Floats) -> FlexContract:
         product=replace(tender.product, max_duration=min(longest, default=None)),
         source="tender",
         periods=tuple(period for period, _ in calendar),
-        reserved_kw=[kw for _, kw in calendar],
+        reserved_kw=np.array([kw for _, kw in calendar]),
         availability_micro_per_kw_h=int(to_micro(bid.availability)),
         activation_cap_micro_per_kwh=int(to_micro(bid.utilisation)),
         max_activations=None,
