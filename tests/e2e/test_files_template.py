@@ -1,5 +1,7 @@
 """The template: what it writes loads and resolves as it is, in every file format."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -49,6 +51,24 @@ def test_excel_and_parquet_instead_of_csv(scenario):
         for participant, home in csv.items():
             np.testing.assert_allclose(other[participant].load_kw, home.load_kw)
             assert other[participant].battery == home.battery
+
+
+def test_template_with_a_flexibility_market_resolves(scenario):
+    before, _, after = scenario.read_text().partition("\n# flexibility:\n")
+    pool = re.compile(r"^(market|agents):\n(  .*\n)+", re.MULTILINE)
+    section = "".join(line.removeprefix("# ") for line in after.splitlines(keepends=True))
+    path = scenario.with_name("flexible.yaml")
+    path.write_text(
+        pool.sub("", before).replace("participants:\n", "participants:\n  import_limit_kw: 15\n", 1)
+        + "\nflexibility:\n"
+        + section
+    )
+    study, _ = resolve(load_scenario(path))
+    path.unlink()
+    rules = study.flexibility
+    assert (rules.demand, rules.compare, rules.reservation.need_kw) == ("rebound_aware", ("impact",), 10.0)
+    limits = {home.participant: home.import_limit_kw for home in study.homes}
+    assert (limits["mill"], limits["home-1"]) == (40.0, 15.0)
 
 
 def test_template_overwrites_nothing(scenario):
