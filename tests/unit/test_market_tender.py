@@ -141,6 +141,15 @@ def test_contracts_carry_the_bid_and_settle():
     assert lines.fee.sum() == pytest.approx(1e6 * 0.02 * 0.25 * kw.sum())
 
 
+def test_a_long_term_contract_is_tendered_with_its_conditions():
+    cold = Trigger(name="temperature", threshold=-5.0)
+    terms = {"source": "long", "auto_offer": True, "activation": "auction", "max_activations": 20}
+    terms |= {"rest_periods": 4, "lead_periods": 24, "trigger": cold}
+    (won,) = award_tender(tender(**terms), [bid("a")], hours=1.0).contracts
+    assert {name: getattr(won, name) for name in terms} == terms
+    assert places_of(lambda: tender(source="gift", lead_periods=-1)) == ["source", "lead_periods"]
+
+
 def test_every_fault_of_the_bids_at_once():
     bids = [
         bid("ann", availability=math.nan),
@@ -193,21 +202,21 @@ def test_every_fault_of_a_tender_at_once():
 
 
 def test_every_fault_of_a_contract_at_once():
-    assert (
-        places_of(
-            lambda: contract(
-                source="gift",
-                periods=(18, 17),
-                reserved_kw=[1.0],
-                availability_micro_per_kw_h=0.5,
-                rest_periods=-1,
-                activation="later",
-                trigger=Trigger(name="t", threshold=math.nan, when="often"),
-            )
+    assert places_of(
+        lambda: contract(
+            source="gift",
+            periods=(18, 17),
+            reserved_kw=[1.0],
+            availability_micro_per_kw_h=0.5,
+            rest_periods=-1,
+            activation="later",
+            trigger=Trigger(name="t", threshold=math.nan, when="often"),
         )
-        == ["source", "activation", "periods", "reserved_kw", "availability_micro_per_kw_h", "rest_periods"]
-        + ["trigger"] * 2
-    )
+    ) == ["source", "activation", "rest_periods", "trigger", "trigger"] + [
+        "periods",
+        "reserved_kw",
+        "availability_micro_per_kw_h",
+    ]
 
 
 def test_a_release_only_shrinks():

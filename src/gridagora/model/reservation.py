@@ -28,6 +28,26 @@ ACTIVATIONS = ("auction", "dispatch")
 COMPARISONS = ("at_most", "at_least")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trigger:
+    """A condition under which a contract is available at all (sthlmflex: forecast temperature <= -5 C).
+
+    Examples
+    --------
+    >>> Trigger(name="temperature", threshold=-5.0).holds([-7.0, -5.0, 3.0, np.nan]).tolist()
+    [True, True, False, False]
+    """
+
+    name: str
+    threshold: float
+    when: Literal["at_most", "at_least"] = "at_most"
+
+    def holds(self, values: ArrayLike) -> NDArray[np.bool_]:
+        """Tell where the condition holds; an unknown value (NaN) fulfils nothing."""
+        known = np.asarray(values, dtype=np.float64)
+        return np.asarray(known <= self.threshold if self.when == "at_most" else known >= self.threshold)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Tender:
     """What a buyer wants to have reserved: where, when, how much, and at most at which prices.
@@ -43,6 +63,8 @@ class Tender:
     availability_cap : dearest availability price that is taken, currency per kW and hour
     utilisation_cap : dearest utilisation price that is taken, currency per kWh
     expected_calls : share of the windows in which a call is expected, 0 to 1; weighs utilisation
+    source, max_activations, rest_periods, lead_periods, auto_offer, trigger, activation : how its contracts
+        may be called, see `FlexContract`; LONG is tendered as "long", with ``auto_offer``, by "auction"
 
     Raises
     ------
@@ -70,6 +92,13 @@ class Tender:
     availability_cap: float = np.inf
     utilisation_cap: float = np.inf
     expected_calls: float = 1.0
+    source: Source = "tender"
+    max_activations: int | None = None
+    rest_periods: int = 0
+    lead_periods: int = 0
+    auto_offer: bool = False
+    trigger: Trigger | None = None
+    activation: Literal["auction", "dispatch"] = "dispatch"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "area", tuple(sorted(self.area)))
@@ -111,6 +140,7 @@ class Tender:
                 yield fault_at(
                     source, name, value, reason="is no price >= 0", fix="leave it out for no ceiling"
                 )
+        yield from _term_faults(source, self)
         if not (isinstance(self.expected_calls, Real) and 0 <= float(self.expected_calls) <= 1):
             reason, fix = "is no share", "write a number between 0 and 1"
             yield fault_at(source, "expected_calls", self.expected_calls, reason=reason, fix=fix)
@@ -144,26 +174,6 @@ class TenderBid:
     utilisation: float
     max_run_periods: int | None = None
     windows: tuple[int, ...] | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Trigger:
-    """A condition under which a contract is available at all (sthlmflex: forecast temperature <= -5 C).
-
-    Examples
-    --------
-    >>> Trigger(name="temperature", threshold=-5.0).holds([-7.0, -5.0, 3.0, np.nan]).tolist()
-    [True, True, False, False]
-    """
-
-    name: str
-    threshold: float
-    when: Literal["at_most", "at_least"] = "at_most"
-
-    def holds(self, values: ArrayLike) -> NDArray[np.bool_]:
-        """Tell where the condition holds; an unknown value (NaN) fulfils nothing."""
-        known = np.asarray(values, dtype=np.float64)
-        return np.asarray(known <= self.threshold if self.when == "at_most" else known >= self.threshold)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -235,10 +245,7 @@ class FlexContract:
     def _faults(self) -> Iterator[Fault]:
         source = f"contract {self.id}"
         yield from name_faults(source, id=self.id, buyer=self.buyer, seller=self.seller)
-        for name, known in (("source", SOURCES), ("activation", ACTIVATIONS)):
-            if getattr(self, name) not in known:
-                fix = f"write one of {', '.join(known)}"
-                yield fault_at(source, name, getattr(self, name), reason="is not known", fix=fix)
+        yield from _term_faults(source, self)
         whole = all(is_whole(period) and period >= 0 for period in self.periods)
         if not (self.periods and whole and sorted(set(self.periods)) == list(self.periods)):
             reason = "is not a calendar of ascending periods >= 0"
@@ -249,17 +256,6 @@ class FlexContract:
             if not (is_whole(value) and value >= 0):
                 fix = "round once with units.to_micro"
                 yield fault_at(source, name, value, reason="is not whole micro-units >= 0", fix=fix)
-        for name in ("max_activations", "rest_periods", "lead_periods"):
-            value = getattr(self, name)
-            if value is not None and not (is_whole(value) and value >= 0):
-                yield fault_at(source, name, value, reason="is no whole number >= 0", fix="write 0 or more")
-        if self.trigger is not None and self.trigger.when not in COMPARISONS:
-            fix = f"write one of {', '.join(COMPARISONS)}"
-            yield fault_at(source, "trigger", self.trigger.when, reason="is not known", fix=fix)
-        if self.trigger is not None and not np.isfinite(self.trigger.threshold):
-            yield fault_at(
-                source, "trigger", self.trigger.threshold, reason="is no threshold", fix="write a number"
-            )
 
 
 def released(contract: FlexContract, period: int, kw: float) -> FlexContract:
@@ -415,6 +411,25 @@ def call_faults(
     faults += _count_faults(contract, called, earlier_calls, periods_per_day=periods_per_day)
     faults += _rest_faults(contract, called, earlier_calls)
     return tuple(faults)
+
+
+def _term_faults(source: str, terms: Tender | FlexContract) -> Iterator[Fault]:
+    """Faults of how a contract may be called, which its tender says before."""
+    for name, known in (("source", SOURCES), ("activation", ACTIVATIONS)):
+        if getattr(terms, name) not in known:
+            fix = f"write one of {', '.join(known)}"
+            yield fault_at(source, name, getattr(terms, name), reason="is not known", fix=fix)
+    for name in ("max_activations", "rest_periods", "lead_periods"):
+        value = getattr(terms, name)
+        if value is not None and not (is_whole(value) and value >= 0):
+            yield fault_at(source, name, value, reason="is no whole number >= 0", fix="write 0 or more")
+    if terms.trigger is not None and terms.trigger.when not in COMPARISONS:
+        fix = f"write one of {', '.join(COMPARISONS)}"
+        yield fault_at(source, "trigger", terms.trigger.when, reason="is not known", fix=fix)
+    if terms.trigger is not None and not np.isfinite(terms.trigger.threshold):
+        yield fault_at(
+            source, "trigger", terms.trigger.threshold, reason="is no threshold", fix="write a number"
+        )
 
 
 def _run_faults(contract: FlexContract, called: list[int]) -> Iterator[Fault]:
