@@ -212,7 +212,12 @@ def test_every_fault_of_a_contract_at_once():
             activation="later",
             trigger=Trigger(name="t", threshold=math.nan, when="often"),
         )
-    ) == ["source", "activation", "rest_periods", "trigger", "trigger"] + [
+    ) == [
+        "source",
+        "activation",
+        "rest_periods",
+        "trigger",
+        "trigger",
         "periods",
         "reserved_kw",
         "availability_micro_per_kw_h",
