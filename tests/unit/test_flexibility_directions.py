@@ -30,7 +30,8 @@ def day():
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_every_direction_clears_alike(direction):
-    demand = Bids(side=["buy"], price=[0.5], quantity=[3.0], participant=["dso"], period=[1])
+    columns = {"participant": ["dso"], "period": [1], "group": [""], "step": [0]}
+    demand = Bids(side=["buy"], price=[0.5], quantity=[3.0], **columns)
     bids = Bids.concat([demand, bids_of([offer(direction)])])
     result = capacity_limit_auction(bids, direction=direction)
     assert (result.accepted.tolist(), result.direction) == ([3.0, 3.0], direction)
