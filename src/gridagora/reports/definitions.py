@@ -54,11 +54,40 @@ KPI_DEFINITIONS = {
     "not_converged_periods": (
         "Periods in which the power flow found no solution; their grid values are left out."
     ),
+    "flex_strategy": "How the grid operator bids for flexibility.",
+    "flex_payment": "Rule by which activation auctions are paid.",
+    "flex_settlement": "Rule by which delivered flexibility is settled.",
+    "flex_hours_overloaded_before": (
+        "Time in which a line or transformer is above the threshold without the flexibility market."
+    ),
+    "flex_hours_overloaded_after": "The same with the flexibility market.",
+    "flex_hours_cured": "Time above the threshold before and with no element above it after.",
+    "flex_share_cured": "Part of the time above the threshold that is cured.",
+    "flex_hours_newly_overloaded": (
+        "Time above the threshold after and not before: energy that came back (rebound)."
+    ),
+    "flex_unmet_needs": "Needs that stay although all that was offered is taken, by the grid model.",
+    "flex_sold_kwh": (
+        "Flexibility sold in activation auctions, kW x h; for limits it is counted from the connection "
+        "capacity, so much of it was not going to be used."
+    ),
+    "flex_metered_less_kwh": (
+        "Energy by which sellers metered less than without a market while they had sold (for a floor: "
+        "exported less)."
+    ),
+    "flex_deficiency_kwh": "Ordered flexibility that was not delivered, beyond the tolerance.",
+    "flex_cost_{cur}": "What the grid operator paid for flexibility in all, refunds taken off.",
+    "flex_sellers_cost_{cur}": "What the accepted offers of activation auctions cost by their own prices.",
+    "flex_sellers_gain_{cur}": "What sellers received for flexibility, less that cost.",
     "event_hash": "Hash of the last event of the run; equal for equal scenarios and seeds.",
 }
 """Definition of each key figure; ``{cur}`` stands for the currency."""
 
 MECHANISMS = {
+    "capacity_limit": (
+        "Local flexibility market: the grid operator buys limits on what a connection may draw or feed in, "
+        "cleared at the highest welfare; energy is bought from and sold to the retailer."
+    ),
     "pay_as_cleared": (
         "Uniform price: all bids of a period are cleared at once, and everyone trades at the price of the "
         "marginal bid (the midpoint where a true interval is left)."
@@ -106,7 +135,36 @@ BIDDING = {
     "fixed_margin": "Truthful bids with a fixed relative mark-up.",
 }
 
-CHOICES = {"mechanism": MECHANISMS, "forecast": FORECASTS, "ems": EMS, "bidding": BIDDING}
+STRATEGIES = {
+    "impact": (
+        "Impact-based: each kW is worth the cost that it spares if the forecast comes true; the dearest step "
+        "comes first."
+    ),
+    "probability": (
+        "Probability-based: each step is worth its impact times the chance of that loading; steps are taken "
+        "in their order, whatever their price."
+    ),
+    "rebound_aware": (
+        "As impact-based, and it also buys limits in the hours to which the cut energy may come back."
+    ),
+}
+
+FLEX_PAYMENTS = {
+    "uniform": "Everyone in a period trades at the price at which supply meets demand.",
+    "pay_as_bid": "Sellers get the prices of their own bids, and the operator pays for them.",
+    "vcg": "Everyone gets what their presence is worth to the others; the market operator covers the rest.",
+    "vcg_one_sided": "Sellers are paid as under VCG, and the operator pays their sum.",
+    "shapley": "Everyone gets their mean contribution over all orders in which players could join.",
+}
+
+CHOICES = {
+    "mechanism": MECHANISMS,
+    "forecast": FORECASTS,
+    "ems": EMS,
+    "bidding": BIDDING,
+    "flex_strategy": STRATEGIES,
+    "flex_payment": FLEX_PAYMENTS,
+}
 """Explanations of the key figures that name a choice."""
 
 

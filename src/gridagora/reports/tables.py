@@ -24,6 +24,22 @@ TABLE_NAMES = (
 )
 """The tables of a run, in the order of the flow of a study; also the names of its Parquet files."""
 
+FLEX_TABLE_NAMES = (
+    "flex_strategies",
+    "flex_hours",
+    "flex_loadings",
+    "flex_auctions",
+    "flex_bids",
+    "flex_payments",
+    "flex_rules",
+    "flex_orders",
+    "flex_deliveries",
+    "flex_trades",
+    "flex_contracts",
+    "flex_unmet",
+)
+"""The further tables of a run with a flexibility market; also the names of their Parquet files."""
+
 UPSTREAM = "upstream"
 """The participant that stands for the retailer beyond the feeder."""
 
@@ -62,6 +78,42 @@ def installed_versions() -> dict[str, str]:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FlexTables:
+    """What the report of a flexibility market is made from: its tables, and by which rules it went.
+
+    Parameters
+    ----------
+    buyer : name of the grid operator
+    direction : of the product: "cap", "floor", "down" or "up"
+    threshold_percent : loading above which an element counts as overloaded
+    flex_strategies, flex_hours, flex_loadings, flex_auctions, flex_bids, flex_payments, flex_rules,
+    flex_orders, flex_deliveries, flex_trades, flex_contracts, flex_unmet : the tables of the same names; the
+        settled strategy is the first
+    """
+
+    buyer: str
+    direction: str
+    threshold_percent: float
+    flex_strategies: "pd.DataFrame"
+    flex_hours: "pd.DataFrame"
+    flex_loadings: "pd.DataFrame"
+    flex_auctions: "pd.DataFrame"
+    flex_bids: "pd.DataFrame"
+    flex_payments: "pd.DataFrame"
+    flex_rules: "pd.DataFrame"
+    flex_orders: "pd.DataFrame"
+    flex_deliveries: "pd.DataFrame"
+    flex_trades: "pd.DataFrame"
+    flex_contracts: "pd.DataFrame"
+    flex_unmet: "pd.DataFrame"
+
+    @property
+    def settled(self) -> str:
+        """Name of the strategy that was settled."""
+        return str(self.flex_strategies["strategy"].iloc[0])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunTables:
     """The tables of one run as a report needs them.
 
@@ -76,6 +128,7 @@ class RunTables:
     currency : name of the currency of all prices and amounts
     limits : operational limits drawn in the charts
     versions : package versions for the method notes
+    flexibility : the flexibility market in place of the pool; None: the run has a pool
     """
 
     title: str
@@ -95,6 +148,7 @@ class RunTables:
     currency: str = "EUR"
     limits: GridLimits = field(default_factory=GridLimits)
     versions: Mapping[str, str] = field(default_factory=installed_versions)
+    flexibility: FlexTables | None = None
 
     def key(self, name: str) -> str:
         """Return the name of a key figure with ``{cur}`` replaced by the currency as key figures spell it."""

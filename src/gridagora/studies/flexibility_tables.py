@@ -96,9 +96,7 @@ def _asked_money(event: FlexAuctionCleared) -> float:
 def _metered_less(view: FlexView, sold: NDArray[np.bool_]) -> float:
     """Return the energy by which sellers metered less (for a floor: exported less) while they had sold."""
     record = view.record
-    place = {home.participant: k for k, home in enumerate(record.study.homes)}
-    homes = [place[name] for name in view.points]
-    change = (record.baseline_metered_wh - view.strategy.metered_wh[: record.periods])[:, homes]
+    change = (record.baseline_metered_wh - view.strategy.metered_wh[: record.periods])[:, view.homes]
     sign = -1.0 if view.rules.product.direction in ("floor", "up") else 1.0
     return float(sign * change[sold.T].sum() / WH_PER_KWH)
 

@@ -54,7 +54,7 @@ class FlexView:
     @property
     def names(self) -> NDArray[Any]:
         """Names by code: connection points, then buyers."""
-        return np.array([*self.points, *self.terms.buyers], dtype=object)
+        return np.array(self.terms.participants, dtype=object)
 
     def events(self, kind: type[EventKind]) -> Iterator[EventKind]:
         """Yield the events of a kind in order."""
@@ -80,6 +80,21 @@ class FlexView:
         earned = self.per_point("due_micro") + self.per_point("fee_micro")
         lost = self.per_point("claw_back_micro") + self.per_point("penalty_micro")
         return earned - lost - self.per_point("withheld_micro")
+
+    @property
+    def homes(self) -> list[int]:
+        """Number of the home behind each connection point."""
+        place = {home.participant: k for k, home in enumerate(self.record.study.homes)}
+        return [place[name] for name in self.points]
+
+
+def flex_money(record: RunRecord) -> Ints:
+    """Return what homes received for flexibility, micro-units, shape (periods, homes); 0 without a market."""
+    found = np.zeros((record.periods, len(record.study.homes)), dtype=np.int64)
+    if record.flexibility is not None:
+        settled = views(record)[0]
+        found[:, settled.homes] = settled.received_micro.T
+    return found
 
 
 def flex_of(record: RunRecord) -> FlexRecord:

@@ -13,6 +13,8 @@ import pandas as pd
 
 from gridagora.model.columns import Floats
 from gridagora.model.events import AuctionCleared
+from gridagora.studies.flexibility_tables import strategies_table
+from gridagora.studies.flexibility_view import flex_money
 from gridagora.studies.record import Flows, RunRecord
 from gridagora.studies.tables import local_days, money_per_home
 from gridagora.units import MICRO, WH_PER_KWH, to_micro
@@ -73,13 +75,18 @@ def _share(part: Any, whole: Any) -> Any:
 
 
 def participants_table(record: RunRecord) -> pd.DataFrame:
-    """One row per participant: assets, energy in kWh, costs in currency with and without the market."""
+    """One row per participant: assets, energy in kWh, costs in currency with and without the market.
+
+    ``flex_received`` is a column of runs with a flexibility market alone; ``cost`` is what is left to pay.
+    """
     study = record.study
     days, standing = len(local_days(record)[1]), int(to_micro(study.tariffs.standing_per_day))
     energy = energy_with_market(record)
     imported = np.maximum(energy.metered, 0).sum(axis=0)
     exported = np.maximum(-energy.metered, 0).sum(axis=0)
-    cost = money_per_home(record.settled(), days=days, standing_micro=standing)
+    received = flex_money(record).sum(axis=0) / MICRO
+    cost = money_per_home(record.settled(), days=days, standing_micro=standing) - received
+    flexible = {} if record.flexibility is None else {"flex_received": received}
     baseline = money_per_home(record.baseline_money, days=days, standing_micro=standing)
     consumed, produced = energy.consumption.sum(axis=0), energy.production.sum(axis=0)
     return pd.DataFrame(
@@ -95,6 +102,7 @@ def participants_table(record: RunRecord) -> pd.DataFrame:
             "production_kwh": produced,
             "import_kwh": imported,
             "export_kwh": exported,
+            **flexible,
             "cost": cost,
             "cost_baseline": baseline,
             "gain": baseline - cost,
@@ -112,10 +120,7 @@ def kpis(record: RunRecord, participants: pd.DataFrame) -> dict[str, float | int
         "periods": record.periods,
         "periods_planned": study.axis.periods,
         "participants": len(study.homes),
-        "mechanism": study.market.mechanism,
-        "ems": study.agents.ems,
-        "forecast": study.agents.forecast,
-        "bidding": study.agents.bidding,
+        **_choices(record),
         "seed": study.seed,
         "currency": study.tariffs.currency,
         f"cost_total_{cur}": float(participants["cost"].sum()),
@@ -126,11 +131,45 @@ def kpis(record: RunRecord, participants: pd.DataFrame) -> dict[str, float | int
     }
     return (
         head
-        | _market_kpis(record, cur)
+        | (_market_kpis(record, cur) if record.flexibility is None else _flex_kpis(record, cur))
         | _energy_kpis(record)
         | _grid_kpis(record)
         | {"event_hash": record.event_hash}
     )
+
+
+def _choices(record: RunRecord) -> dict[str, str]:
+    """Return by which rules the run went: those of the pool, or of the flexibility market."""
+    study, rules = record.study, record.study.flexibility
+    homes = {"ems": study.agents.ems, "forecast": study.agents.forecast}
+    if rules is None:
+        return {"mechanism": study.market.mechanism, **homes, "bidding": study.agents.bidding}
+    return {
+        "mechanism": "capacity_limit",
+        **homes,
+        "flex_strategy": rules.demand,
+        "flex_payment": rules.payment,
+        "flex_settlement": rules.settlement,
+    }
+
+
+def _flex_kpis(record: RunRecord, cur: str) -> dict[str, Any]:
+    """Return the key figures of the flexibility market, of its settled strategy."""
+    settled = strategies_table(record).iloc[0].to_dict()
+    return {
+        "flex_hours_overloaded_before": settled["overloaded_before_h"],
+        "flex_hours_overloaded_after": settled["overloaded_after_h"],
+        "flex_hours_cured": settled["cured_h"],
+        "flex_share_cured": settled["share_cured"],
+        "flex_hours_newly_overloaded": settled["newly_overloaded_h"],
+        "flex_unmet_needs": settled["unmet"],
+        "flex_sold_kwh": settled["sold_kwh"],
+        "flex_metered_less_kwh": settled["metered_less_kwh"],
+        "flex_deficiency_kwh": settled["deficiency_kwh"],
+        f"flex_cost_{cur}": settled["operator_cost"],
+        f"flex_sellers_cost_{cur}": settled["sellers_cost"],
+        f"flex_sellers_gain_{cur}": settled["sellers_gain"],
+    }
 
 
 def _market_kpis(record: RunRecord, cur: str) -> dict[str, Any]:

@@ -13,9 +13,11 @@ import pandas as pd
 from gridagora.bootstrap import Prepared, prepare
 from gridagora.errors import Fault, InputError
 from gridagora.reports import build_report
-from gridagora.reports.tables import TABLE_NAMES, RunTables
-from gridagora.studies import metrics, tables
+from gridagora.reports.tables import FLEX_TABLE_NAMES, TABLE_NAMES, FlexTables, RunTables
+from gridagora.studies import flexibility_tables, metrics, tables
 from gridagora.studies.assemble import simulate_study
+from gridagora.studies.flexibility_contracts import contracts_table
+from gridagora.studies.flexibility_payments import DayGame, day_games, payments_table, rules_table
 from gridagora.studies.record import RunRecord
 
 Progress = Callable[[int, int, str], None]
@@ -26,7 +28,12 @@ KPIS_NAME = "kpis.json"
 SCENARIO_NAME = "scenario.yaml"
 WIDE_TABLES = ("voltages", "loadings")
 FILES = frozenset(
-    {REPORT_NAME, KPIS_NAME, SCENARIO_NAME, *(f"{name}.parquet" for name in (*TABLE_NAMES, *WIDE_TABLES))}
+    {
+        REPORT_NAME,
+        KPIS_NAME,
+        SCENARIO_NAME,
+        *(f"{name}.parquet" for name in (*TABLE_NAMES, *WIDE_TABLES, *FLEX_TABLE_NAMES)),
+    }
 )
 """All that a run writes; a folder that holds anything else is not replaced."""
 
@@ -39,6 +46,9 @@ class Run:
     kpis : dict of key figures, units in the names
     bids, prices, trades, schedules, flows, elements, violations, invoices, participants, journal : DataFrames
     voltages, loadings : per bus and per line or transformer, all periods
+    flex_strategies, flex_hours, flex_loadings, flex_auctions, flex_bids, flex_payments, flex_rules,
+    flex_orders, flex_deliveries, flex_trades, flex_contracts, flex_unmet : DataFrames of a flexibility
+        market; for a run without one asking for them raises `InvariantError`
     finished : False when the run was stopped before its end; results then hold the finished sessions
 
     Examples
@@ -128,6 +138,76 @@ class Run:
         """Loading in percent of rated current: a row per period, a column per line or transformer."""
         return tables.wide_table(self.record.flows.loading_percent, self.record.drawing.elements)
 
+    @cached_property
+    def flex_strategies(self) -> pd.DataFrame:
+        """The operator's ways of bidding side by side; the settled one is the first."""
+        return flexibility_tables.strategies_table(self.record)
+
+    @cached_property
+    def flex_hours(self) -> pd.DataFrame:
+        """Elements above the threshold before or after, and what became of them."""
+        return flexibility_tables.hours_table(self.record)
+
+    @cached_property
+    def flex_loadings(self) -> pd.DataFrame:
+        """The most loaded element of each period, before and after."""
+        return flexibility_tables.loadings_table(self.record)
+
+    @cached_property
+    def flex_auctions(self) -> pd.DataFrame:
+        """Auctions by period: asked, offered, sold, price, money."""
+        return flexibility_tables.auctions_table(self.record)
+
+    @cached_property
+    def flex_bids(self) -> pd.DataFrame:
+        """All bids of the auctions and what was accepted of them."""
+        return flexibility_tables.bids_table(self.record)
+
+    @cached_property
+    def flex_payments(self) -> pd.DataFrame:
+        """What every rule pays each participant on each day."""
+        return payments_table(self.record, self._day_games)
+
+    @cached_property
+    def flex_rules(self) -> pd.DataFrame:
+        """Budget balance, largest excess and properties of every rule on each day."""
+        return rules_table(self.record, self._day_games)
+
+    @cached_property
+    def flex_orders(self) -> pd.DataFrame:
+        """Delivery orders: cleared, adjusted, ordered, and the limit."""
+        return flexibility_tables.orders_table(self.record)
+
+    @cached_property
+    def flex_deliveries(self) -> pd.DataFrame:
+        """What was delivered of the orders, and the money for it."""
+        return flexibility_tables.deliveries_table(self.record)
+
+    @cached_property
+    def flex_trades(self) -> pd.DataFrame:
+        """Trades of the continuous market."""
+        return flexibility_tables.trades_table(self.record)
+
+    @cached_property
+    def flex_contracts(self) -> pd.DataFrame:
+        """Reservations by period: reserved, called, offered, fees."""
+        return contracts_table(self.record)
+
+    @cached_property
+    def flex_unmet(self) -> pd.DataFrame:
+        """Needs that no offer could cure."""
+        return flexibility_tables.unmet_table(self.record)
+
+    @cached_property
+    def _day_games(self) -> list[DayGame]:
+        return day_games(self.record)
+
+    @property
+    def table_names(self) -> tuple[str, ...]:
+        """Names of the tables that the run has; also those of its Parquet files."""
+        more = () if self.record.flexibility is None else FLEX_TABLE_NAMES
+        return (*TABLE_NAMES, *WIDE_TABLES, *more)
+
     @property
     def tables(self) -> RunTables:
         """All that a report is made from."""
@@ -139,7 +219,19 @@ class Run:
             timezone=study.axis.timezone,
             currency=study.tariffs.currency,
             limits=study.limits,
+            flexibility=self._flex_tables(),
             **{name: getattr(self, name) for name in TABLE_NAMES},
+        )
+
+    def _flex_tables(self) -> FlexTables | None:
+        rules = self.record.study.flexibility
+        if self.record.flexibility is None or rules is None:
+            return None
+        return FlexTables(
+            buyer=rules.buyer,
+            direction=rules.product.direction,
+            threshold_percent=rules.threshold_percent,
+            **{name: getattr(self, name) for name in FLEX_TABLE_NAMES},
         )
 
     def report(self, path: str | Path) -> Path:
@@ -177,7 +269,7 @@ class Run:
         text = json.dumps(_plain(self.kpis), indent=1, allow_nan=False)
         (folder / KPIS_NAME).write_text(text + "\n", encoding="utf-8")
         (folder / SCENARIO_NAME).write_text(self.scenario_yaml, encoding="utf-8")
-        for name in (*TABLE_NAMES, *WIDE_TABLES):
+        for name in self.table_names:
             frame: pd.DataFrame = getattr(self, name)
             frame.to_parquet(folder / f"{name}.parquet", compression="zstd", index=False)
         self.report(folder / REPORT_NAME)

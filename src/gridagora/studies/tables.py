@@ -13,10 +13,12 @@ import pandas as pd
 from gridagora.billing import invoice_lines
 from gridagora.ledger import account_name
 from gridagora.ledger.accounts import SystemAccount
-from gridagora.ledger.journal import KINDS, EntryKind
+from gridagora.ledger.journal import FLEX_KINDS, KINDS, EntryKind
 from gridagora.model.columns import SettlementLines
 from gridagora.model.events import AuctionCleared, SessionSettled
+from gridagora.model.flexibility_events import FlexSettled
 from gridagora.reports.tables import UPSTREAM
+from gridagora.studies.flexibility_view import FlexView, flex_money, views
 from gridagora.studies.record import Flows, RunRecord
 from gridagora.units import MICRO, WH_PER_KWH, amount_micro, to_micro
 
@@ -42,11 +44,16 @@ def _long(record: RunRecord) -> dict[str, Any]:
 
 
 def bids_table(record: RunRecord) -> pd.DataFrame:
-    """One row per bid: price in currency per kWh, quantity and accepted in kWh; upstream is the retailer."""
+    """One row per bid: price in currency per kWh, quantity and accepted in kWh; upstream is the retailer.
+
+    With a flexibility market in its place the pool has no bids: the retailer's two are nobody's to meet.
+    """
     column = {
         name: record.column(AuctionCleared, name)
         for name in ("participant", "period", "side", "price", "quantity", "accepted")
     }
+    if record.flexibility is not None:
+        column = {name: values[:0] for name, values in column.items()}
     names = [*_names(record), UPSTREAM]
     return pd.DataFrame(
         {
@@ -226,7 +233,10 @@ def violations_table(record: RunRecord) -> pd.DataFrame:
 
 
 def invoices_table(record: RunRecord) -> pd.DataFrame:
-    """One row per local day and participant: energy in kWh, charges in currency, total + = to pay."""
+    """One row per local day and participant: energy in kWh, charges in currency, total + = to pay.
+
+    ``flexibility``, what was received for it, is a column of runs with a flexibility market alone.
+    """
     study, periods = record.study, record.periods
     day, day_names = local_days(record)
     money = record.settled()
@@ -245,7 +255,8 @@ def invoices_table(record: RunRecord) -> pd.DataFrame:
         "imbalance_charge": money.imbalance,
         "network_charge": money.network,
         "taxes": money.taxes,
-        "total": money.total,
+        "flexibility": flex_money(record),
+        "total": money.total + flex_money(record),
         "total_baseline": record.baseline_money.total,
     }
     lines = invoice_lines(columns, day[:periods], standing_micro=standing)
@@ -254,8 +265,9 @@ def invoices_table(record: RunRecord) -> pd.DataFrame:
         "day": np.repeat(day_names, homes),
         "participant": _labels(np.tile(np.arange(homes), len(day_names)), _names(record)),
     }
-    for name in (*list(columns)[:10], "standing"):
-        sign = 1 if name.endswith(("_kwh", "_credit")) else -1
+    received = ["flexibility"] if record.flexibility is not None else []
+    for name in (*list(columns)[:10], *received, "standing"):
+        sign = 1 if name.endswith(("_kwh", "_credit", "flexibility")) else -1
         scale = WH_PER_KWH if name.endswith("_kwh") else MICRO
         rows[name] = sign * lines[name].ravel() / scale + 0.0
     rows["total"] = -(lines["total"] + lines["standing"]).ravel() / MICRO
@@ -271,22 +283,41 @@ def local_days(record: RunRecord) -> tuple[Any, Any]:
 
 
 def journal_table(record: RunRecord) -> pd.DataFrame:
-    """One row per posting: entry, first period of its session, account, micro-units, what it is about."""
+    """One row per posting: entry, period that it is about, account, micro-units, what it is about.
+
+    Entries of the pool are about a session and name its first period.
+    """
     names = _names(record)
-    accounts = [account_name(code, names) for code in range(len(names) + len(SystemAccount))]
     events = [e for e in record.events if isinstance(e, SessionSettled)]
+    settled = views(record)[0] if record.flexibility is not None else None
+    flex = [] if settled is None else [e for e in settled.events(FlexSettled) if e.first < record.periods]
     first = np.array([e.first for e in events], dtype=np.int64)
-    entry = record.column(SessionSettled, "entry").astype(np.int64)
-    memos = [kind.name.lower() for kind in EntryKind]
+    booked: list[SessionSettled | FlexSettled] = [*events, *flex]
+    entry = np.concatenate([e.entry for e in booked]).astype(np.int64)
+    accounts = [account_name(code, names) for code in range(len(names) + len(SystemAccount))]
+    account = [record.column(SessionSettled, "account").astype(np.int64)]
+    if settled is not None:
+        accounts += [name for name in _flex_accounts(settled) if name not in accounts]
+        place = {name: k for k, name in enumerate(accounts)}
+        codes = np.array([place[name] for name in _flex_accounts(settled)], dtype=np.int64)
+        account += [codes[e.account] for e in flex]
+    session = np.minimum(entry // KINDS, max(len(first) - 1, 0))
+    by_period = np.isin(entry % KINDS, [int(kind) for kind in FLEX_KINDS])
     return pd.DataFrame(
         {
             "entry": entry,
-            "period": first[entry // KINDS] if len(entry) else entry,
-            "account": _labels(record.column(SessionSettled, "account"), accounts),
-            "amount_micro": record.column(SessionSettled, "amount").astype(np.int64),
-            "memo": _labels(entry % KINDS, memos),
+            "period": np.where(by_period, entry // KINDS, first[session]) if len(first) else entry // KINDS,
+            "account": _labels(np.concatenate(account), accounts),
+            "amount_micro": np.concatenate([e.amount for e in booked]).astype(np.int64),
+            "memo": _labels(entry % KINDS, [kind.name.lower() for kind in EntryKind]),
         }
     )
+
+
+def _flex_accounts(view: FlexView) -> list[str]:
+    """Return the names of the flexibility market's accounts by its codes: points, system, buyers."""
+    count = len(view.points) + len(SystemAccount) + len(view.terms.buyers)
+    return [account_name(code, view.points, view.terms.buyers) for code in range(count)]
 
 
 def money_per_home(money: SettlementLines, *, days: int, standing_micro: int) -> Any:
