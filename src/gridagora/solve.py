@@ -15,6 +15,11 @@ from gridagora.errors import SolverError
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
 
+Statuses = NDArray[np.int8]
+
+LOWER, BASIC, UPPER = 0, 1, 2
+"""Where a basis puts a column or a row: at its lower bound, between its bounds, at its upper bound."""
+
 DEVEX = 1
 """Edge weights that a hot start need not compute anew, as steepest edge must (12 % less time)."""
 
@@ -50,6 +55,14 @@ class Answer:
     values: Floats
     duals: Floats
     objective: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Basis:
+    """Where the simplex method starts or stopped: a status per column and per row (`LOWER`, `BASIC`, `UPPER`)."""
+
+    columns: Statuses
+    rows: Statuses
 
 
 class HotModel:
@@ -112,6 +125,42 @@ class HotModel:
         """Set one entry of the matrix."""
         self._checked(self._highs.changeCoeff(row, column, value))
 
+    def add_rows(
+        self, row_lower: Floats, row_upper: Floats, *, starts: Ints, columns: Ints, entries: Floats
+    ) -> None:
+        """Add rows below the others; the matrix by rows: ``starts`` (rows + 1,), ``columns``, ``entries``."""
+        self._checked(
+            self._highs.addRows(
+                len(row_lower),
+                row_lower,
+                row_upper,
+                len(entries),
+                starts[:-1].astype(np.int32),
+                columns.astype(np.int32),
+                entries,
+            )
+        )
+
+    def start_from(self, basis: Basis) -> None:
+        """Let the next solve start from a basis; a wrong number of basic entries is mended by the solver."""
+        import highspy
+
+        kinds = highspy.HighsBasisStatus
+        by_number = (kinds.kLower, kinds.kBasic, kinds.kUpper, kinds.kZero)
+        start = highspy.HighsBasis()
+        start.col_status = [by_number[status] for status in basis.columns.tolist()]
+        start.row_status = [by_number[status] for status in basis.rows.tolist()]
+        start.valid, start.alien = True, True
+        self._checked(self._highs.setBasis(start))
+
+    def basis(self) -> Basis:
+        """Return the basis of the last solve."""
+        found = self._highs.getBasis()
+        return Basis(
+            columns=np.array([int(status) for status in found.col_status], dtype=np.int8),
+            rows=np.array([int(status) for status in found.row_status], dtype=np.int8),
+        )
+
     def solve(self) -> Answer:
         """Solve from the last basis, if that fails from none; raises `SolverError` when there is no optimum.
 
@@ -127,14 +176,14 @@ class HotModel:
         status = self._highs.modelStatusToString(self._highs.getModelStatus())
         raise SolverError(f"linear program: {status}")
 
-    def solve_whole(self, whole: NDArray[np.bool_]) -> Answer:
-        """Solve with integers in the ``whole`` columns, to no gap."""
+    def solve_whole(self, whole: NDArray[np.bool_], *, gap: float = 0.0) -> Answer:
+        """Solve with integers in the ``whole`` columns, to a relative gap."""
         import highspy
 
         columns = np.flatnonzero(whole).astype(np.int32)
         kinds = np.full(len(columns), highspy.HighsVarType.kInteger)
         # presolve stays off as for linear programs: HiGHS 1.15 then calls some feasible programs infeasible
-        for option, value in (("solver", "choose"), ("mip_rel_gap", 0.0), ("mip_abs_gap", 1e-9)):
+        for option, value in (("solver", "choose"), ("mip_rel_gap", gap), ("mip_abs_gap", 1e-9)):
             self._checked(self._highs.setOptionValue(option, value))
         self._checked(self._highs.changeColsIntegrality(len(columns), columns, kinds))
         self._checked(self._highs.run())
@@ -169,10 +218,10 @@ def solve(program: LinearProgram) -> Answer:
     return HotModel(program).solve()
 
 
-def solve_mixed(program: LinearProgram, *, whole: NDArray[np.bool_]) -> Answer:
+def solve_mixed(program: LinearProgram, *, whole: NDArray[np.bool_], gap: float = 0.0) -> Answer:
     """Solve a program whose ``whole`` columns take integers only; raises `SolverError` without an optimum.
 
-    Branch and bound to no gap on one thread, so that the same program gives the same answer.  The duals are
+    Branch and bound to a relative ``gap`` (default none) on one thread, so that the same program gives the same answer.  The duals are
     zero: a mixed-integer program has none.
 
     Examples
@@ -183,4 +232,4 @@ def solve_mixed(program: LinearProgram, *, whole: NDArray[np.bool_]) -> Answer:
     >>> solve_mixed(lp, whole=np.array([True])).values.tolist()
     [2.0]
     """
-    return HotModel(program).solve_whole(whole)
+    return HotModel(program).solve_whole(whole, gap=gap)

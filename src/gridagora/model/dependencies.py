@@ -1,0 +1,178 @@
+"""Conditions between bids, carriers with networks of their own, and how far a market looks ahead."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridagora.errors import Fault, check_faults
+from gridagora.model.linear_network import LinearNetwork
+
+Floats = NDArray[np.float64]
+
+OPERATORS = ("<=", ">=", "=")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dependency:
+    """A condition on the acceptance of bids; with ``z_b = 1`` if bid b is accepted at all.
+
+    Parameters
+    ----------
+    kind : "and": all or none; "xor": at most one; "or": at least one; "sum": the sum of ``coefficients``
+        times accepted quantities is ``op`` ``quantity``
+    bids : row numbers of the bids, of any periods and carriers
+    op, quantity, coefficients : of a sum; coefficients default to 1
+
+    Notes
+    -----
+    MARKETS.md section 2; seed 003 table 3-2.
+
+    Examples
+    --------
+    A heat pump of COP 3 buys electricity (row 0) and sells heat (row 1):
+
+    >>> Dependency.sum_of([0, 1], "=", 0.0, coefficients=[3.0, -1.0]).kind
+    'sum'
+    >>> Dependency.xor(2, 3).bids
+    (2, 3)
+    """
+
+    kind: Literal["and", "xor", "or", "sum"]
+    bids: tuple[int, ...]
+    op: Literal["<=", ">=", "="] = "<="
+    quantity: float = 0.0
+    coefficients: tuple[float, ...] | None = None
+
+    @classmethod
+    def all_of(cls, *rows: int) -> "Dependency":
+        """AND: the bids are accepted all or none."""
+        return cls(kind="and", bids=tuple(rows))
+
+    @classmethod
+    def xor(cls, *rows: int) -> "Dependency":
+        """XOR: at most one of the bids is accepted."""
+        return cls(kind="xor", bids=tuple(rows))
+
+    @classmethod
+    def any_of(cls, *rows: int) -> "Dependency":
+        """OR: at least one of the bids is accepted."""
+        return cls(kind="or", bids=tuple(rows))
+
+    @classmethod
+    def sum_of(
+        cls,
+        rows: Iterable[int],
+        op: Literal["<=", ">=", "="],
+        quantity: float,
+        *,
+        coefficients: Sequence[float] | None = None,
+    ) -> "Dependency":
+        """SUM: what is accepted of the bids, weighted, is at most, at least or exactly a quantity."""
+        weights = None if coefficients is None else tuple(float(value) for value in coefficients)
+        bids = tuple(int(row) for row in rows)
+        return cls(kind="sum", bids=bids, op=op, quantity=float(quantity), coefficients=weights)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """The coefficients, 1 where none are given."""
+        return (1.0,) * len(self.bids) if self.coefficients is None else self.coefficients
+
+    def __str__(self) -> str:
+        """Return the condition as a person would write it."""
+        if self.kind != "sum":
+            return f"{self.kind.upper()}({', '.join(map(str, self.bids))})"
+        terms = " + ".join(f"{w:g} y{b}" for w, b in zip(self.weights[:6], self.bids[:6], strict=True))
+        more = " + ..." if len(self.bids) > len(self.weights[:6]) else ""
+        return f"SUM {terms}{more} {self.op} {self.quantity:g}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Carrier:
+    """A form of energy with its network; None: a copper plate.
+
+    >>> Carrier(name="heat").name
+    'heat'
+    """
+
+    name: str
+    network: LinearNetwork | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rolling:
+    """A horizon of which only the first periods are binding; the others are a forecast.
+
+    Parameters
+    ----------
+    first_binding : number of periods, from the first, whose results hold
+    window : number of periods that are cleared at once; None: all that are bid for
+
+    Examples
+    --------
+    >>> Rolling(first_binding=1, window=24).window
+    24
+    """
+
+    first_binding: int = 1
+    window: int | None = None
+
+    def __post_init__(self) -> None:
+        fix = "write whole numbers, 1 <= first_binding <= window"
+        good = self.first_binding >= 1 and (self.window is None or self.window >= self.first_binding)
+        if not good:
+            value, reason = (self.first_binding, self.window), "cannot be rolled"
+            check_faults([Fault(source="horizon", place="Rolling", value=value, reason=reason, fix=fix)])
+
+
+def dependency_faults(dependencies: Sequence[Dependency], quantity: Floats) -> list[Fault]:
+    """Faults of conditions on bids of these quantities: unknown or double bids, sums that cannot be met.
+
+    >>> [fault.place for fault in dependency_faults([Dependency.xor(0, 7)], np.array([1.0, 2.0]))]
+    ['dependency 0']
+    """
+    faults: list[Fault] = []
+    for number, one in enumerate(dependencies):
+        found = list(_faults_of(one, quantity))
+        faults += [
+            Fault(source="dependencies", place=f"dependency {number}", value=value, reason=reason, fix=fix)
+            for value, reason, fix in found
+        ]
+    return faults
+
+
+def _faults_of(one: Dependency, quantity: Floats) -> Iterable[tuple[object, str, str]]:
+    unknown = [row for row in one.bids if not 0 <= row < len(quantity)]
+    if unknown:
+        yield unknown, "names bids that do not exist", f"name rows from 0 to {len(quantity) - 1}"
+    if len(set(one.bids)) < len(one.bids):
+        yield one.bids, "names a bid twice", "name each bid once"
+    if one.kind not in ("and", "xor", "or", "sum"):
+        yield one.kind, "is no kind of condition", "write and, xor, or, sum"
+    if one.kind == "sum":
+        yield from _sum_faults(one, quantity, known=not unknown)
+    elif len(one.bids) < (1 if one.kind == "or" else 2):
+        yield one.bids, "needs at least two bids", "name the bids it joins"
+
+
+def _sum_faults(one: Dependency, quantity: Floats, *, known: bool) -> Iterable[tuple[object, str, str]]:
+    if one.op not in OPERATORS:
+        yield one.op, "is no comparison", "write <=, >= or ="
+    weights = np.array(one.weights)
+    if len(weights) != len(one.bids):
+        yield len(weights), f"has not one coefficient for each of {len(one.bids)} bids", "give as many"
+        return
+    if not (np.isfinite(weights).all() and np.isfinite(one.quantity)):
+        yield one.quantity, "has numbers that are not finite", "write finite numbers"
+        return
+    if not known:
+        return
+    reach = weights * quantity[list(one.bids)]
+    low, high = float(reach[reach < 0].sum()), float(reach[reach > 0].sum())
+    slack = 1e-9 * (1 + abs(low) + abs(high))
+    if (one.op in (">=", "=") and one.quantity > high + slack) or (
+        one.op in ("<=", "=") and one.quantity < low - slack
+    ):
+        yield one.quantity, f"cannot be met: the bids reach {low:g} to {high:g}", "ask for what they reach"
