@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -39,16 +38,7 @@ CONTRACTS = {
 _Key = tuple[str, int]
 
 
-@dataclass(kw_only=True, slots=True)
-class _Row:
-    """What is gathered of a seller's reservations in one period, kW."""
-
-    contracts: list[str] = field(default_factory=list)
-    reserved_kw: float = 0.0
-    released_kw: float = 0.0
-    called_kw: float = 0.0
-    test: bool = False
-    dispatched_kw: float = 0.0
+_SUMS = ("reserved_kw", "released_kw", "called_kw", "dispatched_kw")
 
 
 def contracts_table(record: RunRecord) -> pd.DataFrame:
@@ -57,16 +47,16 @@ def contracts_table(record: RunRecord) -> pd.DataFrame:
 
 
 def _contracts(view: FlexView) -> Columns:
-    rows = _gathered(view)
-    keys = sorted(rows, key=lambda key: (key[1], key[0]))
+    names, sums, tests = _gathered(view)
+    keys = sorted(names, key=lambda key: (key[1], key[0]))
     found: Columns = {
         "strategy": np.full(len(keys), view.strategy.name),
         "period": [period for _, period in keys],
         "participant": [name for name, _ in keys],
-        "contracts": ["; ".join(rows[key].contracts) for key in keys],
+        "contracts": ["; ".join(names[key]) for key in keys],
+        "test": [key in tests for key in keys],
+        **{name: [sums[name, key] for key in keys] for name in _SUMS},
     }
-    for name in ("reserved_kw", "released_kw", "called_kw", "test", "dispatched_kw"):
-        found[name] = [getattr(rows[key], name) for key in keys]
     offered, accepted = _offers(view)
     found["offered_kw"] = [offered[key] for key in keys]
     found["accepted_kw"] = [accepted[key] for key in keys]
@@ -83,32 +73,33 @@ def _made(view: FlexView) -> Iterator[FlexContract]:
             yield from event.contracts
 
 
-def _gathered(view: FlexView) -> dict[_Key, _Row]:
-    rows: dict[_Key, _Row] = defaultdict(_Row)
+def _gathered(view: FlexView) -> tuple[dict[_Key, list[str]], dict[tuple[str, _Key], float], set[_Key]]:
+    """Return contracts by (seller, period), kW by (what, key), and the keys of test calls."""
+    names: dict[_Key, list[str]] = defaultdict(list)
+    sums: dict[tuple[str, _Key], float] = defaultdict(float)
     seller: dict[str, str] = {}
-    left: dict[tuple[str, int], float] = {}
+    left: dict[_Key, float] = {}
     for contract in _made(view):
         seller[contract.id] = contract.seller
         for period in contract.periods:
-            row, kw = rows[contract.seller, period], contract.kw_in(period)
-            row.contracts.append(contract.id)
-            row.reserved_kw += kw
-            left[contract.id, period] = kw
+            key = (contract.seller, period)
+            names[key].append(contract.id)
+            left[contract.id, period] = contract.kw_in(period)
+            sums["reserved_kw", key] += left[contract.id, period]
     for release in view.events(ReservationReleased):
         for period, kw in zip(release.periods, release.kw, strict=True):
-            before = left[release.contract, period]
-            rows[seller[release.contract], period].released_kw += before - kw
+            sums["released_kw", (seller[release.contract], period)] += left[release.contract, period] - kw
             left[release.contract, period] = kw
+    tests = set()
     for call in view.events(ReservationsCalled):
         for name in call.contracts:
             for period, kw in zip(call.periods, call.requested_kw, strict=True):
-                row = rows[seller[name], period]
-                row.called_kw += kw
-                row.test = row.test or call.test
+                sums["called_kw", (seller[name], period)] += kw
+                tests |= {(seller[name], period)} if call.test else set()
     for order in view.events(ContractDispatched):
         for period, kw in zip(order.periods, order.kw, strict=True):
-            rows[seller[order.contract], period].dispatched_kw += kw
-    return rows
+            sums["dispatched_kw", (seller[order.contract], period)] += kw
+    return names, sums, tests
 
 
 def _offers(view: FlexView) -> tuple[dict[_Key, float], dict[_Key, float]]:

@@ -43,7 +43,6 @@ RULES = {
     "budget_balanced": "flag",
     "individually_rational": "flag",
     "strategy_proof": "text",
-    "false_bid": "text",
 }
 
 PROVEN = {True: "no false bid paid", False: "no", None: "not known"}
@@ -144,7 +143,6 @@ def rules_table(record: RunRecord, games: list[DayGame]) -> pd.DataFrame:
 
 def _rule(game: DayGame, rule: str, paid: Payments) -> Columns:
     excess, held = paid.excess, paid.properties
-    false = paid.deviation if held["strategy_proof"] is False else None
     row = {
         "strategy": game.view.strategy.name,
         "day": game.day,
@@ -157,8 +155,5 @@ def _rule(game: DayGame, rule: str, paid: Payments) -> Columns:
         "budget_balanced": bool(held["budget_balanced"]),
         "individually_rational": bool(held["individually_rational"]),
         "strategy_proof": PROVEN[held["strategy_proof"]],
-        "false_bid": ""
-        if false is None
-        else f"{false.participant}: {false.scaled} x {false.factor:g} gains {false.gain:.4g}",
     }
     return {name: [value] for name, value in row.items()}
