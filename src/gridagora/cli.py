@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gridagora.console import add_row, make_console, make_table, print_frame
 from gridagora.errors import Fault, GridAgoraError, InputError, check_faults
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from gridagora.studies.run import Run
@@ -117,7 +117,7 @@ def run(
     try:
         with _progress(show=not quiet) as (progress, stop):
             result = study.run(scenario, overrides=overrides, seed=seed, progress=progress, stop=stop)
-        with nullcontext() if quiet else _console(stderr=True).status("writing tables and report"):
+        with nullcontext() if quiet else make_console(stderr=True).status("writing tables and report"):
             result.write(output)
     except KeyboardInterrupt:
         _say("[yellow]Stopped.[/] Nothing was written.")
@@ -133,11 +133,11 @@ def scenarios() -> None:
     """List the built-in scenarios."""
     from gridagora.scenario.load import load_scenario, scenario_names
 
-    table = _table("Scenario", "What it is")
+    table = make_table("Scenario", "What it is")
     for name in scenario_names():
-        _add_row(table, name, load_scenario(name).description)
-    _console().print(table)
-    _console().print("Run one with: gridagora run NAME -o DIR", highlight=False)
+        add_row(table, name, load_scenario(name).description)
+    make_console().print(table)
+    make_console().print("Run one with: gridagora run NAME -o DIR", highlight=False)
 
 
 @app.command(
@@ -150,8 +150,10 @@ def template(
     from gridagora.adapters.template import write_template
 
     scenario = write_template(directory)
-    _console().print(f"Wrote {directory}. Try it:", highlight=False)
-    _console().print(f"  gridagora run {scenario} -o runs/{directory.name}", highlight=False, soft_wrap=True)
+    make_console().print(f"Wrote {directory}. Try it:", highlight=False)
+    make_console().print(
+        f"  gridagora run {scenario} -o runs/{directory.name}", highlight=False, soft_wrap=True
+    )
 
 
 @app.command(epilog="Example: gridagora compare runs/rule-based runs/optimal -o compare.html")
@@ -169,13 +171,71 @@ def compare(
     if output is not None:
         study.check_page(output)
     frame = study.compare(directories)
-    table = _table("", *map(str, frame.columns), numbers=True)
+    table = make_table("", *map(str, frame.columns), numbers=True)
     for name, *values in frame.itertuples():
-        _add_row(table, name, *map(_plain, values))
-    _console().print(table)
+        add_row(table, name, *map(_plain, values))
+    make_console().print(table)
     if output is not None:
         study.compare_report(directories, output)
-        _console().print(f"Report: {output}", highlight=False, soft_wrap=True)
+        make_console().print(f"Report: {output}", highlight=False, soft_wrap=True)
+
+
+@app.command(
+    short_help="Clear the flexibility bids of a file and pay by every rule.",
+    epilog="Example: gridagora auction bids.csv --capacity participants.csv -o result.xlsx",
+)
+def auction(
+    *,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="Bids, one per row (CSV, XLSX or Parquet).")
+    ] = None,
+    ordered: Annotated[
+        bool, typer.Option("--ordered", help="Take each buyer's steps in their order, whatever their prices.")
+    ] = False,
+    rules: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rule",
+            metavar="uniform|pay_as_bid|vcg|vcg_one_sided|shapley",
+            help="A payment rule; may be repeated. All of them if none is named.",
+        ),
+    ] = None,
+    capacity: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Connection capacity of each seller, which offers may not exceed."),
+    ] = None,
+    now: Annotated[
+        str | None, typer.Option(metavar="PERIOD|TIME", help="First period that can still be bid for.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the results (XLSX or CSV).")
+    ] = None,
+    sample: Annotated[
+        Path | None, typer.Option("--template", metavar="FILE", help="Write a file of bids to start from.")
+    ] = None,
+) -> None:
+    """Clear a flexibility auction: accepted quantities, prices, and the payments by rules side by side."""
+    if sample is not None:
+        from gridagora.adapters.flex_files import write_bids_template
+
+        check_faults(write_bids_template(sample))
+        make_console().print(
+            f"Wrote {sample}. Try it: gridagora auction {sample}", highlight=False, soft_wrap=True
+        )
+    if file is None:
+        if sample is None:
+            raise typer.BadParameter("name a file of bids, or write one to start from with --template FILE")
+        return
+    from gridagora.studies.auction import auction_file
+
+    tables = auction_file(file, ordered=ordered, rules=rules or [], capacity=capacity, now=now, output=output)
+    for frame in (tables.bids, tables.prices, tables.payments, tables.properties):
+        print_frame(frame)
+    for rule in tables.left_out:
+        make_console().print(f"{rule}: not defined for ordered steps or groups", highlight=False)
+    if output is not None:
+        written = ", ".join(map(str, tables.write(output)))
+        make_console().print(f"Written: {written}", highlight=False, soft_wrap=True)
 
 
 @app.command(short_help="Time the engine against its limits.", epilog="Example: gridagora bench --only study")
@@ -208,7 +268,7 @@ def version() -> None:
     """Print the versions of GridAgora, of Python and of the packages that decide the numbers."""
     from importlib import metadata
 
-    console = _console()
+    console = make_console()
     console.print(f"gridagora {metadata.version('gridagora')}", highlight=False)
     console.print(f"python {sys.version.split()[0]}", highlight=False)
     for name in PARTS:
@@ -258,7 +318,7 @@ def _progress(*, show: bool) -> Iterator[tuple[Progress, Callable[[], bool]]]:
     """
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    console = _console(stderr=True)
+    console = make_console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -298,7 +358,7 @@ def _print_result(result: "Run", *, output: Path, quiet: bool) -> None:
     if quiet:
         typer.echo(report)
         return
-    console = _console()
+    console = make_console()
     console.print(_key_figures(result.kpis))
     console.print(f"Event hash: {result.kpis['event_hash']}", highlight=False, soft_wrap=True)
     console.print(f"Report:     {report}", highlight=False, soft_wrap=True)
@@ -331,12 +391,12 @@ def _key_figures(kpis: Mapping[str, Any]) -> "Table":
         ("Not served [kWh]", *_both("energy_not_served_kwh"), "{:,.1f}"),
         ("Periods without a power flow", *_both("not_converged_periods"), "{:,.0f}"),
     )
-    table = _table(str(kpis.get("scenario", "")), "with market", "without market", numbers=True)
+    table = make_table(str(kpis.get("scenario", "")), "with market", "without market", numbers=True)
     for label, key, key_baseline, form in rows:
         if key in ONLY_IF_ANY and not (kpis.get(key) or kpis.get(f"{key}_baseline")):
             continue
         cells = ["" if name is None else _form(kpis.get(name), form) for name in (key, key_baseline)]
-        _add_row(table, label, *cells)
+        add_row(table, label, *cells)
     return table
 
 
@@ -355,38 +415,8 @@ def _plain(value: object) -> str:
     return text if len(text) <= LONGEST_CELL else f"{text[:8]}..."
 
 
-def _table(*columns: str, numbers: bool = False) -> "Table":
-    """Return an empty table; with ``numbers`` all columns but the first are set flush right."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD)
-    for index, column in enumerate(columns):
-        flush_right = numbers and index > 0
-        table.add_column(
-            column,
-            justify="right" if flush_right else "left",
-            overflow="fold",
-            no_wrap=numbers and index == 0,
-        )
-    return table
-
-
-def _add_row(table: "Table", *cells: object) -> None:
-    """Add cells as plain text; rich would take ``[kWh]`` for markup."""
-    from rich.markup import escape
-
-    table.add_row(*(escape(str(cell)) for cell in cells))
-
-
-def _console(*, stderr: bool = False) -> "Console":
-    from rich.console import Console
-
-    return Console(stderr=stderr)
-
-
 def _say(text: str) -> None:
-    _console(stderr=True).print(text, highlight=False, soft_wrap=True)
+    make_console(stderr=True).print(text, highlight=False, soft_wrap=True)
 
 
 def _explain(error: Exception) -> int:
@@ -407,8 +437,8 @@ def _explain(error: Exception) -> int:
 def _print_faults(error: InputError) -> None:
     count = len(error.faults)
     _say(f"[red]{count} fault{'s' if count != 1 else ''} in the input.[/] Nothing was written.")
-    table = _table("where", "found", "what is wrong, and what to do")
+    table = make_table("where", "found", "what is wrong, and what to do")
     table.leading = 1
     for fault in error.faults:
-        _add_row(table, f"{fault.source}\n{fault.place}", repr(fault.value), f"{fault.reason};\n{fault.fix}")
-    _console(stderr=True).print(table)
+        add_row(table, f"{fault.source}\n{fault.place}", repr(fault.value), f"{fault.reason};\n{fault.fix}")
+    make_console(stderr=True).print(table)

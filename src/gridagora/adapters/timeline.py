@@ -46,7 +46,7 @@ def read_timeline(
     power : True for power, whose rows may be shorter than a period (their mean is taken); False for prices,
         whose rows may be longer (they hold throughout)
     """
-    times, faults = _utc_times(table, timezone)
+    times, faults = utc_times(table, timezone)
     if times is None:
         return None, faults
     seconds = (times - axis.start).astype(np.int64)
@@ -67,11 +67,13 @@ def read_timeline(
     return Timeline(lines=order[np.searchsorted(ordered, wanted)]), []
 
 
-def _utc_times(table: RawTable, timezone: str | None) -> tuple[Times | None, list[Fault]]:
-    """Return the time column in UTC, or None and its faults."""
+def utc_times(
+    table: RawTable, timezone: str | None, *, column: str = TIME
+) -> tuple[Times | None, list[Fault]]:
+    """Return a column of times in UTC, or None and its faults."""
     import pandas as pd
 
-    raw = table.frame[TIME]
+    raw = table.frame[column]
     aware = isinstance(raw.dtype, pd.DatetimeTZDtype)
     if raw.dtype == object or isinstance(raw.dtype, pd.StringDtype):
         text = raw.astype(str).str.strip()
@@ -83,24 +85,24 @@ def _utc_times(table: RawTable, timezone: str | None) -> tuple[Times | None, lis
             line = int(np.argmax(np.asarray(with_offset) != bool(with_offset.iloc[0])))
             fix = "write all times with an offset, or all without"
             reason = "some times have an offset from UTC and some have none"
-            return None, [table.fault(line, TIME, value=text.iloc[line], reason=reason, fix=fix)]
+            return None, [table.fault(line, column, value=text.iloc[line], reason=reason, fix=fix)]
         raw = text
     elif not pd.api.types.is_datetime64_any_dtype(raw):
-        fault = table.fault(0, TIME, value=plain(raw.iloc[0]), reason="is not a date and time", fix=_FORMAT)
+        fault = table.fault(0, column, value=plain(raw.iloc[0]), reason="is not a date and time", fix=_FORMAT)
         return None, [fault]
     parsed = pd.to_datetime(raw, format="ISO8601", errors="coerce", utc=aware)
     wrong = np.flatnonzero(parsed.isna())
     faults = [
         table.fault(
             line,
-            TIME,
-            value=plain(table.frame[TIME].iloc[line]),
+            column,
+            value=plain(table.frame[column].iloc[line]),
             reason="is not a date and time",
             fix=_FORMAT,
         )
         for line in wrong[:SHOWN].tolist()
     ]
-    faults += more(table.source, f"column {TIME}", len(wrong), reason="is not a date and time")
+    faults += more(table.source, f"column {column}", len(wrong), reason="is not a date and time")
     if faults:
         return None, faults
     times = (parsed.dt.tz_localize(None) if aware else parsed).to_numpy().astype("datetime64[s]")
