@@ -112,3 +112,19 @@ def test_python_of_a_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.Mo
         exec(block, names)
     if page == "README.md":
         assert (tmp_path / "village.html").stat().st_size > 100_000
+
+
+def test_files_of_the_flexibility_study_are_a_scenario(tmp_path: Path) -> None:
+    from gridagora.bootstrap import prepare
+
+    text = (ROOT / "docs/how-to/flexibility-study.md").read_text(encoding="utf-8")
+    for kind, name in (("csv", "participants.csv"), ("yaml", "street.yaml")):
+        (block,) = re.findall(rf"```{kind}\n(.*?)```", text, flags=re.DOTALL)
+        (tmp_path / name).write_text(block, encoding="utf-8")
+    study = prepare(tmp_path / "street.yaml", overrides={}).study
+    assert study.flexibility is not None
+    assert (study.flexibility.demand, study.flexibility.compare) == ("rebound_aware", ("impact",))
+    assert [home.participant for home in study.homes] == ["elm", "farm", "home", "mill", "oak"]
+    changes = {"flexibility.demand": "impact", "flexibility.payment": "vcg"}
+    assert prepare(tmp_path / "street.yaml", overrides=changes).study.flexibility.payment == "vcg"
+    assert prepare(tmp_path / "street.yaml", overrides={"flexibility": None}).study.flexibility is None
