@@ -15,13 +15,19 @@ from gridagora.adapters.stores import MemoryStore
 from gridagora.adapters.studies import more_faults, resolve
 from gridagora.adapters.worker import Worker
 from gridagora.agents import Delivery, Team
+from gridagora.engine.flexibility.dso import UnmetNeed
+from gridagora.engine.flexibility.forecasts import FlexForecasts
+from gridagora.engine.flexibility.operate import FlexHomes, run_without_limits
+from gridagora.engine.flexibility.simulate import FlexOutcome, FlexWorld, run_flexibility
 from gridagora.engine.machine import MarketContext
 from gridagora.engine.outlook import Expectation
-from gridagora.engine.simulate import World, run_sessions, run_without_market
+from gridagora.engine.simulate import World, join_deliveries, run_sessions, run_without_market
 from gridagora.engine.wires import Wires
 from gridagora.grid import GridModel
 from gridagora.market import pay_as_bid, pay_as_cleared, trade_reduction, vickrey
+from gridagora.model.columns import Floats
 from gridagora.model.events import Event
+from gridagora.model.flexibility_study import DemandName, FlexRules
 from gridagora.model.network import Network
 from gridagora.model.study import Study
 from gridagora.scenario import load_scenario, parse_scenario, scenario_yaml
@@ -52,13 +58,31 @@ class Prepared:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FlexSimulated:
+    """A way in which the grid operator bids, run by itself: its events, meters, and needs nobody could cure.
+
+    ``metered_kw`` is net import, kW, shape (periods, homes).
+    """
+
+    way: DemandName
+    events: tuple[Event, ...]
+    metered_kw: Floats
+    unmet: tuple[UnmetNeed, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Simulated:
-    """Both halves of a study: the market's events, and the same homes without a market."""
+    """Both halves of a study: the market's events, and the same homes without a market.
+
+    ``strategies`` are those of a flexibility market: the settled one, whose events are the run's, then those
+    beside it.
+    """
 
     periods: int
     events: tuple[Event, ...]
     event_hash: str
     baseline: Delivery
+    strategies: tuple[FlexSimulated, ...] = ()
 
 
 def prepare(
@@ -93,9 +117,14 @@ def wires_of(prepared: Prepared) -> Wires:
 
 
 def simulate(prepared: Prepared, wires: Wires, *, progress: Progress, stop: Stop) -> Simulated:
-    """Run a study with its market and without; large ones use a second process for the half without."""
+    """Run a study with its market and without; large ones use a second process for the half without.
+
+    A study with a flexibility market runs once for each way in which the operator bids.
+    """
     study = prepared.study
     context = _context(prepared, wires)
+    if study.flexibility is not None:
+        return _simulate_flexibility(context, wires.grid, study.flexibility, progress=progress, stop=stop)
     small = study.axis.periods * len(study.homes) < BUSY
     if small or study.agents.ems == "rule_based":
         done, store = _run_market(context, progress, stop)
@@ -114,6 +143,65 @@ def simulate(prepared: Prepared, wires: Wires, *, progress: Progress, stop: Stop
 def baseline_in_child(study: Study, stop: Stop) -> Delivery:
     """Run the half without a market; a `Worker` calls this in a second process."""
     return _run_baseline(study, study.axis.periods, progress=None, stop=stop)
+
+
+def _simulate_flexibility(
+    context: MarketContext, grid: GridModel, rules: FlexRules, *, progress: Progress, stop: Stop
+) -> Simulated:
+    """Run the settled way of bidding, the others beside it, and the same homes without the market."""
+    study = context.study
+    strategies: list[FlexSimulated] = []
+    periods, head = study.axis.periods, ""
+    for way in dict.fromkeys((rules.demand, *rules.compare)):
+        store = MemoryStore()
+        outcome = _run_flexibility(
+            context, grid, rules, way=way, store=store, until=periods, progress=progress, stop=stop
+        )  # fmt: skip
+        if outcome.delivery is None or (strategies and outcome.periods < periods):
+            break  # stopped: what stands beside the settled one is whole or not there
+        if not strategies:
+            periods, head = outcome.periods, store.head()
+        strategies.append(
+            FlexSimulated(
+                way=way,
+                events=tuple(store.events()),
+                metered_kw=outcome.delivery.net_kw.T,
+                unmet=outcome.unmet,
+            )
+        )
+    if not strategies:
+        raise KeyboardInterrupt  # stopped before anything was finished
+
+    def tell(done: int, total: int) -> None:
+        progress(done, total, "without a market")
+
+    homes = FlexHomes(study, rules, FlexForecasts(study, rules))
+    before = run_without_limits(homes, periods=periods, progress=tell, stop=_never)
+    return Simulated(
+        periods=periods,
+        events=strategies[0].events,
+        event_hash=head,
+        baseline=join_deliveries(before),
+        strategies=tuple(strategies),
+    )
+
+
+def _run_flexibility(
+    context: MarketContext, grid: GridModel, rules: FlexRules, *, way: DemandName, store: MemoryStore,
+    until: int, progress: Progress, stop: Stop,
+) -> FlexOutcome:  # fmt: skip
+    """Run one way of bidding up to a period, on a clock that starts early enough for the first auctions."""
+    axis, finished = context.study.axis, 0
+
+    def tell(done: int, total: int) -> None:
+        nonlocal finished
+        finished = done
+        progress(done, total, f"market, demand {way}")
+
+    early = max(1, rules.gate_closure_periods, rules.reservation.lead_periods if rules.reservation else 0)
+    start = int(axis.start.astype(np.int64)) - (early + 2) * axis.mtu_s
+    world = FlexWorld(grid=grid, rules=rules, way=way, store=store, clock=SimulatedClock(start))
+    return run_flexibility(context, world, progress=tell, stop=lambda: finished >= until or stop())
 
 
 def _run_market(context: MarketContext, progress: Progress, stop: Stop) -> tuple[int, MemoryStore]:

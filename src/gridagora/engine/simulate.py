@@ -87,7 +87,7 @@ def run_sessions(context: MarketContext, world: World, *, progress: Progress, st
         delivery = planner.deliver(state, session, plan, committed_kw=committed)
         if study.market.islanded:
             delivery = _balanced(delivery, world.team)
-        market.do(_record(world.clock.now(), session, delivery, committed=committed))
+        market.do(record_delivery(world.clock.now(), session, delivery, committed=committed))
         market.do(SettleSession(at=world.clock.now(), session=session))
         state, done = delivery.state, session.first + session.count
         progress(done, study.axis.periods)
@@ -175,7 +175,10 @@ def _trade(
     return committed
 
 
-def _record(now: int, session: MarketSession, delivery: Delivery, *, committed: Floats) -> RecordDelivery:
+def record_delivery(
+    now: int, session: MarketSession, delivery: Delivery, *, committed: Floats
+) -> RecordDelivery:
+    """Return the command that records a session: net import committed to (homes, periods), and devices."""
     return RecordDelivery(
         at=now,
         session=session,

@@ -131,7 +131,7 @@ def demand_curve(
     -------
     Bids
         Side buy, price in currency per kW and period, quantity in kW at the meters.  Steps without quantity
-        are left out.  ``group`` is empty, as of divisible offers, so that `Bids.concat` joins both.
+        are left out, the others numbered without a gap.  ``group`` is empty, as of divisible offers, so that `Bids.concat` joins both.
 
     Raises
     ------
@@ -172,6 +172,7 @@ def demand_curve(
         order = np.argsort(-price, axis=1, kind="stable")
         price, quantity = (np.take_along_axis(values, order, axis=1) for values in (price, quantity))
     row, step = np.nonzero(quantity > 0)
+    number = (np.cumsum(quantity > 0, axis=1) - 1)[row, step]
     return Bids(
         side=np.ones(len(row), dtype=np.int8),
         price=price[row, step],
@@ -179,7 +180,7 @@ def demand_curve(
         participant=np.full(len(row), participant),
         period=need.period[row] + first_period,
         group=np.full(len(row), ""),
-        step=step,
+        step=number,
     )
 
 

@@ -68,6 +68,18 @@ class TimeAxis:
         return np.array([datetime.fromtimestamp(s, zone).date() for s in seconds], dtype="datetime64[D]")
 
     @property
+    def local_minutes(self) -> NDArray[np.int64]:
+        """Minutes since local midnight on the clock at the start of each period, shape (periods,).
+
+        >>> axis = TimeAxis(start=np.datetime64("2016-06-01T21:45"), periods=2, timezone="Europe/Berlin")
+        >>> axis.local_minutes.tolist()
+        [1425, 0]
+        """
+        zone, seconds = ZoneInfo(self.timezone), self.starts.astype(np.int64).tolist()
+        times = [datetime.fromtimestamp(second, zone) for second in seconds]
+        return np.array([60 * time.hour + time.minute for time in times], dtype=np.int64)
+
+    @property
     def periods_per_day(self) -> int:
         """Periods in 24 hours."""
         return SECONDS_PER_DAY // self.mtu_s

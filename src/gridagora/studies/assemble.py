@@ -9,15 +9,23 @@ from typing import Any
 
 import numpy as np
 
-from gridagora.bootstrap import Prepared, Simulated, simulate, wires_of
+from gridagora.bootstrap import FlexSimulated, Prepared, Simulated, simulate, wires_of
 from gridagora.engine.wires import Wires
 from gridagora.grid import PowerFlow
 from gridagora.model.columns import Findings, Floats, Ints, SettlementLines
-from gridagora.model.events import EnergyDelivered, ScheduleChecked
+from gridagora.model.events import EnergyDelivered, PoolEvent, ScheduleChecked
 from gridagora.model.network import NO_LIMIT_A, Bools
 from gridagora.model.study import Study
 from gridagora.settlement import Prices, settle_without_market
-from gridagora.studies.record import Flows, GridDrawing, RunRecord, Violations
+from gridagora.studies.record import (
+    FlexRecord,
+    FlexStrategy,
+    FlexUnmet,
+    Flows,
+    GridDrawing,
+    RunRecord,
+    Violations,
+)
 from gridagora.units import WH_PER_KWH, to_wh
 
 Progress = Callable[[int, int, str], None]
@@ -55,7 +63,38 @@ def simulate_study(prepared: Prepared, *, progress: Progress, stop: Stop) -> Run
             [("cleared", e) for e in cleared] + [("metered", found), ("baseline", found_baseline)]
         ),
         drawing=_drawing(wires),
+        flexibility=_flexibility(simulated, wires, study, settled=flows, progress=progress),
         **_baseline_devices(simulated),
+    )
+
+
+def _flexibility(
+    simulated: Simulated, wires: Wires, study: Study, *, settled: Flows, progress: Progress
+) -> FlexRecord | None:
+    """Return each way of bidding with the power flow of its meters; None without a flexibility market."""
+    if not simulated.strategies:
+        return None
+    strategies = []
+    for number, run in enumerate(simulated.strategies):
+        metered = to_wh(run.metered_kw[: simulated.periods] * study.axis.hours)
+        flows = settled
+        if number > 0:
+            what = f"power flow, demand {run.way}"
+            flows, _ = _power_flow(wires, study, metered, progress=progress, what=what)
+        events = tuple(e for e in run.events if not isinstance(e, PoolEvent))
+        strategies.append(
+            FlexStrategy(name=run.way, events=events, metered_wh=metered, flows=flows, unmet=_unmet(run))
+        )
+    return FlexRecord(strategies=tuple(strategies))
+
+
+def _unmet(run: FlexSimulated) -> FlexUnmet:
+    return FlexUnmet(
+        period=np.array([need.period for need in run.unmet], dtype=np.int64),
+        element=tuple(need.element for need in run.unmet),
+        needed_kw=np.array([need.needed_kw for need in run.unmet], dtype=np.float64),
+        offered_kw=np.array([need.offered_kw for need in run.unmet], dtype=np.float64),
+        loading_percent=np.array([need.value for need in run.unmet], dtype=np.float64),
     )
 
 

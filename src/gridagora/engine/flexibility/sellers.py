@@ -1,0 +1,183 @@
+"""Homes as sellers: what they offer for a period, what they buy back, and what they reserve."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from math import ceil, floor
+
+import numpy as np
+
+from gridagora.agents.offers import FlexibilityDay, LimitedSchedule, Limits, capacity_offers
+from gridagora.model.bids import Bids
+from gridagora.model.columns import Floats, Ints
+from gridagora.model.continuous import W_PER_KW, FlexBid, FlexSide
+from gridagora.model.flexibility import FlexOffer
+from gridagora.model.flexibility_study import FlexRules, ReservationRules
+from gridagora.model.resources import Home
+from gridagora.model.study import Study
+
+BROKEN_KW = 1e-3
+"""From here on a limit that cannot be kept is worth buying back."""
+FEE_SPREAD = 0.5
+"""Fees that sellers ask lie within this share of the usual one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """What somebody wants to buy close to delivery: kW at a price per kW and period at most."""
+
+    participant: str
+    kw: float
+    price: float
+
+
+class Sellers:
+    """The homes that sell flexibility in a study.
+
+    Parameters
+    ----------
+    study, rules : the study and its flexibility market
+    """
+
+    def __init__(self, study: Study, rules: FlexRules) -> None:
+        self._study, self._rules = study, rules
+        self.names = tuple(home.participant for home in study.homes)
+        self.rows: Ints = np.flatnonzero([not home.passive for home in study.homes]).astype(np.int64)
+
+    def offers(
+        self, day: FlexibilityDay, *, period: int, limits: Limits, names: Iterable[str]
+    ) -> tuple[FlexOffer, ...]:
+        """Return what some homes ask to go further below the limits in force in a period."""
+        chosen = np.isin(self.names, list(names)) & day.fleet.tradable
+        if not chosen.any():
+            return ()
+        return capacity_offers(
+            replace(day, fleet=replace(day.fleet, tradable=chosen)),
+            self._rules.product,
+            windows=[(period,)],
+            activation_cost=self._rules.activation_cost,
+            limits=limits,
+        )
+
+    def buy_backs(
+        self, plan: LimitedSchedule, *, offset: int, limit_kw: Floats, connection_kw: Floats
+    ) -> list[Wanted]:
+        """Return what homes want back that cannot keep their limit, at the penalty they would pay.
+
+        ``offset`` is the place of the period in the plan; ``limit_kw`` and ``connection_kw`` (homes,) are
+        the limits on import in force and without sales.  A limit on export is always kept: by curtailing.
+        """
+        missing = plan.unserved_load_kw[:, offset]
+        price = self._rules.penalty_per_kwh * self._study.axis.hours
+        return [
+            Wanted(participant=self.names[home], kw=float(missing[home]), price=price)
+            for home in self.rows.tolist()
+            if missing[home] > BROKEN_KW and limit_kw[home] < connection_kw[home]
+        ]
+
+    def reserved(self, rules: ReservationRules, periods: Ints) -> Bids:
+        """Return long-term bids: each home's flexible power in every period, at a fee of its own."""
+        rng = np.random.default_rng([self._study.seed, len(self.rows)])
+        fees = rules.fee_asked * rng.uniform(1 - FEE_SPREAD, 1 + FEE_SPREAD, len(self.names))
+        direction = self._rules.product.direction
+        kw = np.array([flexible_kw(home, direction) for home in self._study.homes])
+        rows = self.rows[kw[self.rows] > 0]
+        home, period = np.repeat(rows, len(periods)), np.tile(periods, len(rows))
+        return Bids(
+            side=np.full(len(home), -1),
+            price=fees[home],
+            quantity=kw[home],
+            participant=np.array(self.names, dtype=np.str_)[home],
+            period=period,
+        )
+
+
+def flexible_kw(home: Home, direction: str) -> float:
+    """Return the power that a home can hold ready: its devices', at most its connection capacity, kW.
+
+    For a limit on import: battery, vehicle and heat pump; on export: battery and production, which it can
+    curtail.
+
+    Examples
+    --------
+    >>> from gridagora.model.resources import Battery
+    >>> battery = Battery(energy_kwh=10.0, charge_kw=4.0, discharge_kw=5.0)
+    >>> home = Home(participant="a", bus="1", load_kw=np.ones(2), load_kvar=np.zeros(2), battery=battery,
+    ...             import_limit_kw=17.0, export_limit_kw=3.0)
+    >>> flexible_kw(home, "cap"), flexible_kw(home, "floor")
+    (5.0, 3.0)
+    """
+    if direction == "cap":
+        power = home.battery.discharge_kw if home.battery else 0.0
+        power += home.ev.charge_kw if home.ev else 0.0
+        power += home.heat_pump.electric_kw if home.heat_pump else 0.0
+        return float(min(power, home.import_limit_kw))
+    power = home.battery.charge_kw if home.battery else 0.0
+    return float(min(power + home.pv_peak_kw, home.export_limit_kw))
+
+
+def within_cap(offer: FlexOffer, *, due_kw: float, sold_kw: float, cap: float) -> FlexOffer:
+    """Return an offer whose first kW, up to what a called contract is due, are no dearer than its cap.
+
+    ``sold_kw`` counts as offered already; ``cap`` is currency per kW and period.
+
+    Examples
+    --------
+    >>> from gridagora.model.flexibility import FlexProduct, OfferStep
+    >>> steps = tuple(OfferStep(quantity_kw=2.0, price=price, member="a") for price in (0.1, 0.6, 0.9))
+    >>> offer = FlexOffer(participant="a", product=FlexProduct(direction="cap"), periods=(3,),
+    ...                   capacity_kw=9.0, steps=steps)
+    >>> [step.price for step in within_cap(offer, due_kw=4.0, sold_kw=1.0, cap=0.5).steps]
+    [0.1, 0.5, 0.9]
+    """
+    steps, before = [], sold_kw
+    for step in offer.steps:
+        bound = before < due_kw and step.price > cap
+        steps.append(replace(step, price=cap) if bound else step)
+        before += step.quantity_kw
+    return replace(offer, steps=tuple(steps))
+
+
+def spare_orders(offers: Sequence[FlexOffer], *, number: int, valid_until: int) -> list[FlexBid]:
+    """Return offers as bids to sell in the continuous market, numbered from ``number``, in whole watts."""
+    steps = [(offer, step) for offer in offers for step in offer.steps]
+    orders: list[FlexBid] = []
+    for offer, step in steps:
+        kw = floor(step.quantity_kw * W_PER_KW) / W_PER_KW
+        if kw <= 0.0:
+            continue
+        orders.append(
+            FlexBid(
+                number=number + len(orders),
+                participant=offer.participant,
+                side="sell",
+                direction=offer.product.direction,
+                first=offer.periods[0],
+                periods=len(offer.periods),
+                quantity_kw=kw,
+                price=step.price,
+                min_kw=kw if step.block else 0.0,
+                valid_until=valid_until,
+            )
+        )
+    return orders
+
+
+def wanted_orders(
+    wanted: Sequence[Wanted], rules: FlexRules, *, period: int, number: int, valid_until: int
+) -> list[FlexBid]:
+    """Return bids to buy in the continuous market, numbered from ``number``, in whole watts."""
+    side: FlexSide = "buy"
+    return [
+        FlexBid(
+            number=number + place,
+            participant=want.participant,
+            side=side,
+            direction=rules.product.direction,
+            first=period,
+            periods=1,
+            quantity_kw=ceil(want.kw * W_PER_KW) / W_PER_KW,
+            price=want.price,
+            valid_until=valid_until,
+        )
+        for place, want in enumerate(wanted)
+    ]
