@@ -1,0 +1,304 @@
+"""Auctions of the long and the short term: announced, bid into until the gate, cleared and paid by a rule.
+
+Bids of a reservation (long-term) are in currency per kW and hour and make contracts; bids of an activation
+(short-term, open to newcomers) are in currency per kW and period and bind.  Several auctions may follow one
+another for the same product and period: what they sell adds up, and nobody sells more than its capacity.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridagora.engine.flexibility.commands import (
+    ClearFlexAuction,
+    OpenFlexAuction,
+    SubmitFlexBids,
+    WithdrawFlexBids,
+)
+from gridagora.engine.flexibility.contracts import contracts_of, fee_rates
+from gridagora.engine.flexibility.obligations import obligation_faults, with_obligated
+from gridagora.engine.flexibility.offers import offer_faults
+from gridagora.engine.flexibility.paying import paid_by_rule
+from gridagora.engine.flexibility.rows import BidRows
+from gridagora.engine.flexibility.state import (
+    AuctionState,
+    FlexMarketState,
+    product_faults,
+    time_faults,
+)
+from gridagora.errors import Fault, check_faults, require
+from gridagora.market import capacity_limit_auction
+from gridagora.market._capacity_check import readable, step_numbers
+from gridagora.model.bids import Bids
+from gridagora.model.flexibility_events import (
+    FlexAuctionCleared,
+    FlexAuctionOpened,
+    FlexBidsSubmitted,
+    FlexBidsWithdrawn,
+)
+from gridagora.model.flexibility_market import FlexAuction, FlexMarketTerms
+from gridagora.model.reservation import FlexContract
+from gridagora.model.results import sum_by
+from gridagora.units import amount_micro, to_wh
+
+
+def open_auction(state: FlexMarketState, command: OpenFlexAuction) -> FlexAuctionOpened:
+    """Announce an auction; its number follows the last one's."""
+    check_faults([*time_faults(state, command.at), *_auction_faults(state, command)])
+    return FlexAuctionOpened(at=command.at, auction=command.auction)
+
+
+def submit_bids(state: FlexMarketState, command: SubmitFlexBids) -> FlexBidsSubmitted:
+    """Take bids in, or refuse them all with every fault."""
+    terms, faults = state.open_terms, time_faults(state, command.at)
+    bids, unread = (command.bids, []) if isinstance(command.bids, Bids) else readable(command.bids)
+    faults += [replace(fault, source="offers") for fault in unread]
+    entry, found = _standing(state, command.auction)
+    faults += found
+    if entry is not None:
+        faults += _gate_faults(entry.auction, command.at, late=True)
+        if bids is not None:
+            faults += offer_faults(state, entry, bids, at=command.at)
+            faults += obligation_faults(state, entry.auction, bids) if not faults else []
+    check_faults(faults)
+    require(bids is not None, "bids without faults are readable")
+    return _submitted(terms, command, bids)  # type: ignore[arg-type]
+
+
+def withdraw_bids(state: FlexMarketState, command: WithdrawFlexBids) -> FlexBidsWithdrawn:
+    """Take all bids of a participant back, before the gate."""
+    names, faults = state.open_terms.participants, time_faults(state, command.at)
+    entry, found = _standing(state, command.auction)
+    faults += found
+    code = names.index(command.participant) if command.participant in names else -1
+    if entry is not None:
+        faults += _gate_faults(entry.auction, command.at, late=True)
+        if not any((part.participant == code).any() for part in entry.bids):
+            reason, fix = "has no bids in this auction", "withdraw bids that stand"
+            faults.append(_fault(command.auction, "participant", command.participant, reason=reason, fix=fix))
+    check_faults(faults)
+    return FlexBidsWithdrawn(at=command.at, auction=command.auction, participant=code)
+
+
+def clear_auction(state: FlexMarketState, command: ClearFlexAuction) -> FlexAuctionCleared:
+    """Clear an auction whose gate is closed, pay it by the rule of its horizon, and make contracts."""
+    terms, faults = state.open_terms, time_faults(state, command.at)
+    entry, found = _standing(state, command.auction)
+    faults += found
+    if entry is not None:
+        faults += _gate_faults(entry.auction, command.at, late=False)
+        if entry.auction.first < state.open_from:
+            reason, fix = f"orders went out up to period {state.open_from}", "clear before the gate closes"
+            faults.append(_fault(command.auction, "first", entry.auction.first, reason=reason, fix=fix))
+    check_faults(faults)
+    require(entry is not None, "an auction without faults exists")
+    auction = entry.auction  # type: ignore[union-attr]
+    rows, obligated = with_obligated(state, auction, BidRows.of(entry.bids))  # type: ignore[union-attr]
+    return _cleared(terms, auction, rows, obligated=obligated, at=command.at)
+
+
+def apply_opened(state: FlexMarketState, event: FlexAuctionOpened) -> FlexMarketState:
+    """Add the auction."""
+    require(event.auction.number == len(state.auctions), "auctions are numbered in the order of opening")
+    return replace(state, auctions=(*state.auctions, AuctionState(auction=event.auction)))
+
+
+def apply_submitted(state: FlexMarketState, event: FlexBidsSubmitted) -> FlexMarketState:
+    """Add the bids to their auction."""
+    entry = _open_entry(state, event.auction)
+    return _with_auction(state, replace(entry, bids=(*entry.bids, event)))
+
+
+def apply_withdrawn(state: FlexMarketState, event: FlexBidsWithdrawn) -> FlexMarketState:
+    """Take the participant's bids out of their auction."""
+    entry = _open_entry(state, event.auction)
+    kept = tuple(_without(part, event.participant) for part in entry.bids)
+    return _with_auction(state, replace(entry, bids=tuple(part for part in kept if len(part.side))))
+
+
+def apply_activation(state: FlexMarketState, event: FlexAuctionCleared) -> FlexMarketState:
+    """Add what an activation auction sold, bought and paid to its periods."""
+    terms, auction = state.open_terms, event.auction
+    product = [name for name, _ in terms.products].index(auction.product)
+    kw = np.zeros((auction.count, len(terms.participants)))
+    np.add.at(kw, (event.period - auction.first, event.participant), event.accepted_kw)
+    changed = {}
+    for row in np.flatnonzero(kw.any(axis=1) | event.paid_micro.any(axis=1)).tolist():
+        old = state.period(auction.first + row)
+        power, money = old.cleared_kw.copy(), old.cleared_micro.copy()
+        power[product] += kw[row]
+        money[product] += event.paid_micro[row]
+        changed[auction.first + row] = replace(old, cleared_kw=power, cleared_micro=money)
+    return state.with_periods(changed)
+
+
+def close_entry(state: FlexMarketState, event: FlexAuctionCleared) -> FlexMarketState:
+    """Mark the auction as cleared and drop its bids, which the event holds."""
+    entry = _open_entry(state, event.auction.number)
+    return _with_auction(state, replace(entry, bids=(), cleared=True))
+
+
+def _submitted(terms: FlexMarketTerms, command: SubmitFlexBids, bids: Bids) -> FlexBidsSubmitted:
+    code = {name: number for number, name in enumerate(terms.participants)}
+    steps, _ = step_numbers(bids)
+    none = np.zeros(len(bids), np.int64)
+    group = np.full(len(bids), "", np.str_) if bids.group is None else _texts(bids.group)
+    return FlexBidsSubmitted(
+        at=command.at,
+        auction=command.auction,
+        participant=np.array([code[name] for name in bids.participant.tolist()], dtype=np.int64),
+        period=bids.period.astype(np.int64),
+        side=bids.side.astype(np.int8),
+        step=none if steps is None else steps.astype(np.int64),
+        price=bids.price.astype(np.float64),
+        quantity_kw=bids.quantity.astype(np.float64),
+        group=group,
+    )
+
+
+def _texts(group: NDArray[Any]) -> NDArray[np.str_]:
+    """Names of blocks as text; a number below 0 is none, as in the auction."""
+    if group.dtype.kind == "i":
+        return np.where(group >= 0, group.astype(np.str_), "")
+    return group.astype(np.str_)
+
+
+def _cleared(
+    terms: FlexMarketTerms, auction: FlexAuction, rows: BidRows, *, obligated: NDArray[np.bool_], at: int
+) -> FlexAuctionCleared:
+    reserves = auction.horizon == "reservation"
+    hours = terms.period_hours if reserves else 1.0
+    bids = rows.bids()
+    blocks: Literal["group"] | None = "group" if (rows.group != "").any() else None
+    result = capacity_limit_auction(
+        bids,
+        ordered=auction.ordered,
+        blocks=blocks,
+        direction=terms.product(auction.product).direction,
+    )
+    row = rows.period - auction.first
+    sold = sum_by(row[rows.side < 0], result.accepted[rows.side < 0], auction.count)
+    price = np.full(auction.count, np.nan)
+    price[result.period - auction.first] = result.price
+    rule = terms.reservation_payment if reserves else terms.activation_payment
+    rule = "pay_as_bid" if rule == "uniform" and not result.rules.is_plain else rule
+    count = len(terms.participants)
+    paid_micro = paid_by_rule(result, rule, auction, participants=count, hours=hours)
+    contracts: tuple[FlexContract, ...] = ()
+    if reserves:
+        kw = rows.per_participant(-1, result.accepted, auction, participants=count)
+        fees = fee_rates(terms, kw, paid_micro)
+        points = len(terms.points)
+        paid_micro[:, :points] = amount_micro(to_wh(kw * hours), fees)[:, :points]
+        contracts = contracts_of(terms, auction, kw, paid_micro=paid_micro)
+    return FlexAuctionCleared(
+        at=at,
+        auction=auction,
+        **rows.columns(),
+        obligated=obligated,
+        accepted_kw=np.asarray(result.accepted, np.float64),
+        clearing_price=np.where(sold > 0, price, np.nan),
+        welfare=sum_by(row, rows.side * rows.price * result.accepted, auction.count) * hours,
+        payment_rule=rule,
+        paid_micro=paid_micro,
+        surplus_micro=-paid_micro.sum(axis=1),
+        capacity_kw=np.repeat(terms.capacity_kw(auction.product)[:, None], auction.count, axis=1),
+        contracts=contracts,
+    )
+
+
+def _standing(state: FlexMarketState, number: int) -> tuple[AuctionState | None, list[Fault]]:
+    """Return an auction that is not cleared yet, or None and why there is none."""
+    if not 0 <= number < len(state.auctions):
+        fix = f"write 0 to {len(state.auctions) - 1}" if state.auctions else "open an auction first"
+        return None, [_fault(number, "auction", number, reason="auction does not exist", fix=fix)]
+    entry = state.auctions[number]
+    if entry.cleared:
+        reason, fix = "auction is cleared already", "open another one"
+        return None, [_fault(number, "auction", number, reason=reason, fix=fix)]
+    return entry, []
+
+
+def _gate_faults(auction: FlexAuction, at: int, *, late: bool) -> Iterator[Fault]:
+    """Faults of a bid after the gate (``late``) or of a clearing before it."""
+    gap = at - auction.gate
+    if late and gap >= 0:
+        reason, fix = f"comes {gap} s after the gate", f"act before {auction.gate}"
+        yield _fault(auction.number, "at", at, reason=reason, fix=fix)
+    if not late and gap < 0:
+        reason, fix = f"comes {-gap} s before the gate closes", f"clear at {auction.gate} or later"
+        yield _fault(auction.number, "at", at, reason=reason, fix=fix)
+
+
+def _auction_faults(state: FlexMarketState, command: OpenFlexAuction) -> Iterator[Fault]:
+    terms, auction, number = state.open_terms, command.auction, command.auction.number
+    if number != len(state.auctions):
+        reason, fix = "is not the next number", f"write {len(state.auctions)}"
+        yield _fault(number, "number", number, reason=reason, fix=fix)
+    if auction.horizon not in ("reservation", "activation"):
+        fix = "write reservation or activation"
+        yield _fault(number, "horizon", auction.horizon, reason="horizon does not exist", fix=fix)
+    yield from product_faults(terms, auction.product, source=f"auction {number}")
+    window, end = (auction.first, auction.count), auction.first + auction.count
+    if auction.count < 1 or auction.first < terms.first or end > terms.end:
+        reason, fix = "is outside the market", f"choose periods of {terms.first} to {terms.end - 1}"
+        yield _fault(number, "first, count", window, reason=reason, fix=fix)
+    opens = max(state.open_from, terms.open_from(command.at))
+    if auction.first < opens:
+        reason, fix = f"period is in the past: the next one is {opens}", f"begin at period {opens} or later"
+        yield _fault(number, "first", auction.first, reason=reason, fix=fix)
+    if auction.gate > terms.begins(auction.first):
+        reason, fix = "the gate closes after delivery begins", f"write {terms.begins(auction.first)} or less"
+        yield _fault(number, "gate", auction.gate, reason=reason, fix=fix)
+    known = {point.participant for point in terms.points}
+    for name in auction.area:
+        if name not in known:
+            reason, fix = "unknown participant", "name connection points of the market"
+            yield _fault(number, "area", name, reason=reason, fix=fix)
+    yield from _contract_faults(auction)
+
+
+def _contract_faults(auction: FlexAuction) -> Iterator[Fault]:
+    rules = auction.contract
+    if auction.horizon == "reservation" and rules is None:
+        reason, fix = "a reservation makes contracts", "say what they hold: ContractRules"
+        yield _fault(auction.number, "contract", None, reason=reason, fix=fix)
+    if auction.horizon == "activation" and rules is not None:
+        reason, fix = "an activation makes no contracts", "leave it out"
+        yield _fault(auction.number, "contract", rules, reason=reason, fix=fix)
+    if rules is None:
+        return
+    if not 0 <= rules.activation_cap < np.inf:
+        fix = "write currency per kWh"
+        place, value = "contract, activation_cap", rules.activation_cap
+        yield _fault(auction.number, place, value, reason="is no price >= 0", fix=fix)
+    for name in ("lead_periods", "rest_periods", "max_activations"):
+        value = getattr(rules, name)
+        if value is not None and value < 0:
+            yield _fault(
+                auction.number, f"contract, {name}", value, reason="is below 0", fix="write 0 or more"
+            )
+
+
+def _open_entry(state: FlexMarketState, number: int) -> AuctionState:
+    require(0 <= number < len(state.auctions), f"auction {number} is not open")
+    require(not state.auctions[number].cleared, f"auction {number} is cleared already")
+    return state.auctions[number]
+
+
+def _with_auction(state: FlexMarketState, entry: AuctionState) -> FlexMarketState:
+    number = entry.auction.number
+    return replace(state, auctions=(*state.auctions[:number], entry, *state.auctions[number + 1 :]))
+
+
+def _without(part: FlexBidsSubmitted, participant: int) -> FlexBidsSubmitted:
+    kept = part.participant != participant
+    columns = {name: getattr(part, name)[kept] for name in BidRows.NAMES}
+    return replace(part, **columns)
+
+
+def _fault(number: int, place: str, value: object, *, reason: str, fix: str) -> Fault:
+    return Fault(source=f"auction {number}", place=place, value=value, reason=reason, fix=fix)

@@ -1,0 +1,167 @@
+"""The flexibility market as a state machine: a command and the state give an event; the state is their fold.
+
+Three horizons sell the same thing for the same period, the later the nearer to it::
+
+    reservation (long-term)   auction or tender -> contracts; a call obliges to offer
+    activation (short-term)   auction, open to newcomers, binding
+    adjustment (continuous)   anyone buys or sells until the gate closes
+    delivery                  order = cleared +/- adjusted -> meters -> settlement
+
+Bad input raises `InputError` with every fault, and nothing is then recorded.  An event out of order is a
+defect of the caller and raises `InvariantError`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, get_args
+
+from gridagora.engine.flexibility import (
+    adjustment,
+    auctions,
+    books,
+    calls,
+    contracts,
+    deliver,
+    obligations,
+    opening,
+    settling,
+)
+from gridagora.engine.flexibility.commands import (
+    AwardTender,
+    CallReservations,
+    CancelFlexOrder,
+    ClearFlexAuction,
+    CloseFlexGate,
+    DispatchContract,
+    FlexCommand,
+    OpenFlexAuction,
+    OpenFlexMarket,
+    RecordFlexReadings,
+    ReleaseReservation,
+    SettleFlexPeriods,
+    SubmitFlexBids,
+    SubmitFlexOrder,
+    WithdrawFlexBids,
+)
+from gridagora.engine.flexibility.state import FlexMarketState
+from gridagora.engine.ports import Store
+from gridagora.errors import require
+from gridagora.model.events import Event
+from gridagora.model.flexibility_events import (
+    ContractDispatched,
+    DeliveryOrdered,
+    FlexAuctionCleared,
+    FlexAuctionOpened,
+    FlexBidsSubmitted,
+    FlexBidsWithdrawn,
+    FlexEvent,
+    FlexMarketOpened,
+    FlexOrderCancelled,
+    FlexOrderTaken,
+    FlexReadingsRecorded,
+    FlexSettled,
+    ReservationReleased,
+    ReservationsCalled,
+    TenderAwarded,
+)
+
+
+class FlexMarket:
+    """A flexibility market at work: hands commands to the state machine, keeps its state, stores its events.
+
+    It goes on where the events of the store end.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.state = replay(store.events())
+
+    def do(self, command: FlexCommand) -> FlexEvent:
+        """Carry out a command: its event is stored, then the state follows it."""
+        event = handle(self.state, command)
+        after = apply(self.state, event)
+        self._store.append([event])
+        self.state = after
+        return event
+
+
+def handle(state: FlexMarketState, command: FlexCommand) -> FlexEvent:
+    """Return the event a command leads to.
+
+    Raises
+    ------
+    InputError
+        Lists every fault of the command.
+    InvariantError
+        The market is not open, or is open already.
+    """
+    return HANDLERS[type(command)](state, command)
+
+
+def apply(state: FlexMarketState, event: FlexEvent) -> FlexMarketState:
+    """Return the state after an event."""
+    require(state.at is None or event.at >= state.at, "an event lies before the last one")
+    return replace(APPLIERS[type(event)](state, event), at=event.at)
+
+
+def replay(events: Iterable[Event]) -> FlexMarketState:
+    """Return the state after all events of a flexibility market; others are passed over.
+
+    >>> replay([]).terms is None
+    True
+    """
+    state = FlexMarketState()
+    for event in events:
+        if isinstance(event, get_args(FlexEvent)):
+            state = apply(state, event)
+    return state
+
+
+def _auction_cleared(state: FlexMarketState, event: FlexAuctionCleared) -> FlexMarketState:
+    """Close the auction; a reservation adds contracts, an activation sales and what holders offered."""
+    state = auctions.close_entry(state, event)
+    if event.auction.horizon == "reservation":
+        return contracts.apply_reserved(state, event)
+    return auctions.apply_activation(obligations.tally_offers(state, event), event)
+
+
+HANDLERS: Mapping[type, Callable[[FlexMarketState, Any], FlexEvent]] = MappingProxyType(
+    {
+        OpenFlexMarket: opening.open_market,
+        OpenFlexAuction: auctions.open_auction,
+        SubmitFlexBids: auctions.submit_bids,
+        WithdrawFlexBids: auctions.withdraw_bids,
+        ClearFlexAuction: auctions.clear_auction,
+        AwardTender: contracts.award,
+        CallReservations: calls.call_reservations,
+        ReleaseReservation: calls.release_reservation,
+        DispatchContract: calls.dispatch_contract,
+        SubmitFlexOrder: adjustment.take_order,
+        CancelFlexOrder: adjustment.cancel_order,
+        CloseFlexGate: deliver.close_gate,
+        RecordFlexReadings: deliver.record_readings,
+        SettleFlexPeriods: settling.settle_periods,
+    }
+)
+"""What makes the event of each command."""
+
+APPLIERS: Mapping[type, Callable[[FlexMarketState, Any], FlexMarketState]] = MappingProxyType(
+    {
+        FlexMarketOpened: opening.apply_open,
+        FlexAuctionOpened: auctions.apply_opened,
+        FlexBidsSubmitted: auctions.apply_submitted,
+        FlexBidsWithdrawn: auctions.apply_withdrawn,
+        FlexAuctionCleared: _auction_cleared,
+        TenderAwarded: contracts.apply_awarded,
+        ReservationsCalled: calls.apply_called,
+        ReservationReleased: calls.apply_released,
+        ContractDispatched: calls.apply_dispatched,
+        FlexOrderTaken: adjustment.apply_taken,
+        FlexOrderCancelled: adjustment.apply_cancelled,
+        DeliveryOrdered: deliver.apply_ordered,
+        FlexReadingsRecorded: deliver.apply_readings,
+        FlexSettled: books.apply_settled,
+    }
+)
+"""What makes the state after each event."""

@@ -1,0 +1,63 @@
+"""Who can still sell how much: the connection capacity less all that is sold, rests in a book or is bid."""
+
+import numpy as np
+
+from gridagora.engine.flexibility.state import FlexMarketState, product_number
+from gridagora.model.columns import Floats
+from gridagora.model.continuous import W_PER_KW, FlexBookState, FlexSide
+
+
+def sold_kw(state: FlexMarketState, name: str, first: int, *, count: int) -> Floats:
+    """Return what points sold and buyers bought of a product so far, kW, shape (periods, participants)."""
+    product = product_number(state.open_terms, name)
+    shape = (count, len(state.open_terms.participants))
+    return np.array([period.sold_kw[product] for period in state.window(first, count)]).reshape(shape)
+
+
+def free_kw(state: FlexMarketState, name: str, first: int, *, count: int) -> Floats:
+    """Return what each point can still sell in [first, first + count), kW, shape (periods, points).
+
+    What rests in the book, and what is bid in activation auctions that are not cleared yet, counts as sold.
+    """
+    terms = state.open_terms
+    points = len(terms.points)
+    taken = sold_kw(state, name, first, count=count)[:, :points]
+    book = state.books[product_number(terms, name)]
+    for seller in sorted({entry.bid.participant for entry in book.sells}):
+        code = terms.participants.index(seller)
+        if code < points:
+            taken[:, code] += resting_kw(book, seller, "sell", window=(first, count))
+    for entry in state.auctions:
+        auction = entry.auction
+        if entry.cleared or auction.horizon != "activation" or auction.product != name:
+            continue
+        for part in entry.bids:
+            rows = (part.side < 0) & (part.period >= first) & (part.period < first + count)
+            place = (part.period[rows] - first, part.participant[rows])
+            np.add.at(taken, place, part.quantity_kw[rows])
+    return np.asarray(terms.capacity_kw(name) - taken)
+
+
+def reserved_kw(state: FlexMarketState, name: str, first: int, *, count: int) -> Floats:
+    """Return what is reserved of each point by contracts, kW, shape (periods, points)."""
+    product = product_number(state.open_terms, name)
+    reserved = np.zeros((count, len(state.open_terms.points)))
+    for held in state.contracts:
+        if held.product == product:
+            rows = np.array(held.contract.periods) - first
+            inside = (rows >= 0) & (rows < count)
+            reserved[rows[inside], held.point] += np.asarray(held.contract.reserved_kw)[inside]
+    return reserved
+
+
+def resting_kw(book: FlexBookState, name: str, side: FlexSide, *, window: tuple[int, int]) -> Floats:
+    """Return what a participant has open on one side of a book, kW in each period of (first, count)."""
+    first, count = window
+    resting = np.zeros(count)
+    for entry in book.buys if side == "buy" else book.sells:
+        bid = entry.bid
+        start, end = max(first, bid.first), min(first + count, bid.end)
+        if bid.participant == name and start < end:
+            open_kw = np.repeat(entry.open_w, bid.block_periods) / W_PER_KW
+            resting[start - first : end - first] += open_kw[start - bid.first : end - bid.first]
+    return resting

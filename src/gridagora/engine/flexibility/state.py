@@ -1,0 +1,181 @@
+"""State of a flexibility market: the fold of its events.
+
+Participants are codes: connection points, then buyers.  What belongs to a period is kept by period, so that
+an event copies the periods it touches and no others.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from gridagora.errors import Fault, require
+from gridagora.model.columns import Floats, Ints
+from gridagora.model.continuous import FlexBookState
+from gridagora.model.flexibility_events import Bools, FlexBidsSubmitted
+from gridagora.model.flexibility_market import FlexAuction, FlexMarketTerms
+from gridagora.model.reservation import FlexContract
+
+LEAST_KW = 1e-9
+"""Below this a sum of kW counts as nothing: what adding and taking away floats leaves behind."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class PeriodState:
+    """What was agreed, ordered and metered for one period.
+
+    Parameters
+    ----------
+    cleared_kw, cleared_micro : of activation auctions and dispatches, shape (products, participants): kW that
+        a point sold or a buyer bought, >= 0; money, + received
+    adjusted_kw, adjusted_micro : of the continuous market, same shape: kW, + adds to the above
+    reserved_micro : awarded for full availability, + received, shape (participants,)
+    redispatch_micro : of paired redispatch, + received, shape (participants,)
+    tested : a test call ordered some of it, shape (products, points)
+    ordered_kw : sent out for delivery, shape (products, points); None while the gate is open
+    metered_kw, baseline_kw : net import, shape (points,); None: not read yet
+    settled_wh : delivered and ordered, shape (2, products, points); None: not settled yet
+    """
+
+    cleared_kw: Floats
+    cleared_micro: Ints
+    adjusted_kw: Floats
+    adjusted_micro: Ints
+    reserved_micro: Ints
+    redispatch_micro: Ints
+    tested: Bools
+    ordered_kw: Floats | None = None
+    metered_kw: Floats | None = None
+    baseline_kw: Floats | None = None
+    settled_wh: Ints | None = None
+
+    @property
+    def sold_kw(self) -> Floats:
+        """Sold by points and bought by buyers so far, adjustments counted, shape (products, participants)."""
+        return self.cleared_kw + self.adjusted_kw
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class AuctionState:
+    """An auction with the bids that stand in it; ``cleared`` when it is over."""
+
+    auction: FlexAuction
+    bids: tuple[FlexBidsSubmitted, ...] = ()
+    cleared: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ContractState:
+    """A contract, what was called of it and what its holder then offered; arrays follow its calendar.
+
+    ``fee_micro_per_kwh`` is the fee of each period, ``awarded_micro`` what it came to before any release,
+    ``weights`` (periods, buyers) who pays it; ``calls`` are the periods of each call or dispatch.
+    """
+
+    contract: FlexContract
+    product: int
+    point: int
+    fee_micro_per_kwh: Ints
+    awarded_micro: Ints
+    weights: Ints
+    requested_kw: Floats
+    offered_kw: Floats
+    calls: tuple[tuple[int, ...], ...] = ()
+
+    def owed_kw(self, period: int) -> float:
+        """Return what must be offered in a period: the smaller of reserved and requested, kW."""
+        if period not in self.contract.periods:
+            return 0.0
+        place = self.contract.periods.index(period)
+        return float(min(self.contract.reserved_kw[place], self.requested_kw[place]))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class FlexMarketState:
+    """The fold of all events of a flexibility market; ``at`` is when the last one happened.
+
+    ``auctions`` are by number, ``books`` by product, ``periods`` are those of the market from its first,
+    ``open_from`` is the first period that no order went out for, ``balance`` each account's micro-units.
+
+    Examples
+    --------
+    >>> FlexMarketState().terms is None
+    True
+    """
+
+    terms: FlexMarketTerms | None = None
+    at: int | None = None
+    auctions: tuple[AuctionState, ...] = ()
+    contracts: tuple[ContractState, ...] = ()
+    books: tuple[FlexBookState, ...] = ()
+    open_from: int = 0
+    periods: tuple[PeriodState, ...] = ()
+    balance: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    @property
+    def open_terms(self) -> FlexMarketTerms:
+        """Terms of the market, which must be open."""
+        require(self.terms is not None, "the flexibility market is not open")
+        return self.terms  # type: ignore[return-value]
+
+    def period(self, number: int) -> PeriodState:
+        """Return what is known of a period of the study."""
+        return self.periods[number - self.open_terms.first]
+
+    def window(self, first: int, count: int) -> tuple[PeriodState, ...]:
+        """Return what is known of [first, first + count)."""
+        start = first - self.open_terms.first
+        require(0 <= start <= start + count <= len(self.periods), "periods outside the flexibility market")
+        return self.periods[start : start + count]
+
+    def with_periods(self, changed: Mapping[int, PeriodState]) -> "FlexMarketState":
+        """Return the state with some periods, by their number, in place of the old ones."""
+        periods = list(self.periods)
+        for number, period in changed.items():
+            periods[number - self.open_terms.first] = period
+        return replace(self, periods=tuple(periods))
+
+
+def empty_period(terms: FlexMarketTerms) -> PeriodState:
+    """Return a period of which nothing is known yet."""
+    shape = (len(terms.products), len(terms.participants))
+    return PeriodState(
+        cleared_kw=np.zeros(shape),
+        cleared_micro=np.zeros(shape, np.int64),
+        adjusted_kw=np.zeros(shape),
+        adjusted_micro=np.zeros(shape, np.int64),
+        reserved_micro=np.zeros(shape[1], np.int64),
+        redispatch_micro=np.zeros(shape[1], np.int64),
+        tested=np.zeros((shape[0], len(terms.points)), np.bool_),
+    )
+
+
+def product_number(terms: FlexMarketTerms, name: str) -> int:
+    """Return the number of a product that exists."""
+    return [known for known, _ in terms.products].index(name)
+
+
+def product_faults(terms: FlexMarketTerms, name: str, *, source: str) -> list[Fault]:
+    """Faults of a product's name."""
+    known = [product for product, _ in terms.products]
+    if name in known:
+        return []
+    fix = f"write one of {', '.join(known)}"
+    return [Fault(source=source, place="product", value=name, reason="product does not exist", fix=fix)]
+
+
+def time_faults(state: FlexMarketState, at: int) -> list[Fault]:
+    """Faults of the moment of a command: it may not lie before the last event."""
+    if state.at is None or at >= state.at:
+        return []
+    reason, fix = "lies before what happened last", f"write {state.at} or more"
+    return [Fault(source="flexibility market", place="at", value=at, reason=reason, fix=fix)]
+
+
+def shown(kw: float) -> str:
+    """Return kW as a person reads them.
+
+    >>> shown(2.50001)
+    '2.50001 kW'
+    """
+    return f"{kw:.6g} kW"
