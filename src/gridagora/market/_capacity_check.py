@@ -1,15 +1,15 @@
 """What is wrong with capacity-limit offers: step lists, double offers, directions, blocks, connections."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gridagora.errors import Fault, InputError
+from gridagora.errors import Fault
+from gridagora.market._capacity_reading import Reading
 from gridagora.market.merit import COUNTING_SPAN
-from gridagora.model import bid_columns
-from gridagora.model.bid_columns import OPTIONAL, REQUIRED
 from gridagora.model.bids import Bids
 from gridagora.model.flexibility import DIRECTIONS
 
@@ -76,18 +76,12 @@ def check_offers(
     >>> faults[0].reason
     '9 kW are above the connection capacity of ann, 8 kW'
     """
-    bids, faults = (offers, []) if isinstance(offers, Bids) else readable(offers)
-    if bids is None:
-        faults += direction_faults(direction, np.size(direction))
-    else:
-        faults += direction_faults(direction, len(bids))
-        steps, step_faults = step_numbers(bids)
-        faults += step_faults
-        faults += list_faults(bids, steps, double_allowed=False) if not step_faults else []
-        faults += _connection_faults(bids, connection_kw)
-        late = np.flatnonzero(bids.period < now_period)
-        reason = f"period is in the past: the next one is {now_period}"
-        faults += _at(late, "period", bids.period, text=(reason, f"offer for period {now_period} or later"))
+    read = Reading.of(offers)
+    faults = [*read.faults, *direction_faults(direction, read.count)]
+    if read.bids is not None:
+        faults += _step_faults(read, read.bids)
+        faults += read.told(_connection_faults, ("side", "participant", "period"), connection_kw)
+        faults += read.told(_late_faults, ("period",), now_period)
     return tuple(
         Fault(source="offers", place=fault.place, value=fault.value, reason=fault.reason, fix=fault.fix)
         for fault in faults
@@ -95,32 +89,35 @@ def check_offers(
 
 
 def readable(offers: "Mapping[str, ArrayLike] | pd.DataFrame") -> tuple[Bids | None, list[Fault]]:
-    """Read columns as bids; what is unreadable in a row becomes harmless, so that the rest is judged."""
-    given = {str(name): np.asarray(offers[str(name)]) for name in offers}
-    faults = bid_columns.header_faults(list(given))
-    if faults:
-        return None, faults
-    try:
-        return Bids(**given), []
-    except InputError as error:
-        faults = list(error.faults)
-    mended = {name: given[name].copy() for name in REQUIRED + OPTIONAL if name in given}
-    for fault in faults:
-        row, _, name = fault.place.removeprefix("row ").partition(", column ")
-        if not row.isdecimal():
-            return None, faults
-        mended[name] = mended[name].astype(object)
-        mended[name][int(row)] = {"side": "sell", "price": 0.0, "quantity": 0.0}.get(name, given[name][0])
-    try:
-        return Bids(**{name: column.tolist() for name, column in mended.items()}), faults
-    except InputError:
-        return None, faults
+    """Read columns as bids, with harmless stand-ins for what is unreadable; and every fault of that."""
+    read = Reading.of(offers)
+    return read.bids, list(read.faults)
+
+
+def _step_faults(read: Reading, bids: Bids) -> list[Fault]:
+    """Faults of the step lists; a list that lacks an unreadable row may well have a gap there."""
+    rows = read.rows("side", "participant", "period", "step")
+    faults = read.at_rows(step_numbers(bids.take(rows))[1], rows)
+    unnumbered = np.isin(np.arange(read.count), [int(fault.place[4:].split(",")[0]) for fault in faults])
+    rows = rows[~unnumbered[rows]]
+    part = bids.take(rows)
+    lacking = unnumbered | ~read.known("side", "period", "step")
+    complete = ~np.isin(part.participant, bids.participant[lacking])
+    known = read.known("price")[rows]
+    found = list_faults(part, step_numbers(part)[0], double_allowed=False, known=known, complete=complete)
+    return faults + read.at_rows(found, rows)
+
+
+def _late_faults(bids: Bids, now_period: int) -> Iterator[Fault]:
+    late = np.flatnonzero(bids.period < now_period)
+    reason = f"period is in the past: the next one is {now_period}"
+    yield from _at(late, "period", bids.period, text=(reason, f"offer for period {now_period} or later"))
 
 
 def _connection_faults(bids: Bids, connection_kw: Mapping[Any, float]) -> Iterator[Fault]:
     sells = np.flatnonzero(~bids.is_buy)
     names, owner = np.unique(bids.participant[sells], return_inverse=True)
-    known = np.array([float(connection_kw.get(name, np.nan)) for name in names.tolist()])
+    known = np.array([_capacity(connection_kw.get(name)) for name in names.tolist()])
     strangers = np.flatnonzero(np.isnan(known)[owner]) if len(sells) else sells
     unknown = sells[strangers[np.unique(owner[strangers], return_index=True)[1]]]
     text = ("no connection capacity is known of this participant", "name it in connection_kw")
@@ -138,6 +135,12 @@ def _connection_faults(bids: Bids, connection_kw: Mapping[Any, float]) -> Iterat
             reason=f"{total[pair]:g} kW are above the connection capacity of {who}, {capacity:g} kW",
             fix=f"offer at most {capacity:g} kW in period {pairs[1, pair]}",
         )
+
+
+def _capacity(value: Any) -> float:
+    """Return a connection capacity in kW; NaN where there is none, or it is no number >= 0."""
+    is_number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    return float(value) if is_number and value >= 0 else float("nan")
 
 
 def direction_faults(direction: str | ArrayLike, count: int) -> list[Fault]:
@@ -175,10 +178,18 @@ def step_numbers(bids: Bids) -> tuple[NDArray[np.int64] | None, list[Fault]]:
     return np.array(texts, dtype=np.int64), []
 
 
-def list_faults(bids: Bids, steps: NDArray[np.int64] | None, *, double_allowed: bool) -> Iterator[Fault]:
+def list_faults(
+    bids: Bids,
+    steps: NDArray[np.int64] | None,
+    *,
+    double_allowed: bool,
+    known: NDArray[np.bool_] | None = None,
+    complete: NDArray[np.bool_] | None = None,
+) -> Iterator[Fault]:
     """Faults of step lists: double offers, gaps, a first step that is not 0 or 1, sells that get cheaper.
 
-    ``double_allowed`` permits several bids of one bidder and period without step numbers.
+    ``double_allowed`` permits several bids of one bidder and period without step numbers.  ``known``: bids
+    whose price could be read; ``complete``: bids whose list lacks no unreadable row.
     """
     from gridagora.market import _capacity_kernels, _period_kernel
 
@@ -196,15 +207,29 @@ def list_faults(bids: Bids, steps: NDArray[np.int64] | None, *, double_allowed: 
     else:
         order = np.argsort(numbers, kind="stable")
     order = order[_period_kernel.counting_order(codes[order], 0, used)]
-    kinds, any_fault = _capacity_kernels.list_kinds(order, codes, numbers, bids.price, bids.side)
+    price = bids.price if known is None or known.all() else _carried(bids.price, order, codes, known=known)
+    kinds, any_fault = _capacity_kernels.list_kinds(order, codes, numbers, price, bids.side)
     if not any_fault:
         return
+    if complete is not None:
+        kinds[~complete[order] & ((kinds == GAP) | (kinds == START))] = 0
     if steps is None:
         yield from _at(order[kinds == DOUBLE], "participant", bids.participant, text=UNNUMBERED_DOUBLE)
         return
     for kind, (column, *text) in LIST_FAULTS.items():
         values = bids.price if column == "price" else steps
         yield from _at(order[kinds == kind], column, values, text=(text[0], text[1]))
+
+
+def _carried(
+    price: NDArray[Any], order: NDArray[np.int64], codes: NDArray[np.int64], *, known: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Put the price of the step before in place of one that cannot be read; of a first step, the lowest."""
+    out = np.where(known, price.astype(np.float64), -np.inf)
+    for before, row in pairwise(order.tolist()):
+        if not known[row] and codes[before] == codes[row]:
+            out[row] = out[before]
+    return out
 
 
 def unnumbered_faults(bids: Bids) -> Iterator[Fault]:

@@ -112,14 +112,14 @@ def _as_column(name: str, value: object, faults: list[Fault]) -> NDArray[Any] | 
         if name in REQUIRED:
             faults.append(_fault(f"column {name}", None, ("required column is missing", "one entry per bid")))
         return None
-    column = _list_column(value) if isinstance(value, (list, tuple)) else np.asarray(value)
+    column = list_column(value) if isinstance(value, (list, tuple)) else np.asarray(value)
     if column.ndim != 1:
         text = (f"has {column.ndim} dimensions, not one", "give one entry per bid")
         faults.append(_fault(f"column {name}", f"shape {column.shape}", text))
     return column
 
 
-def _list_column(values: Sequence[Any]) -> NDArray[Any]:
+def list_column(values: Sequence[Any]) -> NDArray[Any]:
     """Make a column of a list; a list of mixed types stays as objects, so that nothing turns into text."""
     kinds = {type(value) for value in values}
     numeric = all(issubclass(kind, (int, float, np.number)) and kind is not bool for kind in kinds)
@@ -184,7 +184,8 @@ def _numbers_of_objects(name: str, column: NDArray[Any], faults: list[Fault]) ->
     bad = np.array([not isinstance(v, (Real, Decimal)) or isinstance(v, bool) for v in values], dtype=bool)
     if bad.any():
         faults += _row_faults(name, column, bad=bad, text=("is not a number", "write a number"))
-        return None
+        # the other rows are judged all the same, so that every fault is told at once
+        return np.array([0.0 if wrong else float(v) for v, wrong in zip(values, bad.tolist(), strict=True)])
     if not values or not all(isinstance(v, (int, np.integer)) for v in values):
         return np.array([float(v) for v in values])
     bad = np.array([abs(int(v)) >= 2**63 for v in values], dtype=bool)
