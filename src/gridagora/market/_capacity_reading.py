@@ -60,7 +60,9 @@ class Reading:
         count = max((column.size for column in given.values()), default=0)
         lacking = [name for name in bid_columns.REQUIRED if name not in given]
         given |= {name: np.full(count, STAND_INS[name]) for name in lacking}
-        unread = {name: frozenset(range(count)) for name in lacking}
+        # with a wrong header, it is not known either who offers
+        nobody = ["participant"] if faults and "participant" not in given else []
+        unread = {name: frozenset(range(count)) for name in lacking + nobody}
         try:
             return cls(bids=Bids(**given), faults=tuple(faults), count=count, unread=unread)
         except InputError as error:
