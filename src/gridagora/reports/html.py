@@ -6,19 +6,24 @@ from html import escape
 from string import Template
 
 from gridagora.errors import require
+from gridagora.reports import flexibility
 from gridagora.reports.definitions import CHOICES, definition
-from gridagora.reports.payload import INVOICE_NUMBERS, MAX_VIOLATIONS, invoice_totals, payload, to_json
+from gridagora.reports.payload import MAX_VIOLATIONS, invoice_numbers, invoice_totals, payload, to_json
 from gridagora.reports.series import Timeline, not_converged, timeline
 from gridagora.reports.tables import RunTables
 from gridagora.reports.words import cautions, number, span, summary, tile_difference
 
-SCRIPTS = ("core.js", "charts.js", "grid.js", "curve.js", "tables.js", "main.js")
-"""The page's own scripts, in the order in which they run."""
+SCRIPTS = ("core.js", "charts.js", "grid.js", "{market}.js", "tables.js", "main.js")
+"""The page's own scripts, in the order in which they run; {market} is "curve" (pool) or "flexibility"."""
 
 TILES = (
     ("All bills together", "cost_total_{cur}", "{money}", 1.0, 2, "low"),
     ("Gain of participants", "gain_total_{cur}", "{money}", 1.0, 2, ""),
     ("Better off", "participants_better_off", "of {count} participants", 1.0, 0, ""),
+    ("Cured", "flex_hours_cured", "of {overloaded} h above the threshold", 1.0, 0, ""),
+    ("Newly overloaded", "flex_hours_newly_overloaded", "h", 1.0, 0, ""),
+    ("Paid for flexibility", "flex_cost_{cur}", "{money}", 1.0, 2, ""),
+    ("Gain of its sellers", "flex_sellers_gain_{cur}", "{money}", 1.0, 2, ""),
     ("Traded between participants", "local_volume_kwh", "kWh", 1.0, None, ""),
     ("Mean price of the pool", "mean_price_{cur}_per_kwh", "{money}/kWh", 1.0, 4, ""),
     ("Highest transformer loading", "transformer_loading_max_percent", "%", 1.0, 1, "low"),
@@ -36,6 +41,23 @@ TILES = (
     ("Not served", "energy_not_served_kwh", "kWh", 1.0, None, "low"),
 )
 """(label, key figure, unit, scale, digits, which direction is good) of the headline tiles."""
+
+POOL_METHOD = (
+    "Each period is auctioned before delivery; the cleared schedule is checked by an AC power flow; "
+    "devices then follow their plans with the weather and use that really came; differences are "
+    "settled with the retailer; the grid values of this page come from the power flow of the metered "
+    "schedules. The feeder without a market has the same homes, devices, profiles and seed, with "
+    "retailer prices only."
+)
+
+FLEX_METHOD = (
+    "Homes plan their devices and trade energy with the retailer alone. The grid operator forecasts "
+    "loads, finds by AC power flow when an element would be above its threshold, and buys "
+    "flexibility in auctions before delivery; homes offer what keeping a limit would cost them, and "
+    "plan anew with what they sold. Meters prove delivery. The grid values of this page come from "
+    "the power flow of what was metered; without a market the same homes, devices, profiles and seed "
+    "have no limits to keep."
+)
 
 ROUNDED = 100_000
 """Figures from which on a tile shows no decimals."""
@@ -74,6 +96,7 @@ def build_report(tables: RunTables) -> str:
     )
     line = timeline(tables)
     parts = {
+        **_market(tables, aggregation=escape(_aggregation(line))),
         "title": escape(tables.title),
         "subtitle": escape(f"{span(line)}; all times {tables.timezone}"),
         "tiles": _tiles(tables),
@@ -81,7 +104,7 @@ def build_report(tables: RunTables) -> str:
             f'<p class="caution" role="alert">{escape(text)}</p>' for text in cautions(tables, line)
         ),
         "summary": "".join(
-            f"<dt>{escape(topic)}</dt><dd>{escape(text)}</dd>" for topic, text in summary(tables, line)
+            f"<dt>{escape(topic)}</dt><dd>{escape(text)}</dd>" for topic, text in _topics(tables, line)
         ),
         "violations": _violations(tables),
         "invoice_totals": _invoice_totals(tables),
@@ -94,9 +117,45 @@ def build_report(tables: RunTables) -> str:
         "style": _asset("report.css"),
         "data": to_json(payload(tables, line)),
         "plotly": _plotly(),
-        "scripts": "\n".join(_asset(name) for name in SCRIPTS),
+        "scripts": "\n".join(_asset(name.format(market=_market_name(tables))) for name in SCRIPTS),
     }
     return Template(_asset("report.html")).substitute(parts)
+
+
+def _market_name(tables: RunTables) -> str:
+    return "curve" if tables.flexibility is None else "flexibility"
+
+
+def _market(tables: RunTables, *, aggregation: str) -> dict[str, str]:
+    """Return the sections of the market that the run has, its links, and how it works."""
+    flex = tables.flexibility
+    if flex is None:
+        pool = Template(_asset("pool.html")).substitute(aggregation=aggregation)
+        links = _links(("prices", "Prices"), ("curve", "Supply and demand"))
+        nothing = {"flexibility": "", "nav_flexibility": ""}
+        return nothing | {"pool": pool, "nav_pool": links, "method_text": POOL_METHOD}
+    section = Template(_asset("flexibility.html")).substitute(
+        aggregation=aggregation, **flexibility.parts(tables, flex)
+    )
+    links = _links(
+        ("flexibility", "Flexibility market"),
+        ("flex-curves", "Auctions"),
+        ("flex-payments", "Payments"),
+        ("flex-delivery", "Delivery"),
+    )
+    nothing = {"pool": "", "nav_pool": ""}
+    return nothing | {"flexibility": section, "nav_flexibility": links, "method_text": FLEX_METHOD}
+
+
+def _links(*links: tuple[str, str]) -> str:
+    return "".join(f'<a href="#{name}">{escape(text)}</a>' for name, text in links)
+
+
+def _topics(tables: RunTables, line: Timeline) -> list[tuple[str, str]]:
+    """Return the topics of the summary; that of the flexibility market comes first."""
+    flex = tables.flexibility
+    first = [] if flex is None else [("Flexibility", flexibility.headline(tables, flex))]
+    return [*first, *summary(tables, line)]
 
 
 def _asset(name: str) -> str:
@@ -132,6 +191,7 @@ def _tiles(tables: RunTables) -> str:
         "money": tables.currency,
         "count": f"{len(tables.participants):,}",
         "periods": number(tables.number("periods"), 0),
+        "overloaded": number(tables.number("flex_hours_overloaded_before"), 0),
     }
     cells = []
     for label, key, unit, scale, digits, good in TILES:
@@ -212,11 +272,12 @@ def _violations(tables: RunTables) -> str:
 def _invoice_totals(tables: RunTables) -> str:
     if not len(tables.invoices):
         return "<p>No invoice was written in this run.</p>"
-    sums = invoice_totals(tables)[[name for name, _, _ in INVOICE_NUMBERS]].sum()
+    shown = invoice_numbers(tables)
+    sums = invoice_totals(tables)[[name for name, _, _ in shown]].sum()
     return "".join(
         f"<tr><th scope='row'>{escape(label)}</th><td>{escape(unit or tables.currency)}</td>"
         f'<td data-invoice="{name}" data-value="{total!r}">{number(total, 2)}</td></tr>'
-        for (name, label, unit), total in zip(INVOICE_NUMBERS, map(float, sums), strict=True)
+        for (name, label, unit), total in zip(shown, map(float, sums), strict=True)
     ).join(("<table><tbody>", "</tbody></table>"))
 
 

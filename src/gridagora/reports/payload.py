@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gridagora.reports.bins import plain
+from gridagora.reports.columns import Column, numbers, texts
 from gridagora.reports.curves import curve_data
+from gridagora.reports.flexibility_payload import flex_data
 from gridagora.reports.layout import bus_points, participants_behind
 from gridagora.reports.series import (
     Timeline,
@@ -32,8 +34,6 @@ SHARES = ("self_sufficiency", "self_sufficiency_baseline", "self_consumption", "
 
 UNITS = {"voltage_low": "pu", "voltage_high": "pu", "not_converged": ""}
 """Unit of a broken limit by its kind; loadings are in percent."""
-
-Column = dict[str, Any]
 
 
 def to_json(value: Any) -> str:
@@ -64,7 +64,7 @@ def payload(tables: RunTables, line: Timeline) -> dict[str, Any]:
             "transformer": limits.transformer_loading_percent,
         },
         "time": line.bins.labels,
-        "price": price_series(tables, line),
+        **_market(tables, line),
         "flow": flow_series(tables, line),
         "duration": duration_series(tables, line),
         "reverse": reverse_hours(tables, line),
@@ -72,13 +72,18 @@ def payload(tables: RunTables, line: Timeline) -> dict[str, Any]:
         "shares": {name: tables.number(name) for name in SHARES},
         "marks": marks(tables, line),
         "grid": grid_data(tables, line),
-        "curve": curve_data(tables, line),
         "tables": {
             "participants": participants_columns(tables),
             "invoices": invoice_columns(tables),
             "violations": violation_columns(tables, line),
         },
     }
+
+
+def _market(tables: RunTables, line: Timeline) -> dict[str, Any]:
+    if tables.flexibility is not None:
+        return {"flexibility": flex_data(tables, tables.flexibility, line)}
+    return {"price": price_series(tables, line), "curve": curve_data(tables, line)}
 
 
 def grid_data(tables: RunTables, line: Timeline) -> dict[str, Any]:
@@ -139,23 +144,17 @@ def _contributors(tables: RunTables) -> dict[str, str]:
     return dict(zip(worst["element"].astype(str), worst["participants"].astype(str), strict=True))
 
 
-def _numbers(key: str, label: str, values: Any, *, digits: int) -> Column:
-    return {"key": key, "label": label, "values": plain(values, 6), "digits": digits}
-
-
-def _texts(key: str, label: str, values: Any) -> Column:
-    return {"key": key, "label": label, "values": ["" if v is None else str(v) for v in values]}
-
-
 def participants_columns(tables: RunTables) -> list[Column]:
     """Return the participants table, largest gain first."""
     frame, money = tables.participants.sort_values("gain", ascending=False, kind="stable"), tables.currency
-    texts = (("participant", "participant"), ("kind", "kind"), ("bus", "bus"))
+    names = (("participant", "participant"), ("kind", "kind"), ("bus", "bus"))
     flags = (("ev", "electric vehicle"), ("heat_pump", "heat pump"))
-    numbers = (
+    received = (("flex_received", f"received for flexibility ({money})", 2),)
+    figures = (
         ("gain", f"gain ({money})", 2),
         ("cost", f"cost with market ({money})", 2),
         ("cost_baseline", f"cost without ({money})", 2),
+        *(received if "flex_received" in frame.columns else ()),
         ("consumption_kwh", "consumption (kWh)", 1),
         ("production_kwh", "production (kWh)", 1),
         ("import_kwh", "import (kWh)", 1),
@@ -165,10 +164,10 @@ def participants_columns(tables: RunTables) -> list[Column]:
     )
     shares = (("self_sufficiency", "self-sufficiency (%)"), ("self_consumption", "self-consumption (%)"))
     return [
-        *(_texts(key, label, frame[key]) for key, label in texts),
-        *(_numbers(key, label, frame[key], digits=digits) for key, label, digits in numbers),
-        *(_texts(key, label, np.where(frame[key].astype(bool), "yes", "")) for key, label in flags),
-        *(_numbers(key, label, frame[key] * 100, digits=0) for key, label in shares),
+        *(texts(key, label, frame[key]) for key, label in names),
+        *(numbers(key, label, frame[key], digits=digits) for key, label, digits in figures),
+        *(texts(key, label, np.where(frame[key].astype(bool), "yes", "")) for key, label in flags),
+        *(numbers(key, label, frame[key] * 100, digits=0) for key, label in shares),
     ]
 
 
@@ -181,6 +180,7 @@ INVOICE_NUMBERS = (
     ("energy_charge", "energy charge", ""),
     ("energy_credit", "energy credit", ""),
     ("imbalance_charge", "imbalance charge", ""),
+    ("flexibility", "received for flexibility", ""),
     ("network_charge", "network charge", ""),
     ("taxes", "taxes", ""),
     ("standing", "standing charge", ""),
@@ -191,9 +191,15 @@ INVOICE_NUMBERS = (
 """Columns of invoices with their labels and units ("" is the currency)."""
 
 
+def invoice_numbers(tables: RunTables) -> list[tuple[str, str, str]]:
+    """Return (column, label, unit) of the invoices; the money of a market that the run lacks is left out."""
+    absent = {"flexibility"} if tables.flexibility is None else {"local_bought_kwh", "local_sold_kwh"}
+    return [row for row in INVOICE_NUMBERS if row[0] not in absent]
+
+
 def invoice_totals(tables: RunTables) -> "pd.DataFrame":
-    """Return the invoice lines of all days summed per participant."""
-    names = [name for name, _, _ in INVOICE_NUMBERS]
+    """Return the invoices of each participant summed over all days."""
+    names = [name for name, _, _ in invoice_numbers(tables)]
     frame = tables.invoices.assign(participant=tables.invoices["participant"].astype(str))
     return frame.groupby("participant", sort=True)[names].sum().reset_index()
 
@@ -202,10 +208,10 @@ def invoice_columns(tables: RunTables) -> list[Column]:
     """Return the invoices summed per participant over the run."""
     frame = invoice_totals(tables)
     return [
-        _texts("participant", "participant", frame["participant"]),
+        texts("participant", "participant", frame["participant"]),
         *(
-            _numbers(key, f"{label} ({unit or tables.currency})", frame[key], digits=2 if not unit else 1)
-            for key, label, unit in INVOICE_NUMBERS
+            numbers(key, f"{label} ({unit or tables.currency})", frame[key], digits=2 if not unit else 1)
+            for key, label, unit in invoice_numbers(tables)
         ),
     ]
 
@@ -218,12 +224,12 @@ def violation_columns(tables: RunTables, line: Timeline) -> list[Column]:
         frame.assign(excess=excess).sort_values("excess", ascending=False, kind="stable").head(MAX_VIOLATIONS)
     )
     return [
-        _texts("stage", "stage", frame["stage"]),
-        _texts("time", "period begins", [line.label(p) for p in frame["period"]]),
-        _texts("kind", "kind", frame["kind"].astype(str).str.replace("_", " ")),
-        _texts("element", "element", frame["element"]),
-        _numbers("value", "value", frame["value"], digits=3),
-        _numbers("limit", "limit", frame["limit"], digits=3),
-        _texts("unit", "unit", [UNITS.get(str(kind), "%") for kind in frame["kind"]]),
-        _texts("participants", "participants", frame["participants"]),
+        texts("stage", "stage", frame["stage"]),
+        texts("time", "period begins", [line.label(p) for p in frame["period"]]),
+        texts("kind", "kind", frame["kind"].astype(str).str.replace("_", " ")),
+        texts("element", "element", frame["element"]),
+        numbers("value", "value", frame["value"], digits=3),
+        numbers("limit", "limit", frame["limit"], digits=3),
+        texts("unit", "unit", [UNITS.get(str(kind), "%") for kind in frame["kind"]]),
+        texts("participants", "participants", frame["participants"]),
     ]

@@ -110,6 +110,8 @@ def span(line: Timeline) -> str:
 
 
 def _trade(tables: RunTables, line: Timeline) -> str:
+    if tables.flexibility is not None:
+        return ""  # homes trade energy with the retailer alone
     local, price = tables.number("local_volume_kwh"), tables.number("mean_price_{cur}_per_kwh")
     count = len(tables.participants)
     who = f"{count} participants" if count != 1 else "one participant"

@@ -121,36 +121,6 @@ chart("losses", () => {
   return { data, layout: layout({ xaxis: timeAxis(), yaxis: { ...title(`losses (kWh per ${UNIT})`), rangemode: "tozero" } }) };
 }, { overTime: true });
 
-chart("prices", () => {
-  const price = DATA.price;
-  const data = [];
-  if (anyNumber(price.retail)) data.push(line("retail", DATA.time, price.retail, css("limit"), { line: { dash: "dash", width: 1.4, shape: "hv" }, hovertemplate: "%{y:.4f}" }));
-  if (anyNumber(price.feed_in)) data.push(line("feed-in", DATA.time, price.feed_in, css("between"), {
-    line: { dash: "dash", width: 1.4, shape: "hv" }, hovertemplate: "%{y:.4f}",
-    ...(data.length ? { fill: "tonexty", fillcolor: css("band-price") } : {}) }));
-  if (DATA.bin !== "period" && anyNumber(price.mean)) {
-    data.push(line("lowest", DATA.time, price.low, css("with"), { line: { width: 0 }, showlegend: false, hovertemplate: "%{y:.4f}" }));
-    data.push(line("highest", DATA.time, price.high, css("with"), { line: { width: 0 }, fill: "tonexty", fillcolor: css("band"), showlegend: false, hovertemplate: "%{y:.4f}" }));
-  }
-  const shape = DATA.bin === "period" ? "hv" : "linear";
-  data.push(line("clearing price", DATA.time, price.mean, css("with"), { line: { width: 2, shape }, hovertemplate: "%{y:.4f}" }));
-  if (!anyNumber(price.mean) && data.length === 1) return { empty: "Nothing was traded in any period, so there is no price." };
-  return { data, layout: layout({ xaxis: timeAxis(), yaxis: title(`price (${safe(MONEY)}/kWh)`) }) };
-}, { overTime: true });
-
-chart("volumes", () => {
-  const price = DATA.price;
-  const sum = ["local_volume_kwh", "upstream_import_kwh", "upstream_export_kwh"].map((name) => anyNumber(price[name]));
-  if (!sum.some(Boolean)) return { empty: "Nothing was traded in any period." };
-  const minus = price.upstream_export_kwh.map((value) => value === null ? null : -value);
-  const data = [
-    bars("between participants", DATA.time, price.local_volume_kwh, css("between"), { hovertemplate: "%{y:.2f} kWh" }),
-    bars("bought upstream", DATA.time, price.upstream_import_kwh, css("upstream"), { hovertemplate: "%{y:.2f} kWh" }),
-    bars("sold upstream", DATA.time, minus, css("export"), { hovertemplate: "%{y:.2f} kWh" }),
-  ];
-  return { data, layout: layout({ barmode: "relative", bargap: 0, xaxis: timeAxis(), yaxis: title(`traded (kWh per ${UNIT})`) }) };
-}, { overTime: true });
-
 chart("energy", () => {
   const energy = DATA.energy;
   const area = (name, values, colour) => line(name, DATA.time, values, colour, {

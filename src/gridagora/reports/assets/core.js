@@ -41,6 +41,7 @@ applyTheme();
 // ---- charts -----------------------------------------------------------------------------------------------------
 const PRINT_WIDTH = 690; // pixels between the margins of A4: the page is not laid out yet when charts are drawn
 const charts = new Map(); // id -> function that returns {data, layout} or {empty: text}
+const prepare = []; // what parts of the page do once its charts are drawn
 const timeCharts = []; // ids of charts over time: they zoom together
 const CONFIG = {
   responsive: true,

@@ -1,4 +1,34 @@
-// Supply and demand of one period: bids in order of price, the clearing marked.
+// The pool: prices and volumes over time; supply and demand of one period, bids in order of price.
+
+chart("prices", () => {
+  const price = DATA.price;
+  const data = [];
+  if (anyNumber(price.retail)) data.push(line("retail", DATA.time, price.retail, css("limit"), { line: { dash: "dash", width: 1.4, shape: "hv" }, hovertemplate: "%{y:.4f}" }));
+  if (anyNumber(price.feed_in)) data.push(line("feed-in", DATA.time, price.feed_in, css("between"), {
+    line: { dash: "dash", width: 1.4, shape: "hv" }, hovertemplate: "%{y:.4f}",
+    ...(data.length ? { fill: "tonexty", fillcolor: css("band-price") } : {}) }));
+  if (DATA.bin !== "period" && anyNumber(price.mean)) {
+    data.push(line("lowest", DATA.time, price.low, css("with"), { line: { width: 0 }, showlegend: false, hovertemplate: "%{y:.4f}" }));
+    data.push(line("highest", DATA.time, price.high, css("with"), { line: { width: 0 }, fill: "tonexty", fillcolor: css("band"), showlegend: false, hovertemplate: "%{y:.4f}" }));
+  }
+  const shape = DATA.bin === "period" ? "hv" : "linear";
+  data.push(line("clearing price", DATA.time, price.mean, css("with"), { line: { width: 2, shape }, hovertemplate: "%{y:.4f}" }));
+  if (!anyNumber(price.mean) && data.length === 1) return { empty: "Nothing was traded in any period, so there is no price." };
+  return { data, layout: layout({ xaxis: timeAxis(), yaxis: title(`price (${safe(MONEY)}/kWh)`) }) };
+}, { overTime: true });
+
+chart("volumes", () => {
+  const price = DATA.price;
+  const sum = ["local_volume_kwh", "upstream_import_kwh", "upstream_export_kwh"].map((name) => anyNumber(price[name]));
+  if (!sum.some(Boolean)) return { empty: "Nothing was traded in any period." };
+  const minus = price.upstream_export_kwh.map((value) => value === null ? null : -value);
+  const data = [
+    bars("between participants", DATA.time, price.local_volume_kwh, css("between"), { hovertemplate: "%{y:.2f} kWh" }),
+    bars("bought upstream", DATA.time, price.upstream_import_kwh, css("upstream"), { hovertemplate: "%{y:.2f} kWh" }),
+    bars("sold upstream", DATA.time, minus, css("export"), { hovertemplate: "%{y:.2f} kWh" }),
+  ];
+  return { data, layout: layout({ barmode: "relative", bargap: 0, xaxis: timeAxis(), yaxis: title(`traded (kWh per ${UNIT})`) }) };
+}, { overTime: true });
 
 const CURVE = DATA.curve;
 let curveAt = CURVE.picks.length ? CURVE.picks[0][1] : 0;
@@ -113,4 +143,17 @@ function prepareCurve() {
   pick.addEventListener("change", () => { if (pick.value !== "") showCurve(Number(pick.value)); });
   byId("curve-rule").textContent = `Shown: ${CURVE.rule}.`;
   showCurve(curveAt);
+  byId("price-note").textContent = DATA.bin === "period"
+    ? "The shaded band lies between the retailer's two prices. No price where nothing was traded."
+    : `Prices are means weighted by energy; the band spans the lowest to the highest price of each ${UNIT}.`;
+  for (const id of ["prices", "volumes"]) {
+    const box = byId(`chart-${id}`);
+    if (box.data) {
+      box.on("plotly_click", (event) => {
+        showCurve(curveAtTime(DATA.time[event.points[0].pointIndex]));
+        byId("curve").scrollIntoView();
+      });
+    }
+  }
 }
+prepare.push(prepareCurve);
