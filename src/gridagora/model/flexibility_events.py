@@ -165,6 +165,33 @@ class FlexOrderCancelled:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RedispatchPaired:
+    """Opposite orders inside and outside an area were paired (IDCONS).
+
+    ``period`` to ``bid_micro`` have one entry per pair, prices in micro-units per kWh; the ``rejected``
+    columns one per pair that the grid does not carry, with the reason.  ``party``, ``due_period`` and
+    ``due_micro`` are who gets (+) or pays (-) how much; they sum to zero.
+    """
+
+    at: int
+    period: Ints
+    seller: Ints
+    buyer: Ints
+    kw: Floats
+    energy_wh: Ints
+    ask_micro: Ints
+    bid_micro: Ints
+    rejected_period: Ints
+    rejected_inside: Ints
+    rejected_outside: Ints
+    rejected_kw: Floats
+    rejected_reason: tuple[str, ...]
+    party: Ints
+    due_period: Ints
+    due_micro: Ints
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DeliveryOrdered:
     """Adjustment closed for [first, first + count): what is to be delivered, per product.
 
@@ -233,6 +260,7 @@ FlexEvent = (
     | ContractDispatched
     | FlexOrderTaken
     | FlexOrderCancelled
+    | RedispatchPaired
     | DeliveryOrdered
     | FlexReadingsRecorded
     | FlexSettled

@@ -29,9 +29,10 @@ from gridagora.engine.flexibility.state import (
     product_faults,
     time_faults,
 )
-from gridagora.errors import Fault, check_faults, require
+from gridagora.errors import Fault, InvariantError, check_faults, require
 from gridagora.market import capacity_limit_auction
-from gridagora.market._capacity_check import readable, step_numbers
+from gridagora.market._capacity_check import step_numbers
+from gridagora.market._capacity_reading import Reading
 from gridagora.model.bids import Bids
 from gridagora.model.flexibility_events import (
     FlexAuctionCleared,
@@ -54,18 +55,19 @@ def open_auction(state: FlexMarketState, command: OpenFlexAuction) -> FlexAuctio
 def submit_bids(state: FlexMarketState, command: SubmitFlexBids) -> FlexBidsSubmitted:
     """Take bids in, or refuse them all with every fault."""
     terms, faults = state.open_terms, time_faults(state, command.at)
-    bids, unread = (command.bids, []) if isinstance(command.bids, Bids) else readable(command.bids)
-    faults += [replace(fault, source="offers") for fault in unread]
     entry, found = _standing(state, command.auction)
     faults += found
-    if entry is not None:
+    if entry is None:
+        faults += [replace(fault, source="offers") for fault in Reading.of(command.bids).faults]
+    else:
         faults += _gate_faults(entry.auction, command.at, late=True)
-        if bids is not None:
-            faults += offer_faults(state, entry, bids, at=command.at)
-            faults += obligation_faults(state, entry.auction, bids) if not faults else []
+        faults += offer_faults(state, entry, command.bids, at=command.at)
     check_faults(faults)
-    require(bids is not None, "bids without faults are readable")
-    return _submitted(terms, command, bids)  # type: ignore[arg-type]
+    bids = Reading.of(command.bids).bids
+    if entry is None or bids is None:
+        raise InvariantError("bids without faults are readable, and their auction is open")
+    check_faults(obligation_faults(state, entry.auction, bids))
+    return _submitted(terms, command, bids)
 
 
 def withdraw_bids(state: FlexMarketState, command: WithdrawFlexBids) -> FlexBidsWithdrawn:
@@ -94,10 +96,10 @@ def clear_auction(state: FlexMarketState, command: ClearFlexAuction) -> FlexAuct
             reason, fix = f"orders went out up to period {state.open_from}", "clear before the gate closes"
             faults.append(_fault(command.auction, "first", entry.auction.first, reason=reason, fix=fix))
     check_faults(faults)
-    require(entry is not None, "an auction without faults exists")
-    auction = entry.auction  # type: ignore[union-attr]
-    rows, obligated = with_obligated(state, auction, BidRows.of(entry.bids))  # type: ignore[union-attr]
-    return _cleared(terms, auction, rows, obligated=obligated, at=command.at)
+    if entry is None:
+        raise InvariantError("an auction without faults is open")
+    rows, obligated = with_obligated(state, entry.auction, BidRows.of(entry.bids))
+    return _cleared(terms, entry.auction, rows, obligated=obligated, at=command.at)
 
 
 def apply_opened(state: FlexMarketState, event: FlexAuctionOpened) -> FlexMarketState:

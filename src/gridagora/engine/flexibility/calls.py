@@ -19,7 +19,7 @@ from gridagora.engine.flexibility.state import (
     shown,
     time_faults,
 )
-from gridagora.errors import Fault, InputError, check_faults, require
+from gridagora.errors import Fault, InputError, InvariantError, check_faults
 from gridagora.model.flexibility_events import ContractDispatched, ReservationReleased, ReservationsCalled
 from gridagora.model.reservation import call_faults, periods_triggered, released
 from gridagora.units import amount_micro, to_wh
@@ -83,8 +83,9 @@ def dispatch_contract(state: FlexMarketState, command: DispatchContract) -> Cont
                     )
             faults += _room_faults(state, held, command.periods, command.kw)
     check_faults(faults)
-    require(held is not None, "a dispatch without faults has a contract")
-    price = 0 if command.test else held.contract.activation_cap_micro_per_kwh  # type: ignore[union-attr]
+    if held is None:
+        raise InvariantError("a dispatch without faults has a contract")
+    price = 0 if command.test else held.contract.activation_cap_micro_per_kwh
     energy = to_wh(np.array(command.kw) * terms.period_hours)
     return ContractDispatched(
         at=command.at,
@@ -123,10 +124,7 @@ def release_reservation(state: FlexMarketState, command: ReleaseReservation) -> 
 def apply_called(state: FlexMarketState, event: ReservationsCalled) -> FlexMarketState:
     """Note what is called; a test is an order at once."""
     for name in event.contracts:
-        held, _ = _held(state, name)
-        if held is None:
-            require(False, f"contract {name} does not exist")
-            continue
+        held = _known(state, name)
         if event.test:
             kw = tuple(
                 min(held.contract.kw_in(period), asked)
@@ -143,20 +141,14 @@ def apply_called(state: FlexMarketState, event: ReservationsCalled) -> FlexMarke
 
 def apply_dispatched(state: FlexMarketState, event: ContractDispatched) -> FlexMarketState:
     """Add the order and its price to the periods."""
-    held, _ = _held(state, event.contract)
-    if held is None:
-        require(False, f"contract {event.contract} does not exist")
-        return state
+    held = _known(state, event.contract)
     state = _ordered(state, held, event.periods, kw=event.kw, paid=event.paid_micro, test=event.test)
     return _with_held(state, replace(held, calls=(*held.calls, event.periods)))
 
 
 def apply_released(state: FlexMarketState, event: ReservationReleased) -> FlexMarketState:
     """Shrink what is reserved."""
-    held, _ = _held(state, event.contract)
-    if held is None:
-        require(False, f"contract {event.contract} does not exist")
-        return state
+    held = _known(state, event.contract)
     contract = held.contract
     for period, kw in zip(event.periods, event.kw, strict=True):
         contract = released(contract, period, kw)
@@ -253,6 +245,13 @@ def _held(state: FlexMarketState, name: str) -> tuple[ContractState | None, list
     known = ", ".join(held.contract.id for held in state.contracts[:5])
     fix = f"write one of {known}" if known else "reserve first"
     return None, [_fault(name, "contract", name, reason="contract does not exist", fix=fix)]
+
+
+def _known(state: FlexMarketState, name: str) -> ContractState:
+    held, _ = _held(state, name)
+    if held is None:
+        raise InvariantError(f"contract {name} does not exist")
+    return held
 
 
 def _with_held(state: FlexMarketState, held: ContractState) -> FlexMarketState:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from numpy.typing import ArrayLike
 
+from gridagora.market.mechanisms.redispatch_pairs import RedispatchOrder
 from gridagora.model.bids import Bids
 from gridagora.model.columns import Floats
 from gridagora.model.continuous import FlexBid
@@ -130,6 +131,20 @@ class CancelFlexOrder:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PairRedispatch:
+    """Pair orders inside a congested area with opposite ones outside (IDCONS), if the grid carries them.
+
+    ``needed_kw`` is the relief needed by period, ``shares`` what each buyer bears of the spread, any weights.
+    """
+
+    at: int
+    inside: tuple[RedispatchOrder, ...]
+    outside: tuple[RedispatchOrder, ...]
+    needed_kw: Mapping[int, float]
+    shares: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CloseFlexGate:
     """Close adjustment for all periods before ``before``: orders = cleared +/- adjustments go out."""
 
@@ -171,6 +186,7 @@ FlexCommand = (
     | DispatchContract
     | SubmitFlexOrder
     | CancelFlexOrder
+    | PairRedispatch
     | CloseFlexGate
     | RecordFlexReadings
     | SettleFlexPeriods

@@ -25,6 +25,7 @@ from gridagora.engine.flexibility import (
     deliver,
     obligations,
     opening,
+    redispatch,
     settling,
 )
 from gridagora.engine.flexibility.commands import (
@@ -37,6 +38,7 @@ from gridagora.engine.flexibility.commands import (
     FlexCommand,
     OpenFlexAuction,
     OpenFlexMarket,
+    PairRedispatch,
     RecordFlexReadings,
     ReleaseReservation,
     SettleFlexPeriods,
@@ -46,7 +48,8 @@ from gridagora.engine.flexibility.commands import (
 )
 from gridagora.engine.flexibility.state import FlexMarketState
 from gridagora.engine.ports import Store
-from gridagora.errors import require
+from gridagora.errors import InvariantError, require
+from gridagora.market.mechanisms.redispatch_pairs import Feasible
 from gridagora.model.events import Event
 from gridagora.model.flexibility_events import (
     ContractDispatched,
@@ -61,6 +64,7 @@ from gridagora.model.flexibility_events import (
     FlexOrderTaken,
     FlexReadingsRecorded,
     FlexSettled,
+    RedispatchPaired,
     ReservationReleased,
     ReservationsCalled,
     TenderAwarded,
@@ -77,17 +81,20 @@ class FlexMarket:
         self._store = store
         self.state = replay(store.events())
 
-    def do(self, command: FlexCommand) -> FlexEvent:
-        """Carry out a command: its event is stored, then the state follows it."""
-        event = handle(self.state, command)
+    def do(self, command: FlexCommand, *, feasible: Feasible | None = None) -> FlexEvent:
+        """Carry out a command: its event is stored, then the state follows it.
+
+        ``feasible`` says which limits of the grid a change of schedules breaks; paired redispatch asks it.
+        """
+        event = handle(self.state, command, feasible=feasible)
         after = apply(self.state, event)
         self._store.append([event])
         self.state = after
         return event
 
 
-def handle(state: FlexMarketState, command: FlexCommand) -> FlexEvent:
-    """Return the event a command leads to.
+def handle(state: FlexMarketState, command: FlexCommand, *, feasible: Feasible | None = None) -> FlexEvent:
+    """Return the event a command leads to; `PairRedispatch` needs ``feasible``.
 
     Raises
     ------
@@ -96,6 +103,10 @@ def handle(state: FlexMarketState, command: FlexCommand) -> FlexEvent:
     InvariantError
         The market is not open, or is open already.
     """
+    if isinstance(command, PairRedispatch):
+        if feasible is None:
+            raise InvariantError("paired redispatch is never done without asking the grid")
+        return redispatch.pair_orders(state, command, feasible)
     return HANDLERS[type(command)](state, command)
 
 
@@ -159,6 +170,7 @@ APPLIERS: Mapping[type, Callable[[FlexMarketState, Any], FlexMarketState]] = Map
         ContractDispatched: calls.apply_dispatched,
         FlexOrderTaken: adjustment.apply_taken,
         FlexOrderCancelled: adjustment.apply_cancelled,
+        RedispatchPaired: redispatch.apply_paired,
         DeliveryOrdered: deliver.apply_ordered,
         FlexReadingsRecorded: deliver.apply_readings,
         FlexSettled: books.apply_settled,

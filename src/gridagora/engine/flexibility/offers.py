@@ -1,10 +1,10 @@
 """What is wrong with bids of an auction, every fault at once, each with its row, reason and fix."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from gridagora.engine.flexibility.positions import free_kw, reserved_kw
 from gridagora.engine.flexibility.rows import BidRows
@@ -17,42 +17,61 @@ from gridagora.engine.flexibility.state import (
 from gridagora.errors import Fault
 from gridagora.market import check_offers
 from gridagora.market._capacity_check import unnumbered_faults
+from gridagora.market._capacity_reading import Reading
 from gridagora.model.bids import Bids
 from gridagora.model.flexibility_market import FlexAuction
 
+Offers = Bids | Mapping[str, ArrayLike]
+"""Bids, or their columns as they came in."""
 
-def offer_faults(state: FlexMarketState, entry: AuctionState, bids: Bids, *, at: int) -> list[Fault]:
-    """Faults of bids for an auction: who, what, how much, when, and twice."""
+
+def offer_faults(state: FlexMarketState, entry: AuctionState, offers: Offers, *, at: int) -> list[Fault]:
+    """Faults of bids for an auction: who, what, how much, when, and twice.
+
+    A value that cannot be read is a fault, and the rest of its row is judged all the same.
+    """
     terms, auction = state.open_terms, entry.auction
     names = [point.participant for point in terms.points]
     capacity = dict(zip(names, terms.capacity_kw(auction.product).tolist(), strict=True))
     faults = list(
         check_offers(
-            bids,
+            offers,
             connection_kw=capacity,
             now_period=max(state.open_from, terms.open_from(at)),
             direction=terms.product(auction.product).direction,
         )
     )
-    if auction.ordered and bids.step is None:
-        faults += unnumbered_faults(bids)
-    faults += _who(state, auction, bids)
-    outside = (bids.period < auction.first) | (bids.period >= auction.first + auction.count)
-    reason = f"period is not in auction {auction.number}"
-    fix = f"choose periods of {auction.first} to {auction.first + auction.count - 1}"
-    faults += _at(np.flatnonzero(outside), "period", bids.period, reason=reason, fix=fix)
-    faults += _second_faults(state, entry, bids)
-    faults += _left_faults(state, auction, bids)
+    read = Reading.of(offers)
+    who = ("side", "participant")
+    faults += read.told(_who, who, (state, auction))
+    faults += read.told(_outside_faults, ("period",), auction)
+    faults += read.told(_second_faults, ("participant", "period"), (state, entry))
+    faults += read.told(_left_faults, (*who, "period", "quantity"), (state, auction))
+    if auction.ordered and read.bids is not None and read.bids.step is None:
+        faults += read.told(_unnumbered, (*who, "period"), None)
     if auction.horizon == "reservation":
-        below = np.flatnonzero(bids.price < 0)
-        faults += _at(
-            below, "price", bids.price, reason="a fee below 0", fix="write currency per kW and hour"
-        )
+        faults += read.told(_fee_faults, ("price",), None)
     return faults
 
 
-def _who(state: FlexMarketState, auction: FlexAuction, bids: Bids) -> Iterator[Fault]:
-    terms = state.open_terms
+def _unnumbered(bids: Bids, _: None) -> Iterator[Fault]:
+    yield from unnumbered_faults(bids)
+
+
+def _fee_faults(bids: Bids, _: None) -> Iterator[Fault]:
+    below, fix = np.flatnonzero(bids.price < 0), "write currency per kW and hour"
+    yield from _at(below, "price", bids.price, reason="a fee below 0", fix=fix)
+
+
+def _outside_faults(bids: Bids, auction: FlexAuction) -> Iterator[Fault]:
+    outside = (bids.period < auction.first) | (bids.period >= auction.first + auction.count)
+    reason = f"period is not in auction {auction.number}"
+    fix = f"choose periods of {auction.first} to {auction.first + auction.count - 1}"
+    yield from _at(np.flatnonzero(outside), "period", bids.period, reason=reason, fix=fix)
+
+
+def _who(bids: Bids, given: tuple[FlexMarketState, FlexAuction]) -> Iterator[Fault]:
+    terms, auction = given[0].open_terms, given[1]
     points = {point.participant for point in terms.points}
     names = np.array(bids.participant.tolist(), dtype=object)
     buyer = np.array([name in terms.buyers for name in names], dtype=np.bool_)
@@ -69,9 +88,9 @@ def _who(state: FlexMarketState, auction: FlexAuction, bids: Bids) -> Iterator[F
         yield from _at(outside.nonzero()[0], "participant", names, reason=reason, fix=fix)
 
 
-def _second_faults(state: FlexMarketState, entry: AuctionState, bids: Bids) -> Iterator[Fault]:
+def _second_faults(bids: Bids, given: tuple[FlexMarketState, AuctionState]) -> Iterator[Fault]:
     """Offers for a period that the participant has bid for in an earlier submission."""
-    names, rows = state.open_terms.participants, BidRows.of(entry.bids)
+    names, rows = given[0].open_terms.participants, BidRows.of(given[1].bids)
     taken = {
         (names[code], period)
         for code, period in zip(rows.participant.tolist(), rows.period.tolist(), strict=True)
@@ -83,8 +102,9 @@ def _second_faults(state: FlexMarketState, entry: AuctionState, bids: Bids) -> I
     yield from _at(np.array(again, np.int64), "participant", bids.participant, reason=reason, fix=fix)
 
 
-def _left_faults(state: FlexMarketState, auction: FlexAuction, bids: Bids) -> Iterator[Fault]:
+def _left_faults(bids: Bids, given: tuple[FlexMarketState, FlexAuction]) -> Iterator[Fault]:
     """Offers within the capacity that are above what is left of it after earlier sales."""
+    state, auction = given
     terms = state.open_terms
     capacity, window = terms.capacity_kw(auction.product), (state, auction.product, auction.first)
     if auction.horizon == "activation":

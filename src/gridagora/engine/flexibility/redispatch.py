@@ -1,0 +1,99 @@
+"""Paired redispatch (IDCONS): two orders trade energy across a congestion, grid operators pay the spread.
+
+It changes schedules, not limits: nothing is ordered of a meter, and each order is settled at its own price.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from gridagora.engine.flexibility.commands import PairRedispatch
+from gridagora.engine.flexibility.state import FlexMarketState, time_faults
+from gridagora.errors import Fault, InputError, InvariantError, check_faults, require
+from gridagora.market.mechanisms.redispatch_pairs import Feasible, RedispatchResult, pair_redispatch
+from gridagora.model.columns import Ints
+from gridagora.model.flexibility_events import RedispatchPaired
+
+
+def pair_orders(state: FlexMarketState, command: PairRedispatch, feasible: Feasible) -> RedispatchPaired:
+    """Pair orders at the least spread; ``feasible`` names the limits that a change of schedules breaks."""
+    terms, faults = state.open_terms, time_faults(state, command.at)
+    faults += _share_faults(state, command)
+    result: RedispatchResult | None = None
+    try:
+        result = pair_redispatch(
+            command.inside,
+            command.outside,
+            needed_kw=command.needed_kw,
+            hours=terms.period_hours,
+            shares=command.shares,
+            feasible=feasible if not faults else _refuse,
+            participants=[point.participant for point in terms.points],
+            now_period=max(state.open_from, terms.open_from(command.at)),
+        )
+    except InputError as error:
+        faults += error.faults
+    check_faults(faults)
+    if result is None:
+        raise InvariantError("a redispatch without faults has a result")
+    return _paired(state, command.at, result)
+
+
+def apply_paired(state: FlexMarketState, event: RedispatchPaired) -> FlexMarketState:
+    """Add what each party gets or pays to the periods."""
+    require(int(event.due_micro.sum()) == 0, "paired redispatch makes or loses money")
+    for period in np.unique(event.due_period).tolist():
+        old, rows = state.period(period), event.due_period == period
+        money = old.redispatch_micro.copy()
+        np.add.at(money, event.party[rows], event.due_micro[rows])
+        state = state.with_periods({period: replace(old, redispatch_micro=money)})
+    return state
+
+
+def _refuse(_: object) -> tuple[str, ...]:
+    """Refuse every change: the command has faults, so that the grid need not be asked."""
+    return ("faults of the command",)
+
+
+def _paired(state: FlexMarketState, at: int, result: RedispatchResult) -> RedispatchPaired:
+    code = {name: number for number, name in enumerate(state.open_terms.participants)}
+    pairs, rejected, lines = result.pairs, result.rejected, result.lines
+    return RedispatchPaired(
+        at=at,
+        period=_whole(pair.period for pair in pairs),
+        seller=_whole(code[pair.seller] for pair in pairs),
+        buyer=_whole(code[pair.buyer] for pair in pairs),
+        kw=np.array([pair.kw for pair in pairs], np.float64),
+        energy_wh=_whole(pair.energy_wh for pair in pairs),
+        ask_micro=_whole(pair.ask_micro for pair in pairs),
+        bid_micro=_whole(pair.bid_micro for pair in pairs),
+        rejected_period=_whole(pair.period for pair in rejected),
+        rejected_inside=_whole(code[pair.inside] for pair in rejected),
+        rejected_outside=_whole(code[pair.outside] for pair in rejected),
+        rejected_kw=np.array([pair.kw for pair in rejected], np.float64),
+        rejected_reason=tuple(pair.reason for pair in rejected),
+        party=_whole(code[line.party] for line in lines),
+        due_period=_whole(line.period for line in lines),
+        due_micro=_whole(line.amount_micro for line in lines),
+    )
+
+
+def _whole(values: Iterator[int]) -> Ints:
+    return np.fromiter(values, np.int64)
+
+
+def _share_faults(state: FlexMarketState, command: PairRedispatch) -> Iterator[Fault]:
+    terms = state.open_terms
+    for name in command.shares:
+        if name not in terms.buyers:
+            fix = f"write one of {', '.join(terms.buyers)}"
+            yield _fault(f"shares, {name}", name, "is no buyer here", fix=fix)
+    for period in command.needed_kw:
+        if not terms.first <= period < terms.end:
+            fix = f"choose periods of {terms.first} to {terms.end - 1}"
+            yield _fault(f"needed_kw, period {period}", period, "is outside the market", fix=fix)
+
+
+def _fault(place: str, value: object, reason: str, *, fix: str) -> Fault:
+    return Fault(source="redispatch", place=place, value=value, reason=reason, fix=fix)
