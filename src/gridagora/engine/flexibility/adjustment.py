@@ -133,27 +133,28 @@ def _order_faults(state: FlexMarketState, command: SubmitFlexOrder, product: int
         fix = "name a connection point or a buyer of the market"
         yield _fault(bid, "participant", bid.participant, reason="unknown participant", fix=fix)
     elif inside:
-        yield from _room_faults(state, bid, command.product, product=product)
+        yield from _room_faults(state, command, product)
     held = {known.contract.id: known.contract.seller for known in state.contracts}
     if bid.contract and held.get(bid.contract) != bid.participant:
         reason = f"is no contract of {bid.participant}"
         yield _fault(bid, "contract", bid.contract, reason=reason, fix="leave it out, or name its own")
 
 
-def _room_faults(state: FlexMarketState, bid: FlexBid, name: str, *, product: int) -> Iterator[Fault]:
+def _room_faults(state: FlexMarketState, command: SubmitFlexOrder, product: int) -> Iterator[Fault]:
     """Faults of a bid for more than its participant can still sell, or has to give back."""
-    terms = state.open_terms
+    terms, bid, name = state.open_terms, command.bid, command.product
     code, who = terms.participants.index(bid.participant), bid.participant
     is_point = code < len(terms.points)
     if bid.side == "buy" and not is_point:
         return
     sold = sold_kw(state, name, bid.first, count=bid.periods)[:, code]
     if bid.side == "sell" and is_point:
-        room = free_kw(state, name, bid.first, count=bid.periods)[:, code]
+        room = free_kw(state, name, bid.first, count=bid.periods, at=command.at)[:, code]
         most = float(terms.capacity_kw(name)[code])
         reason = f"is above the connection capacity of {who}, {shown(most)}, less what is sold or offered"
     else:
-        room = sold - resting_kw(state.books[product], who, bid.side, window=(bid.first, bid.periods))
+        window = (bid.first, bid.periods)
+        room = sold - resting_kw(state.books[product], who, bid.side, window=window, at=command.at)
         reason = f"buys back more than {who} sold" if is_point else f"sells more than {who} bought"
     place = int(np.argmin(room))
     if bid.quantity_kw > room[place] + LEAST_KW:

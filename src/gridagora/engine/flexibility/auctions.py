@@ -98,7 +98,7 @@ def clear_auction(state: FlexMarketState, command: ClearFlexAuction) -> FlexAuct
     check_faults(faults)
     if entry is None:
         raise InvariantError("an auction without faults is open")
-    rows, obligated = with_obligated(state, entry.auction, BidRows.of(entry.bids))
+    rows, obligated = with_obligated(state, entry.auction, BidRows.of(entry.bids), at=command.at)
     return _cleared(terms, entry.auction, rows, obligated=obligated, at=command.at)
 
 

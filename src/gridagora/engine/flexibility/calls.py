@@ -4,7 +4,7 @@ A call obliges the holder to offer in the activation auctions; a test call and a
 without pay and at the utilisation price.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -46,7 +46,7 @@ def call_reservations(state: FlexMarketState, command: CallReservations) -> Rese
                 min(held.contract.kw_in(period), abs(asked))
                 for period, asked in zip(command.periods, command.requested_kw, strict=True)
             ]
-            faults += _room_faults(state, held, command.periods, kw)
+            faults += _room_faults(state, held, command, kw=kw)
     check_faults(faults)
     return ReservationsCalled(
         at=command.at,
@@ -81,7 +81,7 @@ def dispatch_contract(state: FlexMarketState, command: DispatchContract) -> Cont
                     faults.append(
                         _fault(command.contract, f"kw, period {period}", kw, reason=reason, fix=fix)
                     )
-            faults += _room_faults(state, held, command.periods, command.kw)
+            faults += _room_faults(state, held, command, kw=command.kw)
     check_faults(faults)
     if held is None:
         raise InvariantError("a dispatch without faults has a contract")
@@ -218,12 +218,16 @@ def _trigger_faults(
 
 
 def _room_faults(
-    state: FlexMarketState, held: ContractState, periods: tuple[int, ...], kw: tuple[float, ...] | list[float]
+    state: FlexMarketState,
+    held: ContractState,
+    command: CallReservations | DispatchContract,
+    *,
+    kw: Sequence[float],
 ) -> Iterator[Fault]:
     terms = state.open_terms
     name = terms.products[held.product][0]
-    for period, power in zip(periods, kw, strict=True):
-        left = float(free_kw(state, name, period, count=1)[0, held.point])
+    for period, power in zip(command.periods, kw, strict=True):
+        left = float(free_kw(state, name, period, count=1, at=command.at)[0, held.point])
         if power > left + LEAST_KW:
             reason = f"is above what {held.contract.seller} has not sold yet, {shown(max(left, 0.0))}"
             yield _fault(held.contract.id, f"kw, period {period}", power, reason=reason, fix="order less")

@@ -58,13 +58,13 @@ def obligation_faults(state: FlexMarketState, auction: FlexAuction, bids: Bids) 
 
 
 def with_obligated(
-    state: FlexMarketState, auction: FlexAuction, rows: BidRows
+    state: FlexMarketState, auction: FlexAuction, rows: BidRows, *, at: int
 ) -> tuple[BidRows, NDArray[np.bool_]]:
     """Add the sells that called contracts make by themselves, at their caps; tell which rows these are."""
     none = np.zeros(len(rows.side), np.bool_)
     added: list[tuple[int, int, float, float]] = []
     owed = _owed(state, auction)
-    free = free_kw(state, auction.product, auction.first, count=auction.count)
+    free = free_kw(state, auction.product, auction.first, count=auction.count, at=at)
     for (period, point), contracts in owed.items():
         row = period - auction.first
         room = float(free[row, point])

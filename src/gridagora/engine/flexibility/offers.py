@@ -46,7 +46,7 @@ def offer_faults(state: FlexMarketState, entry: AuctionState, offers: Offers, *,
     faults += read.told(_who, who, (state, auction))
     faults += read.told(_outside_faults, ("period",), auction)
     faults += read.told(_second_faults, ("participant", "period"), (state, entry))
-    faults += read.told(_left_faults, (*who, "period", "quantity"), (state, auction))
+    faults += read.told(_left_faults, (*who, "period", "quantity"), (state, auction, at))
     if auction.ordered and read.bids is not None and read.bids.step is None:
         faults += read.told(_unnumbered, (*who, "period"), None)
     if auction.horizon == "reservation":
@@ -102,13 +102,13 @@ def _second_faults(bids: Bids, given: tuple[FlexMarketState, AuctionState]) -> I
     yield from _at(np.array(again, np.int64), "participant", bids.participant, reason=reason, fix=fix)
 
 
-def _left_faults(bids: Bids, given: tuple[FlexMarketState, FlexAuction]) -> Iterator[Fault]:
+def _left_faults(bids: Bids, given: tuple[FlexMarketState, FlexAuction, int]) -> Iterator[Fault]:
     """Offers within the capacity that are above what is left of it after earlier sales."""
-    state, auction = given
+    state, auction, at = given
     terms = state.open_terms
     capacity, window = terms.capacity_kw(auction.product), (state, auction.product, auction.first)
     if auction.horizon == "activation":
-        free, gone = free_kw(*window, count=auction.count), "sold or offered elsewhere"
+        free, gone = free_kw(*window, count=auction.count, at=at), "sold or offered elsewhere"
     else:
         free, gone = capacity - reserved_kw(*window, count=auction.count), "reserved already"
     code = {point.participant: number for number, point in enumerate(terms.points)}

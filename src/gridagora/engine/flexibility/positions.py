@@ -14,8 +14,8 @@ def sold_kw(state: FlexMarketState, name: str, first: int, *, count: int) -> Flo
     return np.array([period.sold_kw[product] for period in state.window(first, count)]).reshape(shape)
 
 
-def free_kw(state: FlexMarketState, name: str, first: int, *, count: int) -> Floats:
-    """Return what each point can still sell in [first, first + count), kW, shape (periods, points).
+def free_kw(state: FlexMarketState, name: str, first: int, *, count: int, at: int) -> Floats:
+    """Return what each point can still sell in [first, first + count) at a moment, kW, (periods, points).
 
     What rests in the book, and what is bid in activation auctions that are not cleared yet, counts as sold.
     """
@@ -26,7 +26,7 @@ def free_kw(state: FlexMarketState, name: str, first: int, *, count: int) -> Flo
     for seller in sorted({entry.bid.participant for entry in book.sells}):
         code = terms.participants.index(seller)
         if code < points:
-            taken[:, code] += resting_kw(book, seller, "sell", window=(first, count))
+            taken[:, code] += resting_kw(book, seller, "sell", window=(first, count), at=at)
     for entry in state.auctions:
         auction = entry.auction
         if entry.cleared or auction.horizon != "activation" or auction.product != name:
@@ -50,14 +50,15 @@ def reserved_kw(state: FlexMarketState, name: str, first: int, *, count: int) ->
     return reserved
 
 
-def resting_kw(book: FlexBookState, name: str, side: FlexSide, *, window: tuple[int, int]) -> Floats:
+def resting_kw(book: FlexBookState, name: str, side: FlexSide, *, window: tuple[int, int], at: int) -> Floats:
     """Return what a participant has open on one side of a book, kW in each period of (first, count)."""
     first, count = window
     resting = np.zeros(count)
     for entry in book.buys if side == "buy" else book.sells:
         bid = entry.bid
         start, end = max(first, bid.first), min(first + count, bid.end)
-        if bid.participant == name and start < end:
+        expired = bid.valid_until is not None and bid.valid_until <= at
+        if bid.participant == name and not expired and start < end:
             open_kw = np.repeat(entry.open_w, bid.block_periods) / W_PER_KW
             resting[start - first : end - first] += open_kw[start - bid.first : end - bid.first]
     return resting
