@@ -114,7 +114,8 @@ def test_python_of_a_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.Mo
         assert (tmp_path / "village.html").stat().st_size > 100_000
 
 
-def test_files_of_the_flexibility_study_are_a_scenario(tmp_path: Path) -> None:
+def test_files_of_the_flexibility_study_are_a_scenario_that_runs(tmp_path: Path) -> None:
+    import gridagora as ga
     from gridagora.bootstrap import prepare
 
     text = (ROOT / "docs/how-to/flexibility-study.md").read_text(encoding="utf-8")
@@ -128,3 +129,10 @@ def test_files_of_the_flexibility_study_are_a_scenario(tmp_path: Path) -> None:
     changes = {"flexibility.demand": "impact", "flexibility.payment": "vcg"}
     assert prepare(tmp_path / "street.yaml", overrides=changes).study.flexibility.payment == "vcg"
     assert prepare(tmp_path / "street.yaml", overrides={"flexibility": None}).study.flexibility is None
+    run = ga.run(tmp_path / "street.yaml")
+    settled = run.flex_strategies.iloc[0]
+    assert settled.overloaded_before_h > 0
+    assert (settled.overloaded_after_h, settled.newly_overloaded_h) == (0.0, 0.0)
+    assert round(settled.loading_max_before_percent) == 83
+    told = set(re.findall(r"`(flex_\w+)`", text))
+    assert told == {name for name in dir(run) if name.startswith("flex_")}

@@ -229,8 +229,10 @@ def auction(
     from gridagora.studies.auction import auction_file
 
     tables = auction_file(file, ordered=ordered, rules=rules or [], capacity=capacity, now=now, output=output)
-    for frame in (tables.bids, tables.prices, tables.payments, tables.properties):
-        print_frame(frame)
+    print_frame(tables.bids, "Bids and what was accepted of them")
+    print_frame(tables.prices, "Quantity and price of each period")
+    print_frame(tables.payments, "Payments by each rule, + received, - paid")
+    print_frame(tables.properties, "What held on this market")
     for rule in tables.left_out:
         make_console().print(f"{rule}: not defined for ordered steps or groups", highlight=False)
     if output is not None:

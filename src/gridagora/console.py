@@ -42,12 +42,13 @@ def make_console(*, stderr: bool = False) -> "Console":
     return Console(stderr=stderr)
 
 
-def print_frame(frame: "DataFrame") -> None:
-    """Print the first rows of a table, with its index where that has a name."""
+def print_frame(frame: "DataFrame", title: str) -> None:
+    """Print the first rows of a table under its title, with its index where that has a name."""
     rows = frame.reset_index() if frame.index.name is not None else frame
     table = make_table(*map(str, rows.columns), numbers=True)
     for cells in rows.head(LONGEST_TABLE).itertuples(index=False):
         add_row(table, *map(_cell, cells))
+    make_console().print(title, highlight=False)
     make_console().print(table)
     if len(rows) > LONGEST_TABLE:
         make_console().print(
