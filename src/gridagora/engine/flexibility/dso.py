@@ -34,6 +34,8 @@ LEAST_KW = 1e-3
 """Below this a quantity is none."""
 VOLTAGE_MARGIN = 0.001
 """Per unit of voltage that goes with a margin of one percentage point of loading."""
+NARROW, WIDE = 0.5, 0.05
+"""Least effect of homes that are asked for a cut at first, and of those asked when these have no more."""
 DAYS_PER_YEAR = 365.0
 
 NeedKey = tuple[str, str, int]
@@ -90,30 +92,34 @@ class GridOperator:
         """Whether its steps are taken in their order."""
         return self._way == "probability"
 
-    def needs(self, forecast: PointForecast) -> Need:
+    def needs(self, forecast: PointForecast, *, wide: bool = False) -> Need:
         """Return what it wants cured, as it plans: down to its margin, and with rebound if it minds that.
 
-        What is less than half a margin above its plan is left as it is.
+        What is less than half a margin above its plan is left as it is.  ``wide``: homes with little effect
+        may help too.
         """
         rebound = None
         if self.goes_on:
             hours = self._rules.rebound_hours
             rebound = Rebound(hours_after=hours, hours_before=hours, spread="at_once")
-        need = self._find(forecast, self._margin, rebound)
+        need = self._find(forecast, self._margin, rebound=rebound, least_effect=WIDE if wide else NARROW)
         voltage = np.char.startswith(need.kind, "voltage")
         enough = np.where(voltage, VOLTAGE_MARGIN, 1.0) * self._margin / 2
         return need.take(np.flatnonzero(np.abs(need.value - need.limit) >= enough))
 
     def overloads(self, forecast: PointForecast) -> Need:
         """Return what goes beyond the threshold itself."""
-        return self._find(forecast, 0.0, None)
+        return self._find(forecast, 0.0, rebound=None, least_effect=WIDE)
 
-    def _find(self, forecast: PointForecast, margin: float, rebound: Rebound | None) -> Need:
+    def _find(
+        self, forecast: PointForecast, margin: float, *, rebound: Rebound | None, least_effect: float
+    ) -> Need:
         rules = NeedRules(
             threshold_percent=self._rules.threshold_percent - margin,
             vm_min_pu=self._limits.vm_min_pu + VOLTAGE_MARGIN * margin,
             vm_max_pu=self._limits.vm_max_pu - VOLTAGE_MARGIN * margin,
             planning_level=self._rules.planning_level,
+            least_effect=least_effect,
             rebound=rebound,
             sellers=self._sellers,
         )
@@ -129,15 +135,18 @@ class GridOperator:
         left = self._left_kw(need, book, first=first)
         return need.take(np.flatnonzero((left > need.wanted_kw + LEAST_KW) & (left > LEAST_KW)))
 
-    def largest(self, need: Need) -> Need:
-        """Return the needs of the element and kind that needs most, in the order in which to bid for them.
+    def scarcest(self, need: Need) -> Need:
+        """Return the needs of one element and kind in the order in which to bid for them.
 
-        Periods that only a rebound would overload come first.
+        It is the one that the fewest homes can cure, of several such the one that needs most: what those
+        homes have is not to be sold for a need that others could cure.  Periods that only a rebound would
+        overload come first.
         """
         names = np.char.add(np.char.add(need.element, "\n"), need.kind)
         _, index = np.unique(names, return_inverse=True)
         total = np.bincount(index, need.meter_kw)
-        rows = np.flatnonzero(index == int(total.argmax()))
+        helping = np.array([(need.effect[index == k] > 0).any(axis=0).sum() for k in range(len(total))])
+        rows = np.flatnonzero(index == int(np.lexsort((-total, helping))[0]))
         guards = need.reason[rows] == "rebound"
         return need.take(rows[np.lexsort((need.period[rows], ~guards))])
 
@@ -186,10 +195,11 @@ class GridOperator:
         planned = int(np.abs(plan.levels - self._rules.planning_level).argmin())
         net = plan.import_kw[planned, period]
         kept = np.where(helps, sign * np.minimum(sign * net, lowest_kw), net)
-        certain = PointForecast.certain(
+        certain = PointForecast.of_levels(
             plan.bus_of_point,
-            import_kw=kept[None],
-            import_kvar=plan.import_kvar[planned, period][None],
+            levels=plan.levels[planned],
+            import_kw=kept[None, None],
+            import_kvar=plan.import_kvar[planned, period][None, None],
             hours=plan.hours,
         )
         left = self.overloads(certain)

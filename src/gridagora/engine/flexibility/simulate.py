@@ -193,16 +193,20 @@ class _Run:
         self._call(need, session.first)
         once = None if self._operator.goes_on else set(keys_of(need, first=session.first))
         done: set[NeedKey] = set()
+        wide = False
         for _ in range(ROUNDS):
             need = self._operator.open_needs(need, self._desk.book, first=session.first)
             keys = keys_of(need, first=session.first)
             todo = [row for row, key in enumerate(keys) if key not in done and (once is None or key in once)]
-            if not todo:
+            if todo:
+                done |= self._buy(day, self._operator.scarcest(need.take(np.array(todo))), session.first)
+                plan = self._plan(day)
+                seen = self._look(day, plan, session.first, session.count)
+            elif done and self._operator.goes_on and not wide:
+                wide, done = True, set()
+            else:
                 break
-            done |= self._buy(day, self._operator.largest(need.take(np.array(todo))), session.first)
-            plan = self._plan(day)
-            seen = self._look(day, plan, session.first, session.count)
-            need = self._operator.needs(seen)
+            need = self._operator.needs(seen, wide=wide)
         self._prove(day, seen, session.first)
         self._check(session, seen)
 
@@ -285,30 +289,30 @@ class _Run:
 
     def _buy_late(self, day: FlexibilityDay, seen: PointForecast, period: int) -> bool:
         """Let the operator buy what its new forecast of a period still needs; returns whether it did."""
-        found = self._operator.needs(seen)
-        found = found.take(np.flatnonzero(found.reason == "forecast"))
         changed = False
-        for _ in range(ROUNDS):
-            need = self._operator.open_needs(found, self._desk.book, first=period)
-            if not len(need):
-                break
-            need = self._operator.largest(need)
-            demand = self._operator.demand(need, self._desk.book, first=period)
-            buyer = self._rules.buyer
-            wanted = [
-                Wanted(participant=buyer, kw=float(kw), price=float(price))
-                for kw, price in zip(demand.quantity, demand.price, strict=True)
-                if kw > TRADED_KW
-            ]
-            if not self._traded(day, wanted, period, area=self._operator.helpers(need)):
-                break
-            changed = True
-            seen = self._look(day, self._plan(day), period, 1)
-            found = self._operator.needs(seen)
+        for wide in (False, True):
+            for _ in range(ROUNDS):
+                need = self._operator.needs(seen, wide=wide)
+                need = need.take(np.flatnonzero(need.reason == "forecast"))
+                need = self._operator.open_needs(need, self._desk.book, first=period)
+                if not len(need) or not self._traded_for(day, self._operator.scarcest(need), period):
+                    break
+                changed = True
+                seen = self._look(day, self._plan(day), period, 1)
         for key in [key for key in self._unmet if key[2] == period]:
             del self._unmet[key]
         self._prove(day, seen, period)
         return changed
+
+    def _traded_for(self, day: FlexibilityDay, need: Need, period: int) -> bool:
+        """Let the operator buy for a need of one period; returns whether anything traded."""
+        demand = self._operator.demand(need, self._desk.book, first=period)
+        wanted = [
+            Wanted(participant=self._rules.buyer, kw=float(kw), price=float(price))
+            for kw, price in zip(demand.quantity, demand.price, strict=True)
+            if kw > TRADED_KW
+        ]
+        return self._traded(day, wanted, period, area=self._operator.helpers(need))
 
     def _traded(
         self, day: FlexibilityDay, wanted: list[Wanted], period: int, *, area: tuple[str, ...]
