@@ -378,6 +378,14 @@ def _key_figures(kpis: Mapping[str, Any]) -> "Table":
             "{:,.2f}",
         ),
         ("Participants better off", "participants_better_off", None, "{:,.0f}"),
+        (
+            "Above the threshold [h]",
+            "flex_hours_overloaded_after",
+            "flex_hours_overloaded_before",
+            "{:,.2f}",
+        ),
+        ("  of it newly overloaded [h]", "flex_hours_newly_overloaded", None, "{:,.2f}"),
+        (f"Paid for flexibility [{currency}]", f"flex_cost_{money}", None, "{:,.2f}"),
         ("Traded locally [kWh]", "local_volume_kwh", None, "{:,.1f}"),
         (f"Mean local price [{currency}/kWh]", f"mean_price_{money}_per_kwh", None, "{:.4f}"),
         ("Self-sufficiency", "self_sufficiency", "self_sufficiency_baseline", "{:.1%}"),
@@ -395,6 +403,8 @@ def _key_figures(kpis: Mapping[str, Any]) -> "Table":
     )
     table = make_table(str(kpis.get("scenario", "")), "with market", "without market", numbers=True)
     for label, key, key_baseline, form in rows:
+        if key not in kpis:  # of a market that the run does not have
+            continue
         if key in ONLY_IF_ANY and not (kpis.get(key) or kpis.get(f"{key}_baseline")):
             continue
         cells = ["" if name is None else _form(kpis.get(name), form) for name in (key, key_baseline)]

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+from flex_records import make_record
 from report_tables import make_tables
 
 from gridagora.reports import build_report
+from gridagora.studies.run import Run
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = (
@@ -36,8 +38,9 @@ FLAGS = (
         make_tables(1, 1),
         make_tables(6, 96, islanded=True, broken=False),
         make_tables(80, 96),
+        Run(make_record(), scenario_yaml="").tables,
     ],
-    ids=["hostile names", "one period", "islanded", "many homes"],
+    ids=["hostile names", "one period", "islanded", "many homes", "flexibility market"],
 )
 def test_scripts_of_the_page_run_without_error(tables, tmp_path):
     page = tmp_path / "report.html"

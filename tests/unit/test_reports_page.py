@@ -104,9 +104,9 @@ def test_every_chart_that_a_script_draws_has_its_place_and_every_place_its_chart
 
 
 def test_scripts_look_for_no_element_that_the_page_lacks(page):
-    scripts = "".join(path.read_text() for path in ASSETS.glob("*.js"))
-    wanted = set(re.findall(r'byId\("([a-z-]+)"\)', scripts))
+    wanted = set(re.findall(r'byId\("([a-z-]+)"\)', page.html))
     assert wanted <= {a.get("id") for _, a in page.tags}
+    assert len(wanted) >= 10
 
 
 def test_without_scripts_the_page_says_so_and_keeps_figures_and_totals(page, tables):

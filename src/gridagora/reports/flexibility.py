@@ -112,7 +112,7 @@ def parts(tables: RunTables, flex: FlexTables) -> dict[str, str]:
         "buttons": _buttons(flex),
         "threshold": f"{flex.threshold_percent:g}",
         "counted": _counted(flex),
-        "delivery": f"<p>{escape(_delivery(tables, flex))}</p>",
+        "delivery": escape(delivery_text(tables, flex, flex.settled)),
         "delivered": _delivered(flex),
         "currency": escape(tables.currency),
     }
@@ -195,8 +195,9 @@ def of_strategy(frame: "pd.DataFrame", name: str) -> "pd.DataFrame":
     return frame[frame["strategy"] == name]
 
 
-def _delivery(tables: RunTables, flex: FlexTables) -> str:
-    found = of_strategy(flex.flex_deliveries, flex.settled)
+def delivery_text(tables: RunTables, flex: FlexTables, name: str) -> str:
+    """Return how many orders of a way of bidding were kept, and what became of the others."""
+    found = of_strategy(flex.flex_deliveries, name)
     if not len(found):
         return "Nothing was ordered."
     missed = found[found["deficiency_kwh"] > 0]

@@ -6,7 +6,7 @@ import numpy as np
 
 from gridagora.reports.bins import plain
 from gridagora.reports.columns import Column, numbers, texts
-from gridagora.reports.flexibility import RULES, of_strategy, rules_text, way
+from gridagora.reports.flexibility import CENT, RULES, delivery_text, of_strategy, rules_text, way
 from gridagora.reports.series import Timeline
 from gridagora.reports.tables import FlexTables, RunTables
 
@@ -37,6 +37,7 @@ def flex_data(tables: RunTables, flex: FlexTables, line: Timeline) -> dict[str, 
         "hours": {name: _hours(line, of_strategy(flex.flex_hours, name)) for name in names},
         "curves": {name: _curves(flex, line, bids, name=name) for name in names},
         "days": {name: _days(tables, flex, name) for name in names},
+        "delivery_texts": {name: delivery_text(tables, flex, name) for name in names},
         "deliveries": {name: _deliveries(tables, flex, line, name=name) for name in names},
         "contracts": {name: _contracts(tables, flex, line, name=name) for name in names},
         "trades": {name: _trades(tables, flex, line, name=name) for name in names},
@@ -153,6 +154,7 @@ def _rule_columns(rules: "pd.DataFrame", money: str) -> list[Column]:
     def marked(column: str) -> list[str]:
         return ["yes" if value else "no" for value in rules[column]]
 
+    leaving = np.where(rules["largest_excess"] >= CENT, rules["coalition"], "")
     settled = [" (settled)" if flag else "" for flag in rules["settled"]]
     return [
         texts(
@@ -160,7 +162,7 @@ def _rule_columns(rules: "pd.DataFrame", money: str) -> list[Column]:
         ),
         numbers("left", f"left with the operator ({money})", rules["budget_balance"], digits=2),
         numbers("excess", f"largest excess ({money})", rules["largest_excess"], digits=2),
-        texts("participants", "players of that excess", rules["coalition"]),
+        texts("participants", "players who would leave", leaving),
         texts("balanced", "budget balanced", marked("budget_balanced")),
         texts("rational", "nobody loses", marked("individually_rational")),
         texts("proof", "strategy-proof", rules["strategy_proof"]),

@@ -20,7 +20,8 @@ const safe = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;")
 
 function show(value, digits = 2) {
   if (value === null || value === undefined || Number.isNaN(value)) return "n/a";
-  return value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits }).replace("-", "\u2212");
+  const text = value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  return /[1-9]/.test(text) ? text.replace("-", "\u2212") : text.replace("-", ""); // no minus before a zero
 }
 
 const anyNumber = (values) => values.some((value) => value !== null);

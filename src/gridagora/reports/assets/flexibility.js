@@ -150,8 +150,9 @@ function showFlexWay(name) {
     button.classList.toggle("on", button.dataset.way === name);
     button.setAttribute("aria-pressed", String(button.dataset.way === name));
   });
-  const settled = name === FLEX.settled ? "the way that was settled: bills and all other sections are of it" : "run beside the settled way, for comparison";
-  byId("flex-way-text").textContent = `${FLEX.labels[name]}: ${settled}.`;
+  const settled = name === FLEX.settled ? "the way that was settled; bills and all other sections are of it" : "run beside the settled way, for comparison";
+  byId("flex-way-text").textContent = `Shown: ${FLEX.labels[name]}, ${settled}.`;
+  byId("flex-delivery-text").textContent = FLEX.delivery_texts[name];
   drawChart("flex-loading");
   for (const part of ["hours", "deliveries", "contracts", "trades", "unmet"]) {
     makeTable(`flex-${part}`, FLEX[part][name], { name: `flex-${part}-${name}.csv`, empty: FLEX_EMPTY[part] });
