@@ -92,7 +92,7 @@ class Payments:
 
     @property
     def errors(self) -> "pd.Series[Any]":
-        """By how much each value may be off: 0 unless Shapley values come from few nodes or samples."""
+        """By how much each value may be off: 0 unless Shapley values are rounded or sampled."""
         error = np.zeros(len(self.paid)) if self.shapley is None else self.shapley.error
         return self._series(error, "error")
 

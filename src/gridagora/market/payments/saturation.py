@@ -23,6 +23,9 @@ MOST_EFFORT = 3e9
 """Beyond this even few nodes take too long."""
 
 FEW_NODES = 44
+ROUNDED_UNITS = 3000
+"""Units of what can be traded, where quantities are rounded to them."""
+
 DECIMALS = 6
 WHOLE = 1e-9
 KEEP = 32
@@ -35,13 +38,62 @@ def quadrature_shapley(part: Part, *, nodes: int | None) -> tuple[Floats, Floats
     if units is None:
         return None
     quantity, unit = units
-    buys = part.bids.is_buy
-    sellers = part.owner[~buys]
-    buyer = np.unique(part.owner[buys])
-    alone = len(buyer) == 1 and buyer[0] not in sellers
-    if alone and len(np.unique(sellers)) == len(sellers):
+    if _is_chain(part):
         return _chain(part, quantity, unit, nodes=nodes)
     return _by_intervals(part, quantity, unit, nodes=nodes)
+
+
+def rounded_shapley(part: Part, *, nodes: int | None) -> tuple[Floats, Floats] | None:
+    """Shapley values and their error from quantities rounded to units; None unless sellers form a chain.
+
+    The running sums of the merit order are rounded, so that supply and demand stay where they are to half a
+    unit.  What a seller gets is then taken as proportional to its own quantity.  The stated error is twice
+    the largest change against units half as large again, besides that of the nodes.
+    """
+    if not _is_chain(part):
+        return None
+    sells = ~part.bids.is_buy
+    traded = min(part.bids.quantity[~sells].sum(), part.bids.quantity[sells].sum())
+    unit = float(traded) / ROUNDED_UNITS
+    fine, coarse = (_rounded(part, unit * size, nodes=nodes) for size in (1.0, 1.5))
+    if fine is None or coarse is None:
+        return None
+    values, error = fine
+    change = np.abs(values - coarse[0])
+    sold = np.isin(np.arange(len(values)), part.owner[sells])
+    change[sold] = change[sold].max(initial=0)
+    return values, 2 * change + error
+
+
+def _rounded(part: Part, unit: float, *, nodes: int | None) -> tuple[Floats, Floats] | None:
+    """Shapley values with quantities rounded to a unit, in proportion to the true ones."""
+    bids = part.bids
+    quantity = np.zeros(len(bids), dtype=np.int64)
+    for rows, rank in ((bids.is_buy, -bids.price), (~bids.is_buy, bids.price)):
+        order = np.flatnonzero(rows)
+        order = order[np.lexsort((part.owner[order], rank[order]))]
+        ends = np.rint(np.cumsum(bids.quantity[order].astype(np.float64)) / unit)
+        quantity[order] = np.diff(ends, prepend=0.0)
+    found = _chain(part, quantity, unit, nodes=nodes)
+    if found is None:
+        return None
+    values, error, _ = found
+    # the loop ended with the sells in merit order: who has no unit of its own earns as its neighbour does
+    seen = np.flatnonzero(quantity[order] > 0)
+    near = seen[np.clip(np.searchsorted(seen, np.arange(len(order))), 0, len(seen) - 1)]
+    rate = values[part.owner[order[near]]] / (quantity[order[near]] * unit)
+    values[part.owner[order]] = rate * bids.quantity[order]
+    buyer = part.owner[np.flatnonzero(bids.is_buy)[0]]
+    values[buyer] = 0.0
+    values[buyer] = part.welfare - values.sum()
+    return values, error
+
+
+def _is_chain(part: Part) -> bool:
+    """Tell whether there is one buyer, who sells nothing, and each seller has one bid."""
+    buys = part.bids.is_buy
+    sellers, buyer = part.owner[~buys], np.unique(part.owner[buys])
+    return len(buyer) == 1 and buyer[0] not in sellers and len(np.unique(sellers)) == len(sellers)
 
 
 def whole_quantities(quantity: NDArray[Any]) -> tuple[Ints, float] | None:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gridagora.errors import Fault, InputError
 from gridagora.market.payments.game import Market, Part, intervals, parts, value_table
-from gridagora.market.payments.saturation import quadrature_shapley
+from gridagora.market.payments.saturation import quadrature_shapley, rounded_shapley
 
 Floats = NDArray[np.float64]
 
@@ -44,8 +44,8 @@ class ShapleyValues:
     """Shapley value per player, how far it may be off, and the methods used.
 
     ``error`` is 0 up to rounding where the method is exact; with fewer nodes the largest change against three
-    quarters
-    of them; with sampling the half width of the confidence interval.
+    quarters of them; with rounded quantities twice the change against coarser units; with sampling the half
+    width of the confidence interval.
     """
 
     values: Floats
@@ -139,6 +139,8 @@ def part_shapley(part: Part, options: ShapleyOptions, *, number: int) -> tuple[F
             return values, error, "quadrature" if is_exact else "quadrature, fewer nodes"
     if count <= ENUMERATED[part.kind]:
         return shapley_value(value_table(part), count), exact, "enumeration"
+    if part.kind == "merit" and (rounded := rounded_shapley(part, nodes=options.nodes)) is not None:
+        return *rounded, "quadrature, rounded quantities"
     return _sampled(part, options, number)
 
 
@@ -178,8 +180,25 @@ def _sampled(part: Part, options: ShapleyOptions, number: int) -> tuple[Floats, 
         drawn = _marginals(part, orders)
     # Bonferroni over the players, so that all intervals hold at once
     bound = NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / (2 * max(count, 1)))
+    runs = max(len(drawn), 1)
     spread = drawn.std(axis=0, ddof=1) if len(drawn) > 1 else np.full(count, np.inf)
-    return drawn.mean(axis=0), bound * spread / np.sqrt(max(len(drawn), 1)), "sampling"
+    reach = _largest_marginals(part)
+    # as if one more order had shown the largest marginal: rare ones may not have been drawn at all
+    half = bound * np.hypot(spread / np.sqrt(runs), reach / runs)
+    unseen = reach * min(1.0, np.log(2 * max(count, 1) / (1 - CONFIDENCE)) / runs)
+    return drawn.mean(axis=0), np.where(spread > 0, half, np.maximum(half, unseen)), "sampling"
+
+
+def _largest_marginals(part: Part) -> Floats:
+    """Return a bound on what each player adds to any coalition: its own bids at the best counter-prices."""
+    bids, welfare = part.bids, np.full(len(part.players), part.welfare)
+    if part.kind == "mixed":
+        return welfare
+    buys = bids.is_buy
+    dearest, cheapest = bids.price[buys].max(initial=-np.inf), bids.price[~buys].min(initial=np.inf)
+    gain = np.where(buys, bids.price - cheapest, dearest - bids.price)
+    own: Floats = np.bincount(part.owner, weights=np.maximum(gain, 0) * bids.quantity, minlength=len(welfare))
+    return np.asarray(np.minimum(own, welfare))
 
 
 def _marginals(part: Part, orders: NDArray[np.int64]) -> Floats:
