@@ -1,0 +1,106 @@
+"""The gates of zones: which branches join a zone to its parent, and what may pass them."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from gridagora.errors import check_faults
+from gridagora.grid._zone_parts import fault
+from gridagora.grid.admittance import Branches, branches_of
+from gridagora.model.network import NO_LIMIT_A, Network
+from gridagora.model.zones import ZoneTree
+
+
+def gate_limits_kw(
+    network: Network, tree: ZoneTree, *, power_factor: float = 1.0, loading_percent: float = 100.0
+) -> dict[str, float]:
+    """Return what may pass the gate of each zone: the ratings of its branches together; inf: no limit known.
+
+    Branches in parallel need not share a flow as their ratings do: the grid check has the last word.
+
+    Parameters
+    ----------
+    network, tree : the grid and its zones
+    power_factor : active power per apparent power
+    loading_percent : the share of a rating that may be used
+
+    Examples
+    --------
+    >>> from gridagora.adapters.grids import Grid
+    >>> from gridagora.grid.zones import zones_from_feeders
+    >>> network = Grid.by_name("cigre-lv").network
+    >>> tree = zones_from_feeders(network, sources=["Bus R11", "Bus C19"])
+    >>> {name: round(kw) for name, kw in gate_limits_kw(network, tree, loading_percent=80).items()}
+    {'dso': 760, 'lv Bus R1': 520, 'lv Bus C1': 240}
+    """
+    lines, transformers = network.lines, network.transformers
+    kv = network.node_kv[network.bus_node[np.maximum(lines.from_bus, lines.to_bus)]]
+    line_kva = np.where(lines.rated_a >= NO_LIMIT_A, np.inf, np.sqrt(3.0) * kv * lines.rated_a)
+    kva = dict(zip(network.elements, [*line_kva.tolist(), *transformers.rated_kva.tolist()], strict=True))
+    share = power_factor * loading_percent / 100
+    return {
+        zone.name: share * sum(kva[name] for name in zone.gate_elements) if zone.gate_elements else np.inf
+        for zone in tree.zones
+        if zone.parent is not None
+    }
+
+
+def with_gates(network: Network, tree: ZoneTree) -> ZoneTree:
+    """Return the tree with the gate of each zone; raises with every zone that has no way to its parent."""
+    gates: dict[str, list[str]] = {name: [] for name in tree.names}
+    supplied: set[str] = set()
+    zones_at = _zones_at(network, tree)
+    branches = branches_of(network)
+    for element, start, end in _joints(network, branches):
+        for a in zones_at[start]:
+            for b in zones_at[end] - {a}:
+                for zone in (*_gated(tree, a, b), *_gated(tree, b, a)):
+                    supplied.add(zone)
+                    if element and element not in gates[zone]:
+                        gates[zone].append(element)
+    for source in network.bus_node[network.sources.bus].tolist():
+        supplied |= {name for zone in zones_at[source] for name in tree.path(zone)}
+    faults = [
+        fault(
+            network,
+            f"zone {zone.name}",
+            zone.parent,
+            "a zone without a slack: no branch joins it to its parent, and no source stands in it",
+            "name as parent the zone through which it is fed",
+        )
+        for zone in tree.zones
+        if zone.name not in supplied
+        and any(tree.zones[k].buses for k in np.flatnonzero(tree.inside(zone.name)))
+    ]
+    check_faults(faults)
+    return ZoneTree(zones=tuple(replace(z, gate_elements=tuple(gates[z.name])) for z in tree.zones))
+
+
+def _zones_at(network: Network, tree: ZoneTree) -> list[set[str]]:
+    """Return the zones at each node; buses of several may share one through a closed switch."""
+    of_bus = tree.zone_of_bus()
+    found: list[set[str]] = [set() for _ in network.node_kv]
+    for bus, node in zip(network.buses, network.bus_node.tolist(), strict=True):
+        found[node].add(of_bus[bus])
+    return found
+
+
+def _joints(network: Network, branches: Branches) -> Iterator[tuple[str, int, int]]:
+    """Yield what joins nodes: closed branches, and each node with itself."""
+    elements = network.elements
+    for row in np.flatnonzero(branches.closed).tolist():
+        yield elements[row], int(branches.start[row]), int(branches.end[row])
+    for node in range(len(network.node_kv)):
+        yield "", node, node
+
+
+def _gated(tree: ZoneTree, inner: str, outer: str) -> Iterator[str]:
+    """Yield the zones around ``inner`` whose next zone with buses outwards is ``outer``."""
+    way = tree.path(inner)
+    if outer not in way:
+        return
+    for name in reversed(way[: way.index(outer)]):
+        yield name
+        if tree.zone(name).buses:
+            return
