@@ -59,7 +59,7 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Basis:
-    """Where the simplex method starts or stopped: a status per column and per row (`LOWER`, `BASIC`, `UPPER`)."""
+    """Where the simplex method starts or stopped: `LOWER`, `BASIC` or `UPPER` per column and per row."""
 
     columns: Statuses
     rows: Statuses
@@ -221,8 +221,8 @@ def solve(program: LinearProgram) -> Answer:
 def solve_mixed(program: LinearProgram, *, whole: NDArray[np.bool_], gap: float = 0.0) -> Answer:
     """Solve a program whose ``whole`` columns take integers only; raises `SolverError` without an optimum.
 
-    Branch and bound to a relative ``gap`` (default none) on one thread, so that the same program gives the same answer.  The duals are
-    zero: a mixed-integer program has none.
+    Branch and bound to a relative ``gap`` (default none) on one thread, so that the same program gives the
+    same answer.  The duals are zero: a mixed-integer program has none.
 
     Examples
     --------

@@ -103,28 +103,27 @@ class Carrier:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rolling:
-    """A horizon of which only the first periods are binding; the others are a forecast.
+    """A horizon of which only the first periods are binding; the others are a forecast nobody pays for.
 
     Parameters
     ----------
     first_binding : number of periods, from the first, whose results hold
-    window : number of periods that are cleared at once; None: all that are bid for
 
     Examples
     --------
-    >>> Rolling(first_binding=1, window=24).window
-    24
+    >>> Rolling().first_binding
+    1
     """
 
     first_binding: int = 1
-    window: int | None = None
 
     def __post_init__(self) -> None:
-        fix = "write whole numbers, 1 <= first_binding <= window"
-        good = self.first_binding >= 1 and (self.window is None or self.window >= self.first_binding)
-        if not good:
-            value, reason = (self.first_binding, self.window), "cannot be rolled"
-            check_faults([Fault(source="horizon", place="Rolling", value=value, reason=reason, fix=fix)])
+        if self.first_binding < 1:
+            value, fix = self.first_binding, "write a whole number of at least 1"
+            reason = "no period would hold"
+            check_faults(
+                [Fault(source="horizon", place="first_binding", value=value, reason=reason, fix=fix)]
+            )
 
 
 def dependency_faults(dependencies: Sequence[Dependency], quantity: Floats) -> list[Fault]:

@@ -51,12 +51,14 @@ class LimitRows:
     ----------
     name : of the branch or bus that is limited; rows of one name limit the same thing in several directions
     part : "congestion" or "voltage": where the dual of the row goes in a nodal price
-    per_kw, per_kvar : (K, R, nodes)
+    unit : of the limited value: "kW", "percent" (of rated current), "pu" or "pu2" (voltage squared)
+    per_kw, per_kvar : (K, R, nodes), or (1, R, nodes): the same at all points
     offset, lower, upper : (K, R)
     """
 
     name: Strings
     part: Strings
+    unit: Strings
     per_kw: Floats
     per_kvar: Floats
     offset: Floats
@@ -76,7 +78,8 @@ class LinearNetwork:
     kind : "transfer", "dc" or "linear_ac"
     nodes : ids of nodes, zones or buses
     slack : the node of the upstream connection, whose orders are bids there
-    import_kw, export_kw : what the slack node's bids may feed in and draw at most, kW
+    import_kw, export_kw : what the slack node's bids may feed in and draw at most, kW; one number, or (K,) of
+        kinds with limit rows
     lines : of a "transfer" network
     limits : of the other kinds
     loss_kw, loss_per_kw, loss_per_kvar : losses ``loss_kw + loss_per_kw @ P + loss_per_kvar @ Q``, never
@@ -97,8 +100,8 @@ class LinearNetwork:
     kind: Kind
     nodes: tuple[str, ...]
     slack: str
-    import_kw: float = np.inf
-    export_kw: float = np.inf
+    import_kw: float | Floats = np.inf
+    export_kw: float | Floats = np.inf
     lines: TransferLines | None = None
     limits: LimitRows | None = None
     loss_kw: Floats | None = None
@@ -221,7 +224,24 @@ class LinearNetwork:
         loss = self.loss_kw
         if loss is not None and self.loss_per_kw is not None and self.loss_per_kvar is not None:
             loss = loss + (self.loss_per_kw * kw).sum(axis=1) + (self.loss_per_kvar * kvar).sum(axis=1)
-        return replace(self, limits=rows, loss_kw=loss)
+        # what does not bid fetches its energy upstream, through the same connection
+        inside = kw.sum(axis=1) - kw[:, self.slack_position]
+        return replace(
+            self,
+            limits=rows,
+            loss_kw=loss,
+            import_kw=_plain(self.import_kw - inside),
+            export_kw=_plain(self.export_kw + inside),
+        )
+
+    def rows(self) -> LimitRows | None:
+        """Return the limits with that of the connection, whose value is what the slack's bids feed in, kW."""
+        if self.limits is None:
+            return None
+        most, least = np.atleast_1d(self.import_kw), -np.atleast_1d(self.export_kw)
+        if not (np.isfinite(most).any() or np.isfinite(least).any()):
+            return self.limits
+        return _with_connection(self.limits, (least, most), self.slack_position)
 
     def point_of(self, periods: Ints) -> Ints:
         """Return the position of each period's operating point.
@@ -247,6 +267,33 @@ def _same(matrix: Floats, vector: Floats) -> tuple[Floats, Floats]:
     return (
         np.broadcast_to(matrix, (count, *matrix.shape[1:])),
         np.broadcast_to(vector, (count, vector.shape[1])),
+    )
+
+
+def _plain(values: Floats | float) -> float | Floats:
+    """Return one number where all are the same."""
+    array = np.atleast_1d(values)
+    return float(array[0]) if (array == array[0]).all() else array
+
+
+def _with_connection(limits: LimitRows, bounds: tuple[Floats, Floats], slack: int) -> LimitRows:
+    points = max(len(limits.offset), len(bounds[0]), len(bounds[1]))
+    row = np.zeros((len(limits.per_kw), 1, limits.per_kw.shape[2]))
+    row[:, :, slack] = -1.0
+
+    def below(old: Floats, new: Floats | float) -> Floats:
+        column = np.broadcast_to(np.reshape(new, (-1, 1)), (points, 1))
+        return np.concatenate([np.broadcast_to(old, (points, old.shape[1])), column], axis=1)
+
+    return LimitRows(
+        name=np.append(limits.name, "connection"),
+        part=np.append(limits.part, "congestion"),
+        unit=np.append(limits.unit, "kW"),
+        per_kw=np.concatenate([limits.per_kw, row], axis=1),
+        per_kvar=np.concatenate([limits.per_kvar, np.zeros_like(row)], axis=1),
+        offset=below(limits.offset, 0.0),
+        lower=below(limits.lower, bounds[0]),
+        upper=below(limits.upper, bounds[1]),
     )
 
 
@@ -281,6 +328,7 @@ def _dc_rows(lines: TransferLines, reactance: Floats, count: int, *, slack: int)
     return LimitRows(
         name=lines.name,
         part=np.full(len(lines), "congestion"),
+        unit=np.full(len(lines), "kW"),
         per_kw=per_kw[None],
         per_kvar=np.zeros((1, len(lines), count)),
         offset=np.zeros((1, len(lines))),

@@ -1,0 +1,151 @@
+"""Why a market has no answer: the smallest set of conditions and limits found that cannot hold together."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from gridagora.errors import Fault, SolverError, check_faults
+from gridagora.market._network_limits import NO_CUTS, Cuts, Limits, broken_limits, limits_of, rows_of
+from gridagora.market._network_market import Market
+from gridagora.market._network_program import Program, build_program, with_rows
+from gridagora.solve import Answer, solve, solve_mixed
+
+
+class InfeasibleMarket(SolverError):  # noqa: N818 - the name says what is wrong
+    """A market in which not all conditions and limits can hold; ``conflict`` names some that cannot.
+
+    Each of them is needed for the conflict: without any one of them the others can hold.
+    """
+
+    def __init__(self, conflict: Sequence[str]) -> None:
+        self.conflict = tuple(conflict)
+        text = "\n  ".join(["the market cannot be cleared, these exclude each other:", *self.conflict])
+        super().__init__(text)
+
+    def __reduce__(self) -> tuple[type["InfeasibleMarket"], tuple[tuple[str, ...]]]:
+        """Pickle by the conflict, so that the error crosses processes whole."""
+        return type(self), (self.conflict,)
+
+
+def smallest_conflict(names: Sequence[str], holds: Callable[[Sequence[str]], bool]) -> list[str]:
+    """Return names that do not hold together, none of which can be left out.
+
+    Parameters
+    ----------
+    names : all, which together do not hold
+    holds : tells whether some hold together
+
+    Notes
+    -----
+    QuickXplain: halves the set at each step (Junker 2004), so that a small conflict takes few tries.
+
+    Examples
+    --------
+    >>> smallest_conflict(list("abcdefg"), lambda some: not {"b", "f"} <= set(some))
+    ['b', 'f']
+    """
+
+    def needed(base: list[str], fresh: bool, rest: list[str]) -> list[str]:
+        if fresh and not holds(base):
+            return []
+        if len(rest) == 1:
+            return rest
+        half = len(rest) // 2
+        first, second = rest[:half], rest[half:]
+        of_second = needed(base + first, bool(first), second)
+        of_first = needed(base + of_second, bool(of_second), first)
+        return of_first + of_second
+
+    return needed([], False, list(names)) if names and holds([]) else []
+
+
+def check_conditions(market: Market) -> None:
+    """Raise `InputError` when the conditions alone exclude each other, whatever the network."""
+    needs = [one for one in market.dependencies if one.kind == "or" or _wants(one.op, one.quantity, one.kind)]
+    if not needs:
+        return
+    names = [f"condition {number}" for number in range(len(market.dependencies))]
+
+    def holds(kept: Sequence[str]) -> bool:
+        skipped = tuple(name for name in names if name not in set(kept))
+        return _answer(build_program(market, skipped=skipped, network=False)) is not None
+
+    if holds(names):
+        return
+    conflict = smallest_conflict(names, holds)
+    told = [f"{name}: {_told(market, name)}" for name in conflict]
+    fix = "leave one of them out"
+    check_faults(
+        [
+            Fault(
+                source="dependencies",
+                place=", ".join(conflict).replace("condition", "dependency"),
+                value=told,
+                reason="cannot hold together",
+                fix=fix,
+            )
+        ]
+    )
+
+
+def _wants(op: str, quantity: float, kind: str) -> bool:
+    """Tell whether a sum asks for something, so that nothing accepted does not meet it."""
+    return kind == "sum" and ((op != "<=" and quantity > 0) or (op != ">=" and quantity < 0))
+
+
+def _told(market: Market, name: str) -> str:
+    """Return a condition in the rows of the bids as they were given."""
+    one = market.dependencies[int(name.split()[1])]
+    return str(replace(one, bids=tuple(market.order[list(one.bids)].tolist())))
+
+
+def explain(market: Market) -> InfeasibleMarket | None:
+    """Return the error that names what cannot hold together; None if the market has an answer after all."""
+    program = build_program(market)
+    limits = limits_of(program.blocks)
+    cuts = NO_CUTS
+    while (answer := _answer(program, rows=(limits, cuts))) is not None:
+        new = broken_limits(program, limits, answer, known=cuts)
+        if not len(new):
+            return None
+        cuts = cuts.joined(new)
+    of_limits = {f"limit {place}": place for place in range(len(cuts))}
+    names = [*(f"condition {number}" for number in range(len(market.dependencies))), *of_limits]
+
+    def holds(kept: Sequence[str]) -> bool:
+        kept_names = set(kept)
+        skipped = tuple(name for name in names if name not in kept_names)
+        places = np.array([place for name, place in of_limits.items() if name in kept_names], dtype=np.int64)
+        some = Cuts(block=cuts.block[places], slot=cuts.slot[places], row=cuts.row[places])
+        return _answer(build_program(market, skipped=skipped), rows=(limits, some)) is not None
+
+    found = smallest_conflict(names, holds)
+    told = [
+        f"dependency {name.split()[1]}: {_told(market, name)}"
+        if name.startswith("condition")
+        else _limit_told(market, limits, cuts, place=of_limits[name])
+        for name in found
+    ]
+    return InfeasibleMarket(told or ["what the network itself asks for: its fixed loads and losses"])
+
+
+def _limit_told(market: Market, limits: Sequence[Limits | None], cuts: Cuts, *, place: int) -> str:
+    block, slot, row = int(cuts.block[place]), int(cuts.slot[place]), int(cuts.row[place])
+    of_block = limits[block]
+    if of_block is None:  # pragma: no cover - only carriers with limits break them
+        return market.carriers[block].name
+    rows = of_block.rows
+    kind = "voltage of" if rows.part[row] == "voltage" else "limit of"
+    carrier = f"{market.carriers[block].name}: " if len(market.carriers) > 1 else ""
+    return f"{carrier}{kind} {rows.name[row]} in period {market.period[slot]}"
+
+
+def _answer(program: Program, *, rows: tuple[Sequence[Limits | None], Cuts] | None = None) -> Answer | None:
+    linear = program.linear
+    if rows is not None and len(rows[1]):
+        linear = with_rows(linear, rows_of(program, rows[0], rows[1]))
+    try:
+        return solve_mixed(linear, whole=program.whole) if program.whole.any() else solve(linear)
+    except SolverError:
+        return None

@@ -1,0 +1,196 @@
+"""Solving the program of a network auction: what is on or off, then the linear program that sets prices."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridagora.errors import SolverError
+from gridagora.market._network_limits import NO_CUTS, Cuts, Limits, broken_limits, limits_of, rows_of
+from gridagora.market._network_market import Market
+from gridagora.market._network_program import Program, build_program, with_rows
+from gridagora.market._network_start import Warm, first_basis
+from gridagora.solve import BASIC, Answer, Basis, HotModel, LinearProgram, solve_mixed
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+WHOLE = 0.5
+"""A switch above this is on."""
+
+ROUNDS = 200
+"""Rounds of adding limits after which something is wrong: each adds one at least."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Solved:
+    """The optimum with what is on or off decided: program with the limits that bind, answer and basis.
+
+    ``on`` tells of every bid whether its switch is on (bids without one are), ``allowed`` of every switch
+    whether it might be.
+    """
+
+    program: Program
+    linear: LinearProgram
+    limits: tuple[Limits | None, ...]
+    cuts: Cuts
+    answer: Answer
+    basis: Basis
+    on: NDArray[np.bool_]
+    allowed: NDArray[np.bool_]
+
+
+def solve_market(
+    market: Market, *, gap: float = 0.0, off: NDArray[np.bool_] | None = None, warm: Warm | None = None
+) -> Solved:
+    """Return the optimum of a market; raises `SolverError` when there is none.
+
+    Parameters
+    ----------
+    gap : relative gap of the mixed-integer program
+    off : switches that must stay off
+    warm : what an earlier clearing learned
+    """
+    on, cuts = np.ones(len(market), dtype=np.bool_), NO_CUTS
+    if market.switches:
+        on, cuts = _decide(market, gap=gap, off=off)
+    hung = market.switch >= 0
+    low = np.where(on & hung, market.least * market.quantity, 0.0)
+    high = np.where(on, market.quantity, 0.0)
+    program = build_program(market, bounds=(low, high))
+    if warm is not None:
+        cuts = warm.limits_in(market, cuts)
+    basis = first_basis(market, program, warm=warm)
+    allowed = np.ones(market.switches, dtype=np.bool_) if off is None else ~off
+    return replace(solve_linear(program, basis, known=cuts), on=on, allowed=allowed)
+
+
+def _decide(market: Market, *, gap: float, off: NDArray[np.bool_] | None) -> tuple[NDArray[np.bool_], Cuts]:
+    """Decide what is on: the mixed-integer program, with the limits that its answers break."""
+    program = build_program(market)
+    if off is not None:
+        upper = program.linear.upper.copy()
+        upper[np.flatnonzero(program.whole)[off]] = 0.0
+        program = replace(program, linear=replace(program.linear, upper=upper))
+    limits = limits_of(program.blocks)
+    cuts = solve_linear(program, first_basis(market, program)).cuts
+    for _ in range(ROUNDS):
+        linear = with_rows(program.linear, rows_of(program, limits, cuts))
+        answer = solve_mixed(linear, whole=program.whole, gap=gap)
+        new = broken_limits(program, limits, answer, known=cuts)
+        if not len(new):
+            lit = np.append(answer.values[program.whole] > WHOLE, True)
+            return lit[market.switch], cuts
+        cuts = cuts.joined(new)
+    raise SolverError("limits of the network keep being broken")
+
+
+def solve_linear(program: Program, basis: Basis, *, known: Cuts = NO_CUTS) -> Solved:
+    """Solve a linear program and again with every limit that its answer breaks, from basis to basis."""
+    limits = limits_of(program.blocks)
+    linear, cuts = program.linear, known
+    added = rows_of(program, limits, known)
+    first = with_rows(linear, added) if len(known) else linear
+    hot = HotModel(first)
+    hot.start_from(_longer(basis, len(known)))
+    for _ in range(ROUNDS):
+        answer = hot.solve()
+        changed = _no_dissipation(program, answer, first)
+        if changed is not None:
+            names = ("cost", "lower", "upper", "row_lower", "row_upper")
+            first = hot.change(first, **{name: getattr(changed, name) for name in names})
+            continue
+        new = broken_limits(program, limits, answer, known=cuts)
+        if not len(new):
+            break
+        rows = rows_of(program, limits, new)
+        hot.add_rows(*rows[:2], starts=rows[2], columns=rows[3], entries=rows[4])
+        cuts = cuts.joined(new)
+    else:
+        raise SolverError("limits of the network keep being broken")
+    more = rows_of(program, limits, _later(cuts, len(known)))
+    return Solved(
+        program=program,
+        linear=with_rows(first, more) if len(cuts) > len(known) else first,
+        limits=limits,
+        cuts=cuts,
+        answer=answer,
+        basis=hot.basis(),
+        on=np.ones(program.bids, dtype=np.bool_),
+        allowed=np.zeros(0, dtype=np.bool_),
+    )
+
+
+def _later(cuts: Cuts, first: int) -> Cuts:
+    return Cuts(block=cuts.block[first:], slot=cuts.slot[first:], row=cuts.row[first:])
+
+
+def _longer(basis: Basis, rows: int) -> Basis:
+    """Return a basis for more rows, which do not bind at first."""
+    return Basis(
+        columns=basis.columns, rows=np.concatenate([basis.rows, np.full(rows, BASIC, dtype=np.int8)])
+    )
+
+
+def _no_dissipation(program: Program, answer: Answer, linear: LinearProgram) -> LinearProgram | None:
+    """Hold losses at their line where the answer wastes energy, as it likes to at negative prices.
+
+    Losses may be above their tangent in the program, which keeps it feasible at any quantity; where that is
+    used to burn what has no value, the tangent becomes an equation.  None: nothing is wasted.
+    """
+    lower, row_upper = linear.lower.copy(), linear.row_upper.copy()
+    wasted = False
+    for block in program.blocks:
+        if block.loss_column < 0:
+            continue
+        column = block.loss_column + np.arange(program.periods)
+        row = block.loss_row + np.arange(program.periods)
+        losses, least = answer.values[column], linear.row_lower[row] - _tangent(program, answer, row)
+        burnt = (losses > np.maximum(least, 0.0) + 1e-5) & np.isinf(linear.row_upper[row])
+        lower[column[burnt]] = -np.inf
+        row_upper[row[burnt]] = linear.row_lower[row[burnt]]
+        wasted |= bool(burnt.any())
+    return replace(linear, lower=lower, row_upper=row_upper) if wasted else None
+
+
+def _tangent(program: Program, answer: Answer, rows: Ints) -> Floats:
+    """Return what the rows of the losses hold beside the losses themselves."""
+    from scipy.sparse import csc_array
+
+    linear = program.linear
+    shape = (len(linear.row_lower), len(linear.cost))
+    matrix = csc_array((linear.entries, linear.rows, linear.starts), shape=shape)
+    values = answer.values.copy()
+    for block in program.blocks:
+        if block.loss_column >= 0:
+            values[block.loss_column : block.loss_column + program.periods] = 0.0
+    return np.asarray((matrix @ values)[rows])
+
+
+def share_ties(market: Market, quantity: Floats, *, tied: Sequence[int]) -> Floats:
+    """Share what equal bids of one node got pro rata; bids with switches or in conditions keep theirs.
+
+    Parameters
+    ----------
+    quantity : accepted, in canonical order
+    tied : rows of bids that a condition names
+    """
+    free = market.switch < 0
+    free[list(tied)] = False
+    rows = np.flatnonzero(free)
+    columns = (market.slot, market.block, market.node, market.side, market.kvar_per_kw, market.price)
+    fresh = np.zeros(len(rows), dtype=np.bool_)
+    fresh[:1] = True
+    for column in columns:
+        mine = column[rows]
+        fresh[1:] |= mine[1:] != mine[:-1]
+    if fresh.all():
+        return quantity
+    starts = np.flatnonzero(fresh)
+    group = np.cumsum(fresh) - 1
+    given, offered = (np.add.reduceat(values[rows], starts) for values in (quantity, market.quantity))
+    share = np.divide(given, offered, out=np.zeros(len(starts)), where=offered > 0)
+    out = quantity.copy()
+    out[rows] = np.minimum(share[group], 1.0) * market.quantity[rows]
+    return out
