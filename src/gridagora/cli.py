@@ -29,6 +29,10 @@ LONGEST_CELL = 16
 ONLY_IF_ANY = frozenset({"curtailed_kwh", "energy_not_served_kwh", "not_converged_periods"})
 """Key figures shown only where they are not zero."""
 
+FLEX_ONLY = ("flex_",)
+POOL_ONLY = ("local_volume", "mean_price")
+"""Beginnings of key figures that runs with the other market do not have."""
+
 Progress = Callable[[int, int, str], None]
 
 app = typer.Typer(
@@ -403,7 +407,8 @@ def _key_figures(kpis: Mapping[str, Any]) -> "Table":
     )
     table = make_table(str(kpis.get("scenario", "")), "with market", "without market", numbers=True)
     for label, key, key_baseline, form in rows:
-        if key not in kpis:  # of a market that the run does not have
+        other_market = POOL_ONLY if "flex_strategy" in kpis else FLEX_ONLY
+        if key.startswith(other_market):
             continue
         if key in ONLY_IF_ANY and not (kpis.get(key) or kpis.get(f"{key}_baseline")):
             continue
