@@ -52,9 +52,10 @@ def rounded_shapley(part: Part, *, nodes: int | None) -> tuple[Floats, Floats] |
     """
     if not _is_chain(part):
         return None
-    sells = ~part.bids.is_buy
-    traded = min(part.bids.quantity[~sells].sum(), part.bids.quantity[sells].sum())
-    unit = float(traded) / ROUNDED_UNITS
+    price, quantity, sells = part.bids.price, part.bids.quantity, ~part.bids.is_buy
+    wanted = quantity[~sells & (price > price[sells].min())].sum()
+    offered = quantity[sells & (price < price[~sells].max())].sum()
+    unit = float(min(wanted, offered)) / ROUNDED_UNITS
     fine, coarse = (_rounded(part, unit * size, nodes=nodes) for size in (1.0, 1.5))
     if fine is None or coarse is None:
         return None

@@ -197,8 +197,8 @@ def _largest_marginals(part: Part) -> Floats:
     buys = bids.is_buy
     dearest, cheapest = bids.price[buys].max(initial=-np.inf), bids.price[~buys].min(initial=np.inf)
     gain = np.where(buys, bids.price - cheapest, dearest - bids.price)
-    own: Floats = np.bincount(part.owner, weights=np.maximum(gain, 0) * bids.quantity, minlength=len(welfare))
-    return np.asarray(np.minimum(own, welfare))
+    own = np.bincount(part.owner, weights=np.maximum(gain, 0) * bids.quantity, minlength=len(welfare))
+    return np.asarray(np.minimum(own, welfare), dtype=np.float64)
 
 
 def _marginals(part: Part, orders: NDArray[np.int64]) -> Floats:
