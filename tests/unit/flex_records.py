@@ -11,7 +11,6 @@ import numpy as np
 from gridagora.engine.commands import CheckSchedule, ClearAuction, OpenMarket, RecordDelivery, SettleSession
 from gridagora.engine.machine import MarketContext, MarketState, apply, handle
 from gridagora.engine.timetable import sessions
-from gridagora.ledger.accounts import SystemAccount
 from gridagora.ledger.journal import KINDS, EntryKind
 from gridagora.market import capacity_limit_auction, pay_as_cleared
 from gridagora.market.payments import payments
@@ -251,7 +250,7 @@ def _settled(study, auctions, sold, limit_kw, metered, *, fee=None):
     account, amount, entry = [], [], []
     for period in range(periods):
         row = [*received[:, period].tolist(), -int(received[:, period].sum())]
-        account += [*range(points), points + len(SystemAccount)]
+        account += range(points + 1)
         amount += row
         entry += [period * KINDS + EntryKind.FLEX_ACTIVATION] * (points + 1)
     return FlexSettled(

@@ -20,7 +20,7 @@ TILES = (
     ("All bills together", "cost_total_{cur}", "{money}", 1.0, 2, "low"),
     ("Gain of participants", "gain_total_{cur}", "{money}", 1.0, 2, ""),
     ("Better off", "participants_better_off", "of {count} participants", 1.0, 0, ""),
-    ("Cured", "flex_hours_cured", "of {overloaded} h above the threshold", 1.0, 0, ""),
+    ("Overload cured", "flex_hours_cured", "of {overloaded} h", 1.0, 0, ""),
     ("Newly overloaded", "flex_hours_newly_overloaded", "h", 1.0, 0, ""),
     ("Paid for flexibility", "flex_cost_{cur}", "{money}", 1.0, 2, ""),
     ("Gain of its sellers", "flex_sellers_gain_{cur}", "{money}", 1.0, 2, ""),
@@ -138,7 +138,7 @@ def _market(tables: RunTables, *, aggregation: str) -> dict[str, str]:
         aggregation=aggregation, **flexibility.parts(tables, flex)
     )
     links = _links(
-        ("flexibility", "Flexibility market"),
+        ("flexibility", "Flexibility"),
         ("flex-curves", "Auctions"),
         ("flex-payments", "Payments"),
         ("flex-delivery", "Delivery"),

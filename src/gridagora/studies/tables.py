@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from gridagora.billing import invoice_lines
+from gridagora.engine.flexibility.books import journal_codes
 from gridagora.ledger import account_name
 from gridagora.ledger.accounts import SystemAccount
 from gridagora.ledger.journal import FLEX_KINDS, KINDS, EntryKind
@@ -18,7 +19,7 @@ from gridagora.model.columns import SettlementLines
 from gridagora.model.events import AuctionCleared, SessionSettled
 from gridagora.model.flexibility_events import FlexSettled
 from gridagora.reports.tables import UPSTREAM
-from gridagora.studies.flexibility_view import FlexView, flex_money, views
+from gridagora.studies.flexibility_view import flex_money, views
 from gridagora.studies.record import Flows, RunRecord
 from gridagora.units import MICRO, WH_PER_KWH, amount_micro, to_micro
 
@@ -294,13 +295,13 @@ def journal_table(record: RunRecord) -> pd.DataFrame:
     first = np.array([e.first for e in events], dtype=np.int64)
     booked: list[SessionSettled | FlexSettled] = [*events, *flex]
     entry = np.concatenate([e.entry for e in booked]).astype(np.int64)
-    accounts = [account_name(code, names) for code in range(len(names) + len(SystemAccount))]
     account = [record.column(SessionSettled, "account").astype(np.int64)]
+    others: tuple[str, ...] = ()
     if settled is not None:
-        accounts += [name for name in _flex_accounts(settled) if name not in accounts]
-        place = {name: k for k, name in enumerate(accounts)}
-        codes = np.array([place[name] for name in _flex_accounts(settled)], dtype=np.int64)
+        codes, others = journal_codes(settled.terms, names)
         account += [codes[e.account] for e in flex]
+    count = len(names) + len(SystemAccount) + len(others)
+    accounts = [account_name(code, names, others) for code in range(count)]
     session = np.minimum(entry // KINDS, max(len(first) - 1, 0))
     by_period = np.isin(entry % KINDS, [int(kind) for kind in FLEX_KINDS])
     return pd.DataFrame(
@@ -312,12 +313,6 @@ def journal_table(record: RunRecord) -> pd.DataFrame:
             "memo": _labels(entry % KINDS, [kind.name.lower() for kind in EntryKind]),
         }
     )
-
-
-def _flex_accounts(view: FlexView) -> list[str]:
-    """Return the names of the flexibility market's accounts by its codes: points, system, buyers."""
-    count = len(view.points) + len(SystemAccount) + len(view.terms.buyers)
-    return [account_name(code, view.points, view.terms.buyers) for code in range(count)]
 
 
 def money_per_home(money: SettlementLines, *, days: int, standing_micro: int) -> Any:

@@ -1,7 +1,7 @@
 // The flexibility market: loading before and after, auctions, payments and orders of one way of bidding at a time.
 
 const FLEX = DATA.flexibility;
-const flexAt = { way: FLEX.ways[0], place: 0, day: 0 };
+const flexAt = { way: FLEX.ways[0], place: 0, day: 0, scale: "offers" };
 const flexCurves = () => FLEX.curves[flexAt.way];
 const flexDays = () => FLEX.days[flexAt.way];
 const PER_KW = `${safe(MONEY)}/kW and period`;
@@ -31,6 +31,13 @@ function flexBids(place) {
       accepted: curves.accepted[n], who: curves.names[curves.who[n]] });
   }
   return rows;
+}
+
+// The price axis ends somewhat above the offers where a buyer's worth would flatten them to a line, or at the dearest bid.
+function flexTop(bids) {
+  const dearest = (side) => Math.max(0, ...bids.filter((bid) => bid.side === side).map((bid) => bid.price));
+  const [bought, offered] = [dearest("b"), dearest("s")];
+  return 1.08 * (flexAt.scale === "offers" && offered > 0 && bought > 5 * offered ? 2 * offered : Math.max(bought, offered)) || 1;
 }
 
 // Steps of a buyer whose demand is ordered come as they were bid; all others by price.
@@ -66,15 +73,16 @@ chart("flex-curve", () => {
     return line(name, found.x, found.y, colour, { text: found.text, hovertemplate: "%{text}<extra></extra>", line: { width: 2.4 } });
   };
   const data = [side(ordered ? "demand, in its order" : "demand", "b", css("with")), side("supply", "s", css("own"))];
-  const top = Math.max(0, ...bids.map((bid) => bid.price));
+  const top = flexTop(bids);
+  const bottom = Math.min(0, ...bids.map((bid) => bid.price));
   data.push({ type: "scatter", mode: "lines", name: `sold: ${show(sold, 1)} kW`, skipCsv: true, hoverinfo: "skip",
-    x: [sold, sold], y: [0, top], line: { color: css("limit"), width: 1.6, dash: "dash" } });
+    x: [sold, sold], y: [bottom, top], line: { color: css("limit"), width: 1.6, dash: "dash" } });
   if (price !== null && sold > 0) {
     data.push({ type: "scatter", mode: "markers", name: "price", x: [sold], y: [price], marker: { size: 12, color: css("limit"), symbol: "diamond" },
       hovertemplate: `sold ${show(sold, 1)} kW, price ${show(price, 4)}<extra></extra>` });
   }
   return { data, layout: layout({ hovermode: "closest", xaxis: { ...title("quantity (kW)"), rangemode: "tozero" },
-    yaxis: { ...title(`price (${PER_KW})`), rangemode: "tozero" } }) };
+    yaxis: { ...title(`price (${PER_KW})`), range: [bottom - 0.02 * (top - bottom), top] } }) };
 });
 
 const flexColumn = (bids) => [
@@ -114,11 +122,14 @@ function showFlexCurve(place) {
   byId("flex-back").disabled = k === 0;
   byId("flex-next").disabled = k >= curves.labels.length - 1;
   byId("flex-curve-text").textContent = tellFlexCurve();
-  byId("flex-curve-note").textContent = curves.ordered[k]
+  const bids = curves.labels.length ? flexBids(k) : [];
+  const beyond = Math.max(0, ...bids.map((bid) => bid.price));
+  const cut = flexTop(bids) < beyond ? ` Bids up to ${show(beyond, 2)} lie above the end of the price axis.` : "";
+  byId("flex-curve-note").textContent = (curves.ordered[k]
     ? "Demand in the order in which it was bid: its steps are taken one after the other, so a cheap step can stand before a dear one. Supply from the cheapest offer."
-    : "Demand from the dearest step, supply from the cheapest offer.";
+    : "Demand from the dearest step, supply from the cheapest offer.") + cut;
   drawChart("flex-curve");
-  makeTable("flex-bids", flexColumn(curves.labels.length ? flexBids(k) : []), { name: "flex-bids.csv", empty: "No bid." });
+  makeTable("flex-bids", flexColumn(bids), { name: "flex-bids.csv", empty: "No bid." });
 }
 
 function showFlexDay(day) {
@@ -157,6 +168,7 @@ function showFlexWay(name) {
   for (const part of ["hours", "deliveries", "contracts", "trades", "unmet"]) {
     makeTable(`flex-${part}`, FLEX[part][name], { name: `flex-${part}-${name}.csv`, empty: FLEX_EMPTY[part] });
   }
+  byId("flex-unmet-note").hidden = !FLEX.unmet[name][0].values.length;
   showFlexCurve(flexCurves().pick);
   showFlexDay(0);
 }
@@ -166,6 +178,7 @@ function prepareFlex() {
   for (const id of ["flex-auction", "flex-hour"]) byId(id).addEventListener("change", (event) => showFlexCurve(Number(event.target.value)));
   byId("flex-back").addEventListener("click", () => showFlexCurve(flexAt.place - 1));
   byId("flex-next").addEventListener("click", () => showFlexCurve(flexAt.place + 1));
+  byId("flex-scale").addEventListener("change", (event) => { flexAt.scale = event.target.value; showFlexCurve(flexAt.place); });
   byId("flex-day").addEventListener("change", (event) => showFlexDay(Number(event.target.value)));
   byId("flex-shown").textContent = FLEX.shown;
   showFlexWay(flexAt.way);
