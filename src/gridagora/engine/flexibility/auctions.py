@@ -140,6 +140,10 @@ def apply_activation(state: FlexMarketState, event: FlexAuctionCleared) -> FlexM
 def close_entry(state: FlexMarketState, event: FlexAuctionCleared) -> FlexMarketState:
     """Mark the auction as cleared and drop its bids, which the event holds."""
     entry = _open_entry(state, event.auction.number)
+    standing, own = BidRows.of(entry.bids), ~event.obligated
+    for name in ("participant", "period", "side", "price", "quantity_kw", "group"):
+        equal = np.array_equal(getattr(standing, name), getattr(event, name)[own])
+        require(equal, f"auction {event.auction.number} clears other bids than were submitted: {name}")
     return _with_auction(state, replace(entry, bids=(), cleared=True))
 
 

@@ -72,6 +72,8 @@ def apply_settled(state: FlexMarketState, event: FlexSettled) -> FlexMarketState
     changed = {}
     for row, old in enumerate(state.window(event.first, event.count)):
         require(old.settled_wh is None, f"period {event.first + row} is settled already")
+        read = old.ordered_kw is not None and old.metered_kw is not None
+        require(read, f"period {event.first + row} is settled before its orders and readings")
         energy = np.stack([event.delivered_wh[:, :, row], event.ordered_wh[:, :, row]])
         changed[event.first + row] = replace(old, settled_wh=energy)
     balance = state.balance.copy()

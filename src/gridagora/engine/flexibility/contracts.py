@@ -28,13 +28,14 @@ from gridagora.model.flexibility import LIMITS
 from gridagora.model.flexibility_events import FlexAuctionCleared, TenderAwarded
 from gridagora.model.flexibility_market import ContractRules, FlexAuction, FlexMarketTerms
 from gridagora.model.reservation import FlexContract
-from gridagora.units import amount_micro, to_micro, to_wh
+from gridagora.units import WH_PER_KWH, amount_micro, to_micro, to_wh
 
 
 def fee_rates(terms: FlexMarketTerms, kw: Floats, paid_micro: Ints) -> Ints:
     """Return fees in micro-units per kW and hour, shape (periods, participants); 0 where nothing is sold."""
-    hours = np.where(kw > LEAST_KW, kw * terms.period_hours, np.inf)
-    return np.maximum(np.rint(paid_micro / hours), 0).astype(np.int64)
+    energy = to_wh(kw * terms.period_hours)
+    rate = np.rint(paid_micro * WH_PER_KWH / np.maximum(energy, 1))
+    return np.where(energy > 0, np.maximum(rate, 0), 0).astype(np.int64)
 
 
 def contracts_of(

@@ -64,7 +64,10 @@ def record_readings(state: FlexMarketState, command: RecordFlexReadings) -> Flex
 def apply_ordered(state: FlexMarketState, event: DeliveryOrdered) -> FlexMarketState:
     """Keep the orders; nothing of these periods is sold or bought any more."""
     require(event.first == state.open_from, "orders go out period by period, each once")
-    before = event.first + event.count
+    before, points = event.first + event.count, len(state.open_terms.points)
+    agreed = [period.sold_kw[:, :points] for period in state.window(event.first, event.count)]
+    same = np.allclose(np.stack(agreed, axis=2), event.ordered_kw, rtol=0, atol=LEAST_KW)
+    require(bool(same), "orders differ from what was cleared and adjusted")
     changed = {
         event.first + row: replace(state.period(event.first + row), ordered_kw=event.ordered_kw[:, :, row])
         for row in range(event.count)
