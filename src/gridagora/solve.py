@@ -153,14 +153,6 @@ class HotModel:
         start.valid, start.alien = True, True
         self._checked(self._highs.setBasis(start))
 
-    def basis(self) -> Basis:
-        """Return the basis of the last solve."""
-        found = self._highs.getBasis()
-        return Basis(
-            columns=np.array([int(status) for status in found.col_status], dtype=np.int8),
-            rows=np.array([int(status) for status in found.row_status], dtype=np.int8),
-        )
-
     def solve(self) -> Answer:
         """Solve from the last basis, if that fails from none; raises `SolverError` when there is no optimum.
 

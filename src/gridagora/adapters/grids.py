@@ -6,7 +6,10 @@ from typing import Any, Self
 from gridagora.adapters.cache import Arrays
 from gridagora.adapters.nets import TEST_NETS, NetSource, converted, find_net, net_file, simbench_net
 from gridagora.grid.convert import network_from_pandapower
+from gridagora.grid.flow import PowerFlow
+from gridagora.grid.linear import linear_network
 from gridagora.grid.model import GridModel
+from gridagora.model.linear_network import LinearNetwork
 from gridagora.model.network import Network
 
 
@@ -72,6 +75,17 @@ class Grid(GridModel):
             When there is no such grid, with names that are near.
         """
         return cls(_network(find_net(name)))
+
+    def linear_network(self, flow: PowerFlow | None = None, **options: Any) -> LinearNetwork:
+        """Return the grid as a market sees it; see `gridagora.grid.linear.linear_network` for the options.
+
+        Examples
+        --------
+        >>> grid = Grid.by_name("ieee33")
+        >>> grid.linear_network(grid.power_flow(*grid.base_import())).kind
+        'linear_ac'
+        """
+        return linear_network(self, flow, **options)
 
     @staticmethod
     def names() -> tuple[str, ...]:

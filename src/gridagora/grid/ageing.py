@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gridagora.errors import Fault, check_faults
+from gridagora.model.numbers import read_numbers
 
 Floats = NDArray[np.float64]
 
@@ -172,6 +173,11 @@ def thermal_profile(
     model : thermal characteristics; default a distribution transformer, ONAN
     start : state before the first period; default the steady state of its load
 
+    Raises
+    ------
+    InputError
+        A load that is negative or not finite, an ambient temperature that is not finite, no time.
+
     Examples
     --------
     A rated load at 20 degC ages as fast as the clock; a warm day or an overload is dearer.
@@ -181,9 +187,7 @@ def thermal_profile(
     ([98.0, 110.2, 101.2], [1.0, 2.99, 1.8])
     """
     thermal = model or ThermalModel()
-    k, ambient = np.broadcast_arrays(
-        np.asarray(load, dtype=np.float64), np.asarray(ambient_c, dtype=np.float64)
-    )
+    k, ambient = _profile(load, ambient_c, hours)
     steps = max(1, ceil(hours * _MINUTES_PER_HOUR / _STEP_MIN))
     minutes = hours * _MINUTES_PER_HOUR / steps
     state = steady_state(k[..., 0], ambient[..., 0], thermal) if start is None else start
@@ -198,6 +202,26 @@ def thermal_profile(
             before = after
         hot_spot[..., period] = state.hot_spot_c()
     return hot_spot, lost
+
+
+def _profile(load: ArrayLike, ambient_c: ArrayLike, hours: float) -> tuple[Floats, Floats]:
+    """Read a load profile and its ambient temperature, each with an entry per period."""
+    (k, ambient), faults = read_numbers("load profile", load=load, ambient_c=ambient_c)
+    given = (("load", k, (k >= 0) & (k < np.inf), "write current over rated current, 0 or more"),
+             ("ambient_c", ambient, np.isfinite(ambient), "write degC"))  # fmt: skip
+    for name, values, good, fix in given:
+        if not good.all() and not faults:
+            value = values[~good].ravel()[0].item()
+            faults.append(_fault(name, value, "is negative or not finite", fix=fix))
+    if not 0 < hours < np.inf:
+        faults.append(_fault("hours", hours, "is no length of a period", fix="write hours above 0"))
+    check_faults(faults)
+    profile, around = np.broadcast_arrays(k, ambient)
+    return profile, around
+
+
+def _fault(place: str, value: object, reason: str, *, fix: str) -> Fault:
+    return Fault(source="load profile", place=place, value=value, reason=reason, fix=fix)
 
 
 def _logarithmic_mean(a: Floats, b: Floats) -> Floats:

@@ -5,7 +5,7 @@ A limit is bought from the sum of the connection capacities downwards (seed 003 
 ``E[K(load) - K(min(load, l))]``, whose slope at l is ``K'(l) P(load > l)``: impact times probability.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +19,9 @@ from gridagora.grid.value import DsoCosts, costs_at, level_of
 from gridagora.model.bids import Bids
 
 Floats = NDArray[np.float64]
+
+BASES = ("impact", "probability")
+"""What the price of a step is."""
 
 _TAIL_FOLDS = 7
 """How far tails reach, in factors of e."""
@@ -45,7 +48,7 @@ class CurveSteps:
         good_shares = all(0 < share <= 1 for share in self.shares) and abs(sum(self.shares) - 1) < 1e-9
         wrong = {
             "shares": not good_shares,
-            "overload_steps": self.overload_steps < 1,
+            "overload_steps": self.overload_steps < 1 or self.overload_steps != int(self.overload_steps),
             "margin": not 0 <= self.margin < 1,
         }
         check_faults(
@@ -136,7 +139,7 @@ def demand_curve(
     Raises
     ------
     InputError
-        When the needs are of several elements or a capacity is missing.
+        When the needs are of several elements, the basis is unknown or a capacity is missing.
 
     Notes
     -----
@@ -157,11 +160,7 @@ def demand_curve(
     >>> bids.to_frame()[["price", "quantity", "step"]].round(2).to_dict("list")
     {'price': [0.02, 0.29, 0.54, 0.0], 'quantity': [288.0, 72.0, 19.86, 7.6], 'step': [0, 1, 2, 3]}
     """
-    elements = np.unique(need.element)
-    if len(elements) > 1:
-        fix = "bid for one element at a time: need.at(name)"
-        reason = "a demand curve is of one element"
-        check_faults([Fault(source="need", place="element", value=elements.tolist(), reason=reason, fix=fix)])
+    check_faults(_curve_faults(need, basis))
     capacity = helping_capacity(need, capacity_kw)
     quantity = step_quantities(capacity, forecast_kw=need.load_kw, limit_kw=need.wanted_kw, steps=steps)
     top = quantity[:, :-1].sum(axis=1) if (steps or CurveSteps()).margin > 0 else quantity.sum(axis=1)
@@ -182,6 +181,17 @@ def demand_curve(
         group=np.full(len(row), ""),
         step=number,
     )
+
+
+def _curve_faults(need: Need, basis: str) -> Iterator[Fault]:
+    elements = np.unique(need.element)
+    if len(elements) > 1:
+        fix = "bid for one element at a time: need.at(name)"
+        reason = "a demand curve is of one element"
+        yield Fault(source="need", place="element", value=elements.tolist(), reason=reason, fix=fix)
+    if basis not in BASES:
+        fix = f"write {' or '.join(BASES)}"
+        yield Fault(source="demand curve", place="basis", value=basis, reason="is not known", fix=fix)
 
 
 def _prices(need: Need, costs: DsoCosts, *, quantity: Floats, top: Floats, by_probability: bool) -> Floats:

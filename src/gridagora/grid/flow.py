@@ -28,6 +28,8 @@ class PowerFlow:
         that has a solution ("" if none has); "" where converged, (periods,)
     unbalance_percent : largest deviation of a phase from the phase average / average (MARKETS section 9),
         (periods, buses); None for one phase
+    bus_kw, bus_kvar : the net import that it was calculated for, (periods, buses) or (periods, buses, 3);
+        kvar None: 0
     """
 
     buses: tuple[str, ...]
@@ -41,6 +43,8 @@ class PowerFlow:
     converged: Bools
     weakest_bus: Strings
     unbalance_percent: Floats | None = None
+    bus_kw: Floats | None = None
+    bus_kvar: Floats | None = None
 
     @property
     def reverse_flow(self) -> Bools:

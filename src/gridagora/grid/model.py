@@ -1,5 +1,6 @@
 """A grid to ask: power flows of import schedules, its own base case, its names and limits."""
 
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -87,9 +88,10 @@ class GridModel:
         kvar = None if import_kvar is None else self._checked(import_kvar, "import_kvar", like=kw)
         p, q = self._at_nodes(kw), None if kvar is None else self._at_nodes(kvar)
         solution = self._solver.solve(p, q, threads=threads)
-        return self._flow(
+        flow = self._flow(
             solution, load_w=p.sum(axis=1), weakest=self._weakest(self._solver, solution, p_w=p, q_var=q)
         )
+        return replace(flow, bus_kw=kw, bus_kvar=kvar)
 
     def power_flow_3ph(
         self,
@@ -128,9 +130,10 @@ class GridModel:
         solver = self._solver_3ph(zero_sequence)
         p, q = self._at_nodes(kw), None if kvar is None else self._at_nodes(kvar)
         solution = solver.solve(p, q, threads=threads)
-        return self._flow(
+        flow = self._flow(
             solution, load_w=p.sum(axis=(1, 2)), weakest=self._weakest(solver, solution, p_w=p, q_var=q)
         )
+        return replace(flow, bus_kw=kw, bus_kvar=kvar)
 
     def base_import(self) -> tuple[Floats, Floats]:
         """Return the net's own loads as import per bus at nominal voltage: kW and kvar, shape (buses,)."""

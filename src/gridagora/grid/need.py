@@ -17,6 +17,7 @@ from gridagora.grid.admittance import admittance_of
 from gridagora.grid.flow import PowerFlow
 from gridagora.grid.model import GridModel
 from gridagora.grid.need_rules import NeedRules, PointForecast, probability_beyond
+from gridagora.model.numbers import read_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -244,7 +245,11 @@ def needed_quantity(need: Need, capacity_kw: Mapping[str, ArrayLike]) -> Floats:
 def helping_capacity(need: Need, capacity_kw: Mapping[str, ArrayLike]) -> Floats:
     """Return the summed connection capacity of the points that help each need, kW, (rows,)."""
     helps = np.asarray(need.effect > 0)
-    some = [need.points[point] for point in np.unique(np.nonzero(helps)[1]).tolist()]
+    some = {need.points[point] for point in np.unique(np.nonzero(helps)[1]).tolist()}
+    values = [
+        read_numbers("capacity_kw", kw=capacity_kw.get(point, 0.0))[0][0] if point in some else np.zeros(())
+        for point in need.points
+    ]
     check_faults(
         Fault(
             source="capacity_kw",
@@ -253,17 +258,18 @@ def helping_capacity(need: Need, capacity_kw: Mapping[str, ArrayLike]) -> Floats
             reason="no connection capacity",
             fix="write a capacity in kW above 0",
         )
-        for point in some
-        if not np.all(np.asarray(capacity_kw.get(point, 0.0)) > 0)
+        for point, kw in zip(need.points, values, strict=True)
+        if point in some and not np.all((kw > 0) & (kw < np.inf))
     )
-    capacities = [np.broadcast_to(capacity_kw.get(point, 0.0), len(need)) for point in need.points]
+    capacities = [np.broadcast_to(kw, len(need)) for kw in values]
     return np.asarray((helps * np.stack(capacities, axis=1)).sum(axis=1)) if capacities else np.zeros(0)
 
 
 def _part(flow: PowerFlow, rows: slice) -> PowerFlow:
     """Return some periods of a balanced power flow."""
     whole = ("buses", "elements", "kinds", "unbalance_percent")
-    cut = {name: getattr(flow, name)[rows] for name in PowerFlow.__dataclass_fields__ if name not in whole}
+    values = {name: getattr(flow, name) for name in PowerFlow.__dataclass_fields__ if name not in whole}
+    cut = {name: value[rows] for name, value in values.items() if value is not None}
     return PowerFlow(buses=flow.buses, elements=flow.elements, kinds=flow.kinds, **cut)
 
 

@@ -7,10 +7,13 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gridagora.errors import Fault
+from gridagora.errors import Fault, check_faults
 from gridagora.grid.model import GridModel
 
 Floats = NDArray[np.float64]
+
+SPREADS = ("even", "at_once")
+"""How shifted energy may return."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,12 +28,29 @@ class Rebound:
     spread : "even" over those periods; "at_once": any one of them may take all of it, so each is checked so
 
     A period is free when it has no need itself: where the operator buys a limit, nothing can return.
+
+    Raises
+    ------
+    InputError
+        Hours or a share that are negative or not finite, an unknown spread.
     """
 
     hours_after: float = 3.0
     hours_before: float = 0.0
     share: float = 1.0
     spread: Literal["even", "at_once"] = "even"
+
+    def __post_init__(self) -> None:
+        names = ("hours_after", "hours_before", "share")
+        faults = [
+            _fault(f"rebound.{name}", value, reason="is negative or not finite", fix="write 0 or more")
+            for name in names
+            if not 0 <= (value := getattr(self, name)) < np.inf
+        ]
+        if self.spread not in SPREADS:
+            fix = f"write one of {', '.join(SPREADS)}"
+            faults.append(_fault("rebound.spread", self.spread, reason="is not known", fix=fix))
+        check_faults(faults)
 
     def returned_kw(self, cut_kw: Floats, free: NDArray[np.bool_], *, hours: float) -> Floats:
         """Return the power that comes back in each period, kW, (periods,).
@@ -101,6 +121,10 @@ class NeedRules:
             faults.append(
                 _fault("least_effect", self.least_effect, reason="is no effect", fix="write 0 < effect <= 1")
             )
+        strangers = sorted(set(self.sellers or ()) - set(forecast.bus_of_point))
+        if strangers:
+            fix = "name points of the forecast"
+            faults.append(_fault("sellers", strangers, reason="are no connection points", fix=fix))
         return faults
 
 
@@ -195,7 +219,9 @@ class PointForecast:
         if not ((self.levels > 0) & (self.levels < 1)).all() or not (np.diff(self.levels) > 0).all():
             fix = "write levels between 0 and 1 in ascending order"
             faults.append(_fault("levels", self.levels.tolist(), reason="are no quantile levels", fix=fix))
-        if not self.hours > 0:
+        if self.import_kw.ndim == 3 and not periods:
+            faults.append(_fault("import_kw", 0, reason="has no periods", fix="forecast one period or more"))
+        if not 0 < self.hours < np.inf:
             faults.append(
                 _fault("hours", self.hours, reason="is no length of a period", fix="write hours above 0")
             )

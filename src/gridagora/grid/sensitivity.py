@@ -153,13 +153,35 @@ class OperatingPoints:
 
     def loading_gradient(self, case: Ints, element: Ints) -> tuple[Floats, Floats]:
         """Return d loading / d import of (case, element) pairs, percent per kW and kvar, (pairs, buses)."""
-        branches = self._model.branches
-        current, loading = self._end_loading(case, element)
-        worse, pair = loading.argmax(axis=0), np.arange(len(case))
-        chosen = current[worse, pair]
+        worse, chosen = self._worse_end(case, element)
         size = np.abs(chosen)
-        scale = 100 / (branches.rated[worse, element] * _SQRT3)
-        unit = np.divide(chosen, size, out=np.zeros_like(chosen), where=size > 0) * scale
+        unit = np.divide(chosen, size, out=np.zeros_like(chosen), where=size > 0)
+        return self._along(case, element, worse, unit=unit)
+
+    def current_gradient(self, case: Ints, element: Ints) -> tuple[Floats, Floats]:
+        """Return how the current moves along its own direction and across it, percent of the rated current.
+
+        Both parts of the phasor of the more loaded end, so that loadings of any direction follow: each is
+        (2, pairs, buses), by kW and by kvar.  Without a current its direction is that of the voltage.
+        """
+        worse, chosen = self._worse_end(case, element)
+        ends = np.where(worse == 0, self._model.branches.start[element], self._model.branches.end[element])
+        chosen = np.where(np.abs(chosen) > 1e-12, chosen, self._voltage[case, ends])
+        unit = chosen / np.abs(chosen)
+        along = self._along(case, element, worse, unit=unit)
+        across = self._along(case, element, worse, unit=1j * unit)
+        return np.stack([along[0], across[0]]), np.stack([along[1], across[1]])
+
+    def _worse_end(self, case: Ints, element: Ints) -> tuple[Ints, Complex]:
+        """Return the more loaded end of each pair and the current there, times sqrt(3), kA."""
+        current, loading = self._end_loading(case, element)
+        worse = loading.argmax(axis=0)
+        return worse, current[worse, np.arange(len(case))]
+
+    def _along(self, case: Ints, element: Ints, worse: Ints, *, unit: Complex) -> tuple[Floats, Floats]:
+        """Return how the component of the current at an end along a direction moves, percent of rated."""
+        branches, pair = self._model.branches, np.arange(len(case))
+        unit = unit * (100 / (branches.rated[worse, element] * _SQRT3))
         at_start = np.where(worse == 0, branches.ff[element], branches.tf[element])
         at_end = np.where(worse == 0, branches.ft[element], branches.tt[element])
         wanted = np.zeros((len(case), self._model.nodes), dtype=complex)

@@ -5,7 +5,7 @@ upstream grid's capacity fee, losses, curtailed renewables.  The currency is the
 is saved of it.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gridagora.errors import Fault, check_faults
 from gridagora.grid.ageing import ThermalModel, extra_loss_of_life, loss_of_life
+from gridagora.grid.dso_costs import DsoCosts as DsoCosts
 from gridagora.grid.need import Need
 
 if TYPE_CHECKING:
@@ -105,11 +106,32 @@ def deferral_value(
     -----
     Seed 003 section 2.4.2 (postponed/avoided investment costs).
 
+    Raises
+    ------
+    InputError
+        Years below 0, rates that are not above -1.
+
     Examples
     --------
     >>> round(deferral_value(100_000.0, years=5, discount_rate=0.05), 2)
     21647.38
     """
+    terms = {
+        "years": (years, years >= 0),
+        "discount_rate": (discount_rate, discount_rate > -1),
+        "price_growth": (price_growth, price_growth > -1),
+    }
+    check_faults(
+        Fault(
+            source="deferral",
+            place=name,
+            value=value,
+            reason="is out of range or not finite",
+            fix="write years of 0 or more and rates above -1",
+        )
+        for name, (value, good) in terms.items()
+        if not good or not value < np.inf
+    )
     return float(investment * (1 - ((1 + price_growth) / (1 + discount_rate)) ** years))
 
 
@@ -139,6 +161,11 @@ def deferral_price(
     ... ).round(3).item()
     2.5
     """
+    if years == 0:
+        fault = Fault(
+            source="deferral", place="years", value=years, reason="has no annuity", fix="write years above 0"
+        )
+        check_faults([fault])
     present = deferral_value(investment, years=years, discount_rate=discount_rate, price_growth=price_growth)
     factor = discount_rate / (1 - (1 + discount_rate) ** -years) if discount_rate else 1 / years
     total = np.asarray(kw_periods_per_year, dtype=np.float64)
@@ -155,7 +182,12 @@ def capacity_fee_price(import_kw: ArrayLike, *, fee_per_kw: float, peaks: int = 
     ----------
     import_kw : import from the upstream grid over the billing time, kW, (periods,)
     fee_per_kw : currency per kW for the billing time
-    peaks : how many periods make the mean
+    peaks : how many periods make the mean; all where the billing time has fewer
+
+    Raises
+    ------
+    InputError
+        Fewer than one peak.
 
     Notes
     -----
@@ -166,10 +198,15 @@ def capacity_fee_price(import_kw: ArrayLike, *, fee_per_kw: float, peaks: int = 
     >>> capacity_fee_price([300, 420, 410, -50], fee_per_kw=12.0, peaks=2).tolist()
     [0.0, 6.0, 6.0, 0.0]
     """
+    if peaks < 1:
+        fix = "write 1 or more"
+        check_faults(
+            [Fault(source="capacity fee", place="peaks", value=peaks, reason="make no mean", fix=fix)]
+        )
     power = np.nan_to_num(np.asarray(import_kw, dtype=np.float64))
     price = np.zeros(len(power))
     highest = np.argsort(-power, kind="stable")[:peaks]
-    price[highest[power[highest] > 0]] = fee_per_kw / peaks
+    price[highest[power[highest] > 0]] = fee_per_kw / max(len(highest), 1)
     return price
 
 
@@ -225,58 +262,6 @@ def curtailment_price(
         + emission_kg_per_kwh * carbon_price_per_kg
     )
     return np.asarray(per_kwh * hours)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class DsoCosts:
-    """Parameters of a system operator's costs; a part whose price is 0 is left out.
-
-    Parameters
-    ----------
-    energy_price : of its losses, currency per kWh, one number or one per period
-    replacement_cost : of a transformer in place, currency; 0: ageing is not counted
-    thermal, ambient_c : thermal characteristics; ambient temperature, degC, one number or one per period
-    value_of_lost_load : currency per kWh not served
-    emergency_percent, trip_percent, outage_hours : as in `energy_not_served`
-    investment, deferral_years, discount_rate : as in `deferral_value`
-    kw_periods_per_year : as in `deferral_price`; None: the needs at hand, scaled to a year
-    capacity_fee, fee_peaks : as in `capacity_fee_price`; the fee is that of the forecast's time
-    curtailed_price, curtailed_penalty : compensation and penalty of curtailed generation, currency per kWh
-    emission_kg_per_kwh, carbon_price_per_kg : of the generation that takes its place
-    """
-
-    energy_price: ArrayLike = 0.0
-    replacement_cost: float = 0.0
-    thermal: ThermalModel = field(default_factory=ThermalModel)
-    ambient_c: ArrayLike = 20.0
-    value_of_lost_load: float = 0.0
-    emergency_percent: float = 120.0
-    trip_percent: float = 150.0
-    outage_hours: float = 1.0
-    investment: float = 0.0
-    deferral_years: float = 5.0
-    discount_rate: float = 0.05
-    kw_periods_per_year: float | None = None
-    capacity_fee: float = 0.0
-    fee_peaks: int = 1
-    curtailed_price: float = 0.0
-    curtailed_penalty: float = 0.0
-    emission_kg_per_kwh: float = 0.0
-    carbon_price_per_kg: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_faults(
-            Fault(
-                source="costs of the operator",
-                place=name,
-                value=getattr(self, name),
-                reason="is negative or not a number",
-                fix="write a number of 0 or more",
-            )
-            for name in self.__dataclass_fields__
-            if name not in ("energy_price", "thermal", "ambient_c", "kw_periods_per_year")
-            and not 0 <= getattr(self, name) < np.inf
-        )
 
 
 PARTS = ("ageing", "energy_not_served", "deferral", "capacity_fee", "losses", "curtailment")

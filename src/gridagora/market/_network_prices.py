@@ -9,7 +9,7 @@ from gridagora.market._network_market import Market
 from gridagora.market._network_program import Block
 from gridagora.market._network_solve import Solved
 from gridagora.market._network_start import line_tree
-from gridagora.solve import BASIC, HotModel, LinearProgram
+from gridagora.solve import HotModel, LinearProgram
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -41,24 +41,17 @@ class NodalPrices:
 def price_duals(market: Market, solved: Solved) -> Floats:
     """Return the duals that set prices: the solver's, or the middle where several support the optimum.
 
-    If a basic column or row is at its bound, other duals may be as good.  Then those with the lowest and the
-    highest sum of nodal prices are sought, and the middle of the two is taken, which supports the optimum as
-    well; a price without a bound on one side is that of the other.  For one node this is the middle of the
-    price interval.
+    Where fewer columns and rows are off their bounds than there are rows, other duals may be as good.  Then
+    those with the lowest and the highest sum of nodal prices are sought, and the middle of the two is taken,
+    which supports the optimum as well; a price without a bound on one side is that of the other.  For one
+    node this is the middle of the price interval.
     """
     linear, answer = solved.linear, solved.answer
     duals = answer.duals.copy()
-    touched = _degenerate(linear, solved)
-    if not touched.any():
-        return duals
     slots = _slots_of_rows(market, solved)
-    joined = bool((slots < 0).any())
-    wanted = (
-        np.ones(len(slots), bool)
-        if joined
-        else np.isin(slots, np.unique(_slots_touched(touched, slots, solved)))
-    )
-    rows = np.flatnonzero(wanted)
+    rows = np.flatnonzero(_degenerate(linear, answer.values, slots))
+    if not len(rows):
+        return duals
     face = _Face.of(linear, answer.values, duals, rows=rows)
     weight = np.zeros(len(rows))
     for block in solved.program.blocks:
@@ -75,18 +68,21 @@ def _middle(low: Floats, high: Floats) -> Floats:
     return np.where(open_low & ~open_high, high, np.where(open_high & ~open_low, low, middle))
 
 
-def _degenerate(linear: LinearProgram, solved: Solved) -> Bools:
-    """Tell which columns, then rows, are basic and at a bound."""
-    values, basis = solved.answer.values, solved.basis
+def _degenerate(linear: LinearProgram, values: Floats, slots: Ints) -> Bools:
+    """Tell which rows belong to periods whose basis is degenerate: it holds something at a bound."""
     activity = _activity(linear, values)
-    out = []
-    for status, value, low, high in (
-        (basis.columns, values, linear.lower, linear.upper),
-        (basis.rows, activity, linear.row_lower, linear.row_upper),
-    ):
-        near = (value - low < AT_BOUND) | (high - value < AT_BOUND)
-        out.append((status == BASIC) & near)
-    return np.concatenate(out)
+    inside = [
+        np.flatnonzero((value - low > AT_BOUND) & (high - value > AT_BOUND))
+        for value, low, high in (
+            (values, linear.lower, linear.upper),
+            (activity, linear.row_lower, linear.row_upper),
+        )
+    ]
+    if (slots < 0).any():
+        return np.full(len(slots), len(inside[0]) + len(inside[1]) < len(slots))
+    own = slots[linear.rows[linear.starts[inside[0]]]] if len(linear.rows) else slots[:0]
+    free = np.bincount(np.concatenate([own, slots[inside[1]]]), minlength=int(slots.max(initial=0)) + 1)
+    return np.asarray((free < np.bincount(slots, minlength=len(free)))[slots])
 
 
 def _activity(linear: LinearProgram, values: Floats) -> Floats:
@@ -115,14 +111,6 @@ def _slots_of_rows(market: Market, solved: Solved) -> Ints:
     base = len(program.linear.row_lower)
     out[base:] = solved.cuts.slot
     return out
-
-
-def _slots_touched(touched: Bools, slots: Ints, solved: Solved) -> Ints:
-    """Return the periods of degenerate columns and rows."""
-    linear = solved.linear
-    columns = np.flatnonzero(touched[: len(linear.cost)])
-    first = linear.rows[np.minimum(linear.starts[columns], len(linear.rows) - 1)]
-    return np.concatenate([slots[first], slots[touched[len(linear.cost) :]]])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

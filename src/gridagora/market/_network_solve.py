@@ -25,7 +25,7 @@ ROUNDS = 200
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Solved:
-    """The optimum with what is on or off decided: program with the limits that bind, answer and basis.
+    """The optimum with what is on or off decided: program, with limits added, and answer.
 
     ``on`` tells of every bid whether its switch is on (bids without one are), ``allowed`` of every switch
     whether it might be.
@@ -36,7 +36,6 @@ class Solved:
     limits: tuple[Limits | None, ...]
     cuts: Cuts
     answer: Answer
-    basis: Basis
     on: NDArray[np.bool_]
     allowed: NDArray[np.bool_]
 
@@ -116,7 +115,6 @@ def solve_linear(program: Program, basis: Basis, *, known: Cuts = NO_CUTS) -> So
         limits=limits,
         cuts=cuts,
         answer=answer,
-        basis=hot.basis(),
         on=np.ones(program.bids, dtype=np.bool_),
         allowed=np.zeros(0, dtype=np.bool_),
     )
