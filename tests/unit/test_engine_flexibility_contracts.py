@@ -63,6 +63,13 @@ def test_holder_that_is_not_called_keeps_its_fee() -> None:
     assert (event.fee_micro[0, 0], event.withheld_micro[0, 0]) == (40_000, 0)
 
 
+def test_call_that_no_auction_follows_asks_nothing_of_the_holder() -> None:
+    market = held()
+    auction(market, bids(("DSO", "buy", 4, 1.0, 1.0), ("cat", "sell", 4, 1.0, 0.1)), at=0, first=4)
+    call(market, 4, at=H)
+    assert settle(market, 4, FULL).withheld_micro[0, 0] == 0
+
+
 def test_called_holder_may_not_be_dearer_than_its_contract() -> None:
     market = held()
     call(market, 4)

@@ -176,6 +176,7 @@ def _with_contract(
         awarded_micro=amount_micro(reserved_wh, fees),
         weights=weights,
         requested_kw=np.zeros(count),
+        asked_kw=np.zeros(count),
         offered_kw=np.zeros(count),
     )
     return replace(state, contracts=(*state.contracts, held))

@@ -42,7 +42,7 @@ def settle_fees(
     if held:
         availability = check_availability(
             reserved_kw=_table(held, "reserved_kw", command),
-            requested_kw=_table(held, "requested_kw", command),
+            requested_kw=_table(held, "asked_kw", command),
             offered_kw=_table(held, "offered_kw", command),
             hours=terms.period_hours,
         )

@@ -89,10 +89,10 @@ def tally_offers(state: FlexMarketState, event: FlexAuctionCleared) -> FlexMarke
         served = _served(state, event.auction, rows, at=(period, point), contracts=numbers)
         for number, kw in zip(numbers, served, strict=True):
             held = contracts[number]
-            offered = held.offered_kw.copy()
+            asked, offered = held.asked_kw.copy(), held.offered_kw.copy()
             place = held.contract.periods.index(period)
-            offered[place] = max(offered[place], kw)
-            contracts[number] = replace(held, offered_kw=offered)
+            asked[place], offered[place] = held.owed_kw(period), max(offered[place], kw)
+            contracts[number] = replace(held, asked_kw=asked, offered_kw=offered)
     return replace(state, contracts=tuple(contracts))
 
 

@@ -69,7 +69,8 @@ class ContractState:
     """A contract, what was called of it and what its holder then offered; arrays follow its calendar.
 
     ``fee_micro_per_kwh`` is the fee of each period, ``awarded_micro`` what it came to before any release,
-    ``weights`` (periods, buyers) who pays it; ``calls`` are the periods of each call or dispatch.
+    ``weights`` (periods, buyers) who pays it; ``asked_kw`` is what an auction asked of the holder after a
+    call, so that without an auction nothing is missed; ``calls`` are the periods of each call or dispatch.
     """
 
     contract: FlexContract
@@ -79,6 +80,7 @@ class ContractState:
     awarded_micro: Ints
     weights: Ints
     requested_kw: Floats
+    asked_kw: Floats
     offered_kw: Floats
     calls: tuple[tuple[int, ...], ...] = ()
 
