@@ -45,6 +45,7 @@ class FlexDesk:
         self._row = {name: row for row, name in enumerate(names)}
         self.book, self.state = book, FlexMarketState()
         self._auctions = self._orders = 0
+        self._areas: dict[tuple[str, int], frozenset[str]] = {}
 
     @property
     def product(self) -> str:
@@ -107,9 +108,14 @@ class FlexDesk:
         sells = cleared.side < 0
         sold = np.bincount(cleared.participant[sells], cleared.accepted_kw[sells], minlength=len(points))
         for point in np.flatnonzero(sold > 0).tolist():
-            row = self._row[points[point].participant]
-            self.book.cut(self.product, home=row, period=period, kw=float(sold[point]))
+            name = points[point].participant
+            self.book.cut(self.product, home=self._row[name], period=period, kw=float(sold[point]))
+            self._areas[name, period] = self._areas.get((name, period), frozenset(area)) & frozenset(area)
         return float(sold.sum())
+
+    def stand_ins(self, name: str, period: int) -> frozenset[str]:
+        """Return the homes that can do what a home sold for a period: they help each need it was sold for."""
+        return self._areas.get((name, period), frozenset(self._row)) - {name}
 
     def adjust(self, wanted: Sequence[Wanted], offers: Sequence[FlexOffer], *, period: int) -> float:
         """Trade close to delivery: offers enter the book, then those who want to buy; returns kW traded.

@@ -168,8 +168,7 @@ class FlexForecasts:
         history = (self._load - self._pv)[:, :gate]
         ahead = first - gate
         nothing = Forecast(issued_at=gate, method="seasonal", values=np.zeros((shape[1], ahead + horizon)))
-        made = with_quantiles(
-            nothing, seasonal_errors(history, season=self._season), levels=self.levels, season=self._season
-        )
+        errors = seasonal_errors(history, season=self._season)
+        made = with_quantiles(nothing, errors, levels=self.levels, season=self._season)
         lead = (np.arange(first, first + horizon) - gate) * self._hours
         return np.asarray(made.values[:, ahead:].transpose(0, 2, 1) * error_share(lead, error=1.0))

@@ -281,7 +281,10 @@ class _Run:
                 limit_kw=book.import_kw[:, period],
                 connection_kw=self._connection["cap"],
             )
-        changed = self._traded(day, backs, period, area=self._sellers.names) if backs else False
+        changed = False
+        for want in backs:
+            area = tuple(sorted(self._desk.stand_ins(want.participant, period)))
+            changed = self._traded(day, [want], period, area=area) or changed
         if self._operator.goes_on:
             plan = self._plan(day) if changed else plan
             changed = self._buy_late(day, self._look(day, plan, period, 1), period) or changed
