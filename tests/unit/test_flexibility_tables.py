@@ -8,7 +8,12 @@ import pytest
 from flex_records import BUYER, NAMES, PENALTY, SIZES, STRATEGIES, make_flows, make_record
 
 from gridagora.errors import InvariantError
-from gridagora.model.flexibility_events import FlexAuctionCleared, FlexOrderTaken, FlexSettled
+from gridagora.model.flexibility_events import (
+    FlexAuctionCleared,
+    FlexMarketOpened,
+    FlexOrderTaken,
+    FlexSettled,
+)
 from gridagora.reports.tables import FLEX_TABLE_NAMES, TABLE_NAMES
 from gridagora.studies.run import FILES, WIDE_TABLES, Run
 from gridagora.units import MICRO
@@ -215,6 +220,29 @@ def test_rules_tell_balance_excess_and_what_held(run):
     assert set(found.loc[found["settled"], "rule"]) == {"uniform", "pay_as_bid"}
 
 
+def test_blocks_are_paid_by_every_rule_and_no_false_bid_is_tried(run):
+    strategy = run.record.flexibility.strategies[1]
+    event = next(e for e in strategy.events if isinstance(e, FlexAuctionCleared))
+    first = (event.period == event.period[0]) & ((event.side > 0) | np.isin(event.participant, (0, 1)))
+    whole = (event.side < 0) & (event.step == 1)
+    columns = ("participant", "period", "side", "step", "price", "quantity_kw", "obligated", "accepted_kw")
+    cut = {name: getattr(event, name)[first] for name in columns}
+    group = np.where(whole, [f"block {code}" for code in event.participant], "")[first]
+    opened = next(e for e in strategy.events if isinstance(e, FlexMarketOpened))
+    blocks = dataclasses.replace(strategy, events=(opened, dataclasses.replace(event, group=group, **cut)))
+    found = Run(
+        dataclasses.replace(
+            run.record, flexibility=dataclasses.replace(run.record.flexibility, strategies=(blocks,))
+        ),
+        scenario_yaml="",
+    )
+    rules = found.flex_rules
+    assert "uniform" not in set(rules["rule"])
+    assert set(rules["strategy_proof"]) == {"not tested"}
+    assert rules.loc[rules["rule"] == "shapley", "budget_balanced"].all()
+    assert rules.loc[rules["rule"] == "vcg", "individually_rational"].all()
+
+
 # ---- bills, accounts, key figures -----
 
 
@@ -282,7 +310,7 @@ def test_only_a_run_with_a_flexibility_market_writes_its_tables(run, tmp_path):
 def test_a_market_in_which_nothing_happened_has_whole_tables(run):
     silent = []
     for strategy in run.record.flexibility.strategies:
-        kept = tuple(e for e in strategy.events if type(e).__name__ == "FlexMarketOpened")
+        kept = tuple(e for e in strategy.events if isinstance(e, FlexMarketOpened))
         none = dataclasses.replace(
             strategy.unmet,
             period=np.zeros(0, np.int64),

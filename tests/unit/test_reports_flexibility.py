@@ -245,6 +245,22 @@ def test_hours_and_orders_of_each_strategy_are_its_rows(run, flex):
     assert set(values(flex["deliveries"]["probability"], "kept")) == {"delivered"}
 
 
+def test_each_seller_has_a_line_that_sums_its_orders_and_fees(run, flex):
+    found = flex["sellers"][STRATEGIES[0]]
+    received = dict(zip(values(found, "participant"), values(found, "received"), strict=True))
+    expected = run.participants.set_index("participant")["flex_received"]
+    assert received == pytest.approx(expected.to_dict(), abs=1e-5)
+    missed = dict(
+        zip(
+            values(flex["sellers"]["impact"], "participant"),
+            values(flex["sellers"]["impact"], "missed"),
+            strict=True,
+        )
+    )
+    assert missed["R15"] > 0
+    assert sum(missed.values()) == missed["R15"]
+
+
 def test_a_long_run_shows_the_hours_that_matter_and_says_so(run, monkeypatch):
     monkeypatch.setattr("gridagora.reports.flexibility_payload.MAX_BIDS", 300)
     tables = run.tables

@@ -38,6 +38,7 @@ def flex_data(tables: RunTables, flex: FlexTables, line: Timeline) -> dict[str, 
         "curves": {name: _curves(flex, line, bids, name=name) for name in names},
         "days": {name: _days(tables, flex, name) for name in names},
         "delivery_texts": {name: delivery_text(tables, flex, name) for name in names},
+        "sellers": {name: _sellers(tables, flex, name=name) for name in names},
         "deliveries": {name: _deliveries(tables, flex, line, name=name) for name in names},
         "contracts": {name: _contracts(tables, flex, line, name=name) for name in names},
         "trades": {name: _trades(tables, flex, line, name=name) for name in names},
@@ -190,6 +191,28 @@ def _deliveries(tables: RunTables, flex: FlexTables, line: Timeline, *, name: st
         texts("kept", "order", kept),
         *(numbers(key, label, frame[key], digits=1) for key, label in (kw | kwh).items()),
         *(numbers(key, f"{label} ({tables.currency})", frame[key], digits=2) for key, label in money.items()),
+    ]
+
+
+def _sellers(tables: RunTables, flex: FlexTables, *, name: str) -> list[Column]:
+    """Return each seller's orders, what it missed, and its money, reservations included."""
+    frame = of_strategy(flex.flex_deliveries, name)
+    fees = of_strategy(flex.flex_contracts, name).groupby("participant")[["fee", "withheld"]].sum()
+    money = ("due", "claw_back", "penalty", "received")
+    sums = frame.assign(orders=1, missed=frame["deficiency_kwh"] > 0).groupby("participant", sort=True)
+    found = sums[["orders", "missed", "ordered_kwh", "deficiency_kwh", *money]].sum()
+    found = found.join(fees, how="outer").fillna(0.0)
+    found["fee"] -= found["withheld"]
+    found["received"] += found["fee"]
+    labels = {"due": "due", "claw_back": "taken back", "penalty": "penalty", "fee": "reservation fees"}
+    return [
+        texts("participant", "participant", found.index),
+        numbers("orders", "orders", found["orders"], digits=0),
+        numbers("missed", "not in full", found["missed"], digits=0),
+        numbers("ordered", "ordered (kWh)", found["ordered_kwh"], digits=1),
+        numbers("missing", "missing (kWh)", found["deficiency_kwh"], digits=1),
+        *(numbers(k, f"{label} ({tables.currency})", found[k], digits=2) for k, label in labels.items()),
+        numbers("received", f"received ({tables.currency})", found["received"], digits=2),
     ]
 
 

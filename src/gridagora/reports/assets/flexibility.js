@@ -111,8 +111,9 @@ function showFlexCurve(place) {
   const [auctions, hours] = [byId("flex-auction"), byId("flex-hour")];
   const numbers = [...new Set(curves.auction)];
   auctions.replaceChildren(...numbers.map((number) => {
-    const first = curves.auction.indexOf(number);
-    return new Option(`${curves.horizon[first]} for ${curves.labels[first].slice(0, 10)} (no. ${number})`, first);
+    const [first, last] = [curves.auction.indexOf(number), curves.auction.lastIndexOf(number)];
+    const until = first === last ? "" : ` to ${curves.labels[last].slice(curves.labels[last].startsWith(curves.labels[first].slice(0, 10)) ? 11 : 0)}`;
+    return new Option(`${curves.horizon[first]} no. ${number}: ${curves.labels[first]}${until}`, first);
   }));
   const mine = curves.auction.flatMap((number, n) => number === curves.auction[k] ? [n] : []);
   hours.replaceChildren(...mine.map((n) => new Option(curves.labels[n], n)));
@@ -165,7 +166,7 @@ function showFlexWay(name) {
   byId("flex-way-text").textContent = `Shown: ${FLEX.labels[name]}, ${settled}.`;
   byId("flex-delivery-text").textContent = FLEX.delivery_texts[name];
   drawChart("flex-loading");
-  for (const part of ["hours", "deliveries", "contracts", "trades", "unmet"]) {
+  for (const part of ["hours", "sellers", "deliveries", "contracts", "trades", "unmet"]) {
     makeTable(`flex-${part}`, FLEX[part][name], { name: `flex-${part}-${name}.csv`, empty: FLEX_EMPTY[part] });
   }
   byId("flex-unmet-note").hidden = !FLEX.unmet[name][0].values.length;
