@@ -16,6 +16,12 @@ def check_day(day: FlexibilityDay, limits: Limits) -> Iterator[Fault]:
     if day.t < 0 or horizon < 1 or day.t + horizon > day.fleet.periods:
         reason = f"periods {day.t} to {day.t + horizon} leave the study's {day.fleet.periods}"
         yield _fault("outlook", horizon, reason, fix="shorten the outlook")
+    for name in ("load_kw", "pv_kw", "heat_kw"):
+        power = np.asarray(getattr(day.outlook, name))
+        if not np.isfinite(power).all():
+            home, period = (int(place[0]) for place in np.nonzero(~np.isfinite(power)))
+            place = f"outlook.{name}, home {day.fleet.participants[home]}, period {day.t + period}"
+            yield _fault(place, float(power[home, period]), "is no power", fix="write kW")
     if day.price.shape != (horizon, 2):
         yield _fault(
             "price", day.price.shape, f"has not the shape ({horizon}, 2)", fix="import and export per period"

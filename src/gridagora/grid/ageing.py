@@ -207,12 +207,16 @@ def thermal_profile(
 def _profile(load: ArrayLike, ambient_c: ArrayLike, hours: float) -> tuple[Floats, Floats]:
     """Read a load profile and its ambient temperature, each with an entry per period."""
     (k, ambient), faults = read_numbers("load profile", load=load, ambient_c=ambient_c)
-    given = (("load", k, (k >= 0) & (k < np.inf), "write current over rated current, 0 or more"),
-             ("ambient_c", ambient, np.isfinite(ambient), "write degC"))  # fmt: skip
-    for name, values, good, fix in given:
-        if not good.all() and not faults:
-            value = values[~good].ravel()[0].item()
-            faults.append(_fault(name, value, "is negative or not finite", fix=fix))
+    wrong = (
+        ("load", k[~((k >= 0) & (k < np.inf))], "write current over rated current, 0 or more"),
+        ("ambient_c", ambient[~np.isfinite(ambient)], "write degC"),
+    )
+    if not faults:
+        faults = [
+            _fault(name, values[0].item(), "is negative or not finite", fix=fix)
+            for name, values, fix in wrong
+            if len(values)
+        ]
     if not 0 < hours < np.inf:
         faults.append(_fault("hours", hours, "is no length of a period", fix="write hours above 0"))
     check_faults(faults)

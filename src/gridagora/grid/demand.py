@@ -134,7 +134,8 @@ def demand_curve(
     -------
     Bids
         Side buy, price in currency per kW and period, quantity in kW at the meters.  Steps without quantity
-        are left out, the others numbered without a gap.  ``group`` is empty, as of divisible offers, so that `Bids.concat` joins both.
+        are left out, the others numbered without a gap.  ``group`` is empty, as of divisible offers, so that
+        `Bids.concat` joins both.
 
     Raises
     ------

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gridagora.errors import Fault, check_faults
 from gridagora.grid.model import GridModel
+from gridagora.model.numbers import read_numbers
 
 Floats = NDArray[np.float64]
 
@@ -161,9 +162,13 @@ class PointForecast:
         hours: float,
     ) -> Self:
         """Build from arrays or lists; reactive power is 0 if left out."""
-        kw = np.asarray(import_kw, dtype=np.float64)
-        kvar = np.zeros_like(kw) if import_kvar is None else np.asarray(import_kvar, dtype=np.float64)
-        level = np.atleast_1d(np.asarray(levels, dtype=np.float64))
+        reactive = 0.0 if import_kvar is None else import_kvar
+        (level, kw, kvar), faults = read_numbers(
+            "need", levels=levels, import_kw=import_kw, import_kvar=reactive
+        )
+        check_faults(faults)
+        kvar = np.zeros_like(kw) if import_kvar is None else kvar
+        level = np.atleast_1d(level)
         return cls(bus_of_point=dict(bus_of_point), levels=level, import_kw=kw, import_kvar=kvar, hours=hours)
 
     @classmethod
@@ -176,8 +181,8 @@ class PointForecast:
         hours: float,
     ) -> Self:
         """Build from one state known for certain, (periods, points): its only quantile is the median."""
-        kw = np.asarray(import_kw, dtype=np.float64)[None]
-        kvar = None if import_kvar is None else np.asarray(import_kvar, dtype=np.float64)[None]
+        kw: Any = [import_kw]
+        kvar: Any = None if import_kvar is None else [import_kvar]
         return cls.of_levels(bus_of_point, levels=[0.5], import_kw=kw, import_kvar=kvar, hours=hours)
 
     def columns(self, grid: GridModel) -> NDArray[np.int64]:

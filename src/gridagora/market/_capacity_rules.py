@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridagora.errors import Fault, check_faults
+from gridagora.model.flexibility import NUMBERS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,10 +54,15 @@ class ActivationLimits:
             ("energy_kwh", 0.0),
         )
         for name, low in least:
-            value = getattr(self, name)
-            if value is not None and not low <= value < np.inf:
+            value: Any = getattr(self, name)
+            if value is None:
+                continue
+            if not isinstance(value, NUMBERS) or not low <= value < np.inf:
                 yield _limit_fault(name, value, (f"is below {low} or not finite", f"write {low} or more"))
-        if self.max_duration is not None and self.max_duration < self.min_duration:
+            elif name not in ("min_kw", "energy_kwh") and float(value) % 1:
+                yield _limit_fault(name, value, ("is not whole", "count whole periods and activations"))
+        longest, shortest = self.max_duration, self.min_duration
+        if isinstance(longest, NUMBERS) and isinstance(shortest, NUMBERS) and longest < shortest:
             reason = f"is shorter than min_duration {self.min_duration}"
             yield _limit_fault("max_duration", self.max_duration, (reason, "raise it, or lower min_duration"))
         if self.min_kw == 0:
@@ -85,15 +91,19 @@ class Horizon:
     period_hours: float = 1.0
 
     def __post_init__(self) -> None:
+        hours, count = self.period_hours, self.periods_per_day
+        wrong = {"period_hours": hours} if not 0 < hours < np.inf else {}
+        wrong |= {"periods_per_day": count} if not 0 < count < np.inf or count % 1 else {}
         faults = [
-            Fault(
-                source="horizon", place=name, value=value, reason="is not positive", fix="write a number > 0"
+            _horizon_fault(name, value, "is not positive, finite and whole", fix="write e.g. 1 h, 24 periods")
+            for name, value in wrong.items()
+        ]
+        faults += [
+            _horizon_fault(
+                f"limits of {name}", limits, "are no ActivationLimits", fix="leave out who has none"
             )
-            for name, value in (
-                ("periods_per_day", self.periods_per_day),
-                ("period_hours", self.period_hours),
-            )
-            if not value > 0
+            for name, limits in self.limits.items()
+            if not isinstance(limits, ActivationLimits)
         ]
         check_faults(faults)
 
@@ -135,6 +145,10 @@ class AuctionRules:
             least=None if self.least is None else self.least[rows],
             links=None if self.links is None else self.links[rows],
         )
+
+
+def _horizon_fault(place: str, value: object, reason: str, *, fix: str) -> Fault:
+    return Fault(source="horizon", place=place, value=value, reason=reason, fix=fix)
 
 
 def _limit_fault(place: str, value: object, text: tuple[str, str]) -> Fault:

@@ -7,7 +7,7 @@ floor net export.  What is sold "down" or "up" is less or more net import than a
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -18,6 +18,9 @@ Direction = Literal["cap", "floor", "down", "up"]
 """A cap limits net import, a floor net export; down is less net import than the baseline, up is more."""
 
 DIRECTIONS: tuple[str, ...] = get_args(Direction)
+
+NUMBERS = (int, float, np.number)
+"""Types that a number of periods, calls or kW may have."""
 
 LIMITS = ("cap", "floor")
 """Directions that are counted from the connection capacity, without a baseline."""
@@ -73,10 +76,15 @@ class FlexProduct:
             ("response_time_s", 0),
         )
         for name, low in lowest:
-            value = getattr(self, name)
-            if value is not None and not low <= value < np.inf:
+            value: Any = getattr(self, name)
+            if value is None:
+                continue
+            if not isinstance(value, NUMBERS) or not low <= value < np.inf:
                 yield _fault(name, value, f"is below {low} or not finite", fix=f"write {low} or more")
-        if self.max_duration is not None and self.max_duration < self.min_duration:
+            elif name != "response_time_s" and float(value) % 1:
+                yield _fault(name, value, "is not whole", fix="count whole periods and activations")
+        longest, shortest = self.max_duration, self.min_duration
+        if isinstance(longest, NUMBERS) and isinstance(shortest, NUMBERS) and longest < shortest:
             reason = f"is shorter than min_duration {self.min_duration}"
             yield _fault("max_duration", self.max_duration, reason, fix="raise it, or lower min_duration")
 

@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gridagora.errors import Fault, check_faults
+from gridagora.model.numbers import read_numbers
 from gridagora.units import to_wh
 
 Ints = NDArray[np.int64]
@@ -68,14 +69,22 @@ class Calls:
     window: Ints | None = None
 
     def __post_init__(self) -> None:
-        called = np.asarray(self.called, dtype=bool)
+        (marks,), faults = read_numbers("delivery", called=self.called)
+        check_faults(faults)
+        called = marks != 0
         window = np.arange(called.shape[-1]) if self.window is None else np.asarray(self.window)
-        faults = []
+        if not np.isin(marks, (0, 1)).all():
+            faults.append(
+                _fault("called", "numbers", "is not True or False throughout", fix="write booleans")
+            )
         if called.ndim != 2 or called.size == 0:
             faults.append(_fault("called", called.shape, "is not (meters, periods)", fix="give a matrix"))
         elif window.shape != called.shape[1:]:
             reason = f"has not one entry for each of {called.shape[1]} periods"
             faults.append(_fault("window", window.shape, reason, fix="number the call of each period"))
+        elif not np.issubdtype(window.dtype, np.integer):
+            reason = "are no whole numbers"
+            faults.append(_fault("window", window.tolist(), reason, fix="number the call of each period"))
         if not 0 < self.hours < np.inf:
             faults.append(_fault("hours", self.hours, "is not positive", fix="write 0.25 for a quarter-hour"))
         check_faults(faults)
@@ -209,9 +218,10 @@ def check_limit(
     >>> found.delivered_wh.tolist(), found.deficiency_wh.tolist()
     ([[1250, 1250, 1000]], [[0, 0, 250]])
     """
-    readings = np.asarray(metered_kw, dtype=np.float64)
-    limit, capacity = (np.asarray(value, dtype=np.float64) for value in (limit_kw, capacity_kw))
-    faults = [*_reading_faults(readings, calls), *_direction_faults(direction, ("cap", "floor"))]
+    (readings, limit, capacity), unread = read_numbers(
+        "delivery", metered_kw=metered_kw, limit_kw=limit_kw, capacity_kw=capacity_kw
+    )
+    faults = [*unread, *_reading_faults(readings, calls), *_direction_faults(direction, ("cap", "floor"))]
     faults += [*_shape_faults("limit_kw", limit, calls), *_shape_faults("capacity_kw", capacity, calls)]
     check_faults(faults)
     shape = calls.called.shape
@@ -262,9 +272,10 @@ def check_baseline(
     >>> found.delivered_wh.tolist(), found.deficiency_wh.tolist()
     ([[2000, 1000, 0]], [[0, 1000, 3000]])
     """
-    readings = np.asarray(metered_kw, dtype=np.float64)
-    base, ordered = (np.asarray(value, dtype=np.float64) for value in (baseline_kw, ordered_kw))
-    faults = [*_reading_faults(readings, calls), *_direction_faults(direction, ("down", "up"))]
+    (readings, base, ordered), unread = read_numbers(
+        "delivery", metered_kw=metered_kw, baseline_kw=baseline_kw, ordered_kw=ordered_kw
+    )
+    faults = [*unread, *_reading_faults(readings, calls), *_direction_faults(direction, ("down", "up"))]
     faults += [*_shape_faults("baseline_kw", base, calls), *_shape_faults("ordered_kw", ordered, calls)]
     check_faults(faults)
     shape = calls.called.shape

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gridagora.errors import Fault, check_faults, require
+from gridagora.model.numbers import read_numbers
 from gridagora.settlement._proportions import share_of, split
 from gridagora.settlement.flexibility_delivery import Delivery
 from gridagora.units import amount_micro, to_wh
@@ -138,7 +139,9 @@ def check_availability(
     ([[750, 0]], [[750, 0]], [[True, True]])
     """
     given = {"reserved_kw": reserved_kw, "requested_kw": requested_kw, "offered_kw": offered_kw}
-    power = {name: np.asarray(values, dtype=np.float64) for name, values in given.items()}
+    values, unread = read_numbers("reservation", **given)
+    power = dict(zip(given, values, strict=True))
+    check_faults(unread)
     check_faults(_power_faults(power, hours))
     reserved, requested = (to_wh(np.abs(power[name]) * hours) for name in ("reserved_kw", "requested_kw"))
     obligation = np.minimum(reserved, requested)
@@ -239,9 +242,9 @@ def settle_reservation(
     >>> lines.receipt.tolist(), lines.withheld.tolist(), lines.payment.tolist()
     ([[3000, 4000]], [[1000, 0]], [[-3000, -4000]])
     """
-    periods = availability.reserved_wh.shape[1]
-    shares = np.ones((1, periods), dtype=np.int64) if weights is None else np.asarray(weights)
-    faults = list(_term_faults(terms, shares, periods))
+    shape = availability.reserved_wh.shape
+    shares = np.ones((1, shape[1]), dtype=np.int64) if weights is None else np.asarray(weights)
+    faults = list(_term_faults(terms, shares, shape))
     if rule not in FEE_RULES:
         faults.append(_fault("rule", rule, "is not known", fix=f"write one of {', '.join(FEE_RULES)}"))
     check_faults(faults)
@@ -277,11 +280,17 @@ def _power_faults(power: Mapping[str, NDArray[np.float64]], hours: float) -> Ite
             )
 
 
-def _term_faults(terms: ReservationTerms, weights: Ints, periods: int) -> Iterator[Fault]:
+def _term_faults(terms: ReservationTerms, weights: Ints, shape: tuple[int, ...]) -> Iterator[Fault]:
+    periods = shape[1]
     fee = np.asarray(terms.fee_micro_per_kwh)
     if not np.issubdtype(fee.dtype, np.integer) or (fee < 0).any():
         fix = "round once with units.to_micro, >= 0"
         yield _fault("fee_micro_per_kwh", fee.tolist(), "is not whole micro-units >= 0", fix=fix)
+    if fee.ndim > 2 or any(a not in (1, b) for a, b in zip(fee.shape[::-1], shape[::-1], strict=False)):
+        yield _fault("fee_micro_per_kwh", fee.shape, f"does not fit {shape}", fix="one fee, or one per entry")
+    if terms.delivery is not None and terms.delivery.ordered_wh.shape != shape:
+        found = terms.delivery.ordered_wh.shape
+        yield _fault("delivery", found, f"is not of {shape}", fix="check the same meters and periods")
     if weights.ndim != 2 or len(weights) == 0 or weights.shape[1] != periods:
         yield _fault("weights", weights.shape, f"is not (buyers, {periods})", fix="one row per DSO")
     if not np.issubdtype(weights.dtype, np.integer) or (weights < 0).any():

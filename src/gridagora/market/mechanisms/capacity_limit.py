@@ -19,6 +19,7 @@ from gridagora.market._capacity_rules import AuctionRules, Horizon
 from gridagora.market.ration import ration
 from gridagora.model.bids import Bids
 from gridagora.model.flexibility import Direction
+from gridagora.model.numbers import read_numbers
 from gridagora.model.results import ClearingResult, sum_by
 
 
@@ -176,8 +177,8 @@ def _blocks(
         reason = "needs the column group" if blocks == "group" else "unknown kind of blocks"
         fix = "give bids a group, a least share per bid, or None"
         return None, None, [Fault(source="bids", place="blocks", value=blocks, reason=reason, fix=fix)]
-    least = np.asarray(blocks, dtype=np.float64)
-    return least, None, list(block_faults(least, len(bids)))
+    (least,), faults = read_numbers("bids", blocks=blocks)
+    return least, None, faults or list(block_faults(least, len(bids)))
 
 
 def _links(bids: Bids, group: NDArray[Any]) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridagora.errors import Fault, check_faults
+from gridagora.model.numbers import read_numbers
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -119,11 +120,20 @@ class BaselineInputs:
     rules: BaselineRules = BaselineRules()
 
     def __post_init__(self) -> None:
+        given = () if self.given_kw is None else self.given_kw
+        (readings, event, announced), faults = read_numbers(
+            "baseline", readings_kw=self.readings_kw, event=self.event, given_kw=given
+        )
+        if not np.array_equal(event, np.rint(event)):
+            faults.append(
+                _fault("event", event.tolist(), "are no whole numbers", fix="give numbers of periods")
+            )
+        check_faults(faults)
         locked = {
-            "readings_kw": np.array(self.readings_kw, dtype=np.float64),
-            "event": np.array(self.event, dtype=np.int64),
+            "readings_kw": np.array(readings),
+            "event": event.astype(np.int64),
             "called": None if self.called is None else np.array(self.called, dtype=bool),
-            "given_kw": None if self.given_kw is None else np.array(self.given_kw, dtype=np.float64),
+            "given_kw": None if self.given_kw is None else np.array(announced),
         }
         for name, values in locked.items():
             if values is not None:
@@ -201,6 +211,7 @@ def _array_faults(inputs: BaselineInputs) -> Iterator[Fault]:
         if found != (periods,):
             yield _fault(f"calendar.{name}", found, f"has not {periods} entries", fix="one entry per period")
             return
+    yield from _calendar_faults(calendar)
     back = np.flatnonzero(np.diff(calendar.day) < 0)
     if len(back):
         found = int(calendar.day[back[0] + 1])
@@ -213,6 +224,20 @@ def _array_faults(inputs: BaselineInputs) -> Iterator[Fault]:
         yield _fault(
             "called", inputs.called.shape, f"is not {(meters, periods)}", fix="same shape as readings_kw"
         )
+
+
+def _calendar_faults(calendar: Calendar) -> Iterator[Fault]:
+    for name, highest in (("minute", MINUTES_PER_DAY - 1), ("weekday", 6)):
+        values = getattr(calendar, name)
+        wrong = np.flatnonzero(~((values >= 0) & (values <= highest)))
+        if len(wrong):
+            reason = f"is not in 0 to {highest}"
+            place = f"calendar.{name}, period {wrong[0]}"
+            yield _fault(place, values[wrong[0]].item(), reason, fix="tell the local clock of each period")
+    strange = [day for day in calendar.holidays if not isinstance(day, (int, np.integer))]
+    if strange:
+        fix = "count days as calendar.day does"
+        yield _fault("calendar.holidays", strange, "are no numbers of days", fix=fix)
 
 
 def _event_faults(inputs: BaselineInputs) -> Iterator[Fault]:
