@@ -142,9 +142,9 @@ def rows_of(
         offset = rows.offset[_at(rows.offset, points), row]
         lower[mine] = (rows.lower[_at(rows.lower, points), row] - offset) * scale * program.limit_scale
         upper[mine] = (rows.upper[_at(rows.upper, points), row] - offset) * scale * program.limit_scale
-        for matrix, first in ((rows.per_kw, block.p_column), (rows.per_kvar, block.q_column)):
+        for derivative, first in ((rows.per_kw, block.p_column), (rows.per_kvar, block.q_column)):
             if first >= 0:
-                dense = matrix[_at(matrix, points), row] * scale[:, None]
+                dense = derivative[_at(derivative, points), row] * scale[:, None]
                 at, node = np.nonzero(dense)
                 place.append((mine[at], first + slot[at] * block.nodes + node, dense[at, node]))
     at, column, entry = (
@@ -157,4 +157,5 @@ def rows_of(
         )
     )
     matrix = coo_array((entry, (at, column)), shape=(len(cuts), len(program.linear.cost))).tocsr()
-    return lower, upper, matrix.indptr, matrix.indices, matrix.data
+    starts, columns = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64)
+    return lower, upper, starts, columns, np.asarray(matrix.data)

@@ -95,7 +95,8 @@ def carriers_of(
     first = ELECTRICITY if ELECTRICITY in names or len(listed) != 1 or carriers is not None else names[0]
     others = [one for one in listed if one.name != first]
     given = [one.network for one in listed if one.name == first and one.network is not None]
-    return (Carrier(name=first, network=network if network is not None else (given or [None])[0]), *others)
+    own = given[0] if network is None and given else network
+    return (Carrier(name=first, network=own), *others)
 
 
 def read_market(bids: Bids, rules: Rules) -> Market:

@@ -68,8 +68,8 @@ def carrier_outcome(
     mine = np.flatnonzero(market.block == number)
     at = market.slot[mine] * shape[1] + market.node[mine]
     signed = market.side[mine] * of_bids.accepted[mine] * market.kw_per_unit
-    kw = np.bincount(at, weights=signed, minlength=shape[0] * shape[1]).reshape(shape)
-    kvar = np.bincount(at, weights=of_bids.kvar[mine], minlength=shape[0] * shape[1]).reshape(shape)
+    kw = _summed(at, signed, shape)
+    kvar = _summed(at, of_bids.kvar[mine], shape)
     idle = np.bincount(market.slot[mine], weights=of_bids.accepted[mine], minlength=shape[0]) <= 0
     price, parts, reactive = prices.price + 0.0, prices.parts + 0.0, prices.reactive + 0.0
     price[idle], parts[:, idle], reactive[idle] = np.nan, np.nan, np.nan
@@ -91,6 +91,11 @@ def carrier_outcome(
         rows=None if of_block is None else of_block.rows,
         values=values,
     )
+
+
+def _summed(at: Ints, values: Floats, shape: tuple[int, int]) -> Floats:
+    total = np.bincount(at, weights=values, minlength=shape[0] * shape[1])
+    return total.astype(np.float64).reshape(shape)
 
 
 def _flows(solved: Solved, number: int, values: Floats | None) -> tuple[tuple[str, ...], Floats]:

@@ -1,6 +1,7 @@
 """Nodal prices: the duals, which of several to take, and the parts they consist of."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,7 +90,7 @@ def _activity(linear: LinearProgram, values: Floats) -> Floats:
     return np.asarray(_matrix(linear) @ values)
 
 
-def _matrix(linear: LinearProgram) -> "object":
+def _matrix(linear: LinearProgram) -> Any:
     from scipy.sparse import csc_array
 
     shape = (len(linear.row_lower), len(linear.cost))
@@ -123,8 +124,8 @@ class _Face:
     def of(cls, linear: LinearProgram, values: Floats, duals: Floats, *, rows: Ints) -> "_Face":
         """Read off the complementary slackness of every column with entries in these rows."""
         matrix = _matrix(linear)
-        activity = np.asarray(matrix @ values)[rows]  # type: ignore[operator]
-        part = matrix.tocsr()[rows].tocsc()  # type: ignore[attr-defined]
+        activity = np.asarray(matrix @ values)[rows]
+        part = matrix.tocsr()[rows].tocsc()
         count = np.diff(part.indptr)
         lower, upper = _sign_bounds(activity, linear.row_lower[rows], linear.row_upper[rows])
         low, high = _sign_bounds(values, linear.lower, linear.upper, of_columns=linear.cost)

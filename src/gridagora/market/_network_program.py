@@ -255,7 +255,7 @@ def _injection_block(
     reactive = network.is_reactive and (bool(market.kvar_per_kw[mine].any()) or bool((high > low).any()))
     p_column = out.new_columns(-np.inf, np.inf, size)
     p_row = out.new_rows(0.0, 0.0, size)
-    where = {"p_row": p_row, "p_column": p_column}
+    where: dict[str, Any] = {"p_row": p_row, "p_column": p_column}
     slot, node = np.arange(periods)[:, None], np.arange(count)
     if reactive:
         where["q_column"] = out.new_columns(-np.inf, np.inf, size)
@@ -291,9 +291,9 @@ def _free_kvar(network: LinearNetwork, market: Market, mine: Ints) -> tuple[Floa
     """Reactive import that nodes and bids there can choose, (periods x nodes,)."""
     count, size = len(network.nodes), len(market.period) * len(network.nodes)
     at = market.slot[mine] * count + market.node[mine]
-    found = []
+    found: list[Floats] = []
     for of_bids, of_nodes in ((market.kvar_min, network.kvar_min), (market.kvar_max, network.kvar_max)):
-        total = np.bincount(at, weights=of_bids[mine], minlength=size)
+        total = np.bincount(at, weights=of_bids[mine], minlength=size).astype(np.float64)
         found.append(total if of_nodes is None else total + np.tile(of_nodes, len(market.period)))
     return found[0], found[1]
 

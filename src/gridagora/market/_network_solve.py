@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +63,8 @@ def solve_market(
         cuts = warm.limits_in(market, cuts)
     basis = first_basis(market, program, warm=warm)
     allowed = np.ones(market.switches, dtype=np.bool_) if off is None else ~off
+    if warm is not None:
+        basis = Basis(columns=basis.columns, rows=np.concatenate([basis.rows, warm.statuses(market, cuts)]))
     return replace(solve_linear(program, basis, known=cuts), on=on, allowed=allowed)
 
 
@@ -92,7 +95,7 @@ def solve_linear(program: Program, basis: Basis, *, known: Cuts = NO_CUTS) -> So
     added = rows_of(program, limits, known)
     first = with_rows(linear, added) if len(known) else linear
     hot = HotModel(first)
-    hot.start_from(_longer(basis, len(known)))
+    hot.start_from(_longer(basis, len(first.row_lower)))
     for _ in range(ROUNDS):
         answer = hot.solve()
         changed = _no_dissipation(program, answer, first)
@@ -104,7 +107,9 @@ def solve_linear(program: Program, basis: Basis, *, known: Cuts = NO_CUTS) -> So
         if not len(new):
             break
         rows = rows_of(program, limits, new)
-        hot.add_rows(*rows[:2], starts=rows[2], columns=rows[3], entries=rows[4])
+        hot.add_rows(
+            *rows[:2], starts=rows[2].astype(np.int32), columns=rows[3].astype(np.int32), entries=rows[4]
+        )
         cuts = cuts.joined(new)
     else:
         raise SolverError("limits of the network keep being broken")
@@ -125,10 +130,9 @@ def _later(cuts: Cuts, first: int) -> Cuts:
 
 
 def _longer(basis: Basis, rows: int) -> Basis:
-    """Return a basis for more rows, which do not bind at first."""
-    return Basis(
-        columns=basis.columns, rows=np.concatenate([basis.rows, np.full(rows, BASIC, dtype=np.int8)])
-    )
+    """Return a basis for a number of rows, of which further ones do not bind at first."""
+    more = np.full(rows - len(basis.rows), BASIC, dtype=np.int8)
+    return Basis(columns=basis.columns, rows=np.concatenate([basis.rows, more]))
 
 
 def _no_dissipation(program: Program, answer: Answer, linear: LinearProgram) -> LinearProgram | None:
@@ -158,7 +162,7 @@ def _tangent(program: Program, answer: Answer, rows: Ints) -> Floats:
 
     linear = program.linear
     shape = (len(linear.row_lower), len(linear.cost))
-    matrix = csc_array((linear.entries, linear.rows, linear.starts), shape=shape)
+    matrix: Any = csc_array((linear.entries, linear.rows, linear.starts), shape=shape)
     values = answer.values.copy()
     for block in program.blocks:
         if block.loss_column >= 0:

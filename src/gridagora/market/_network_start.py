@@ -25,14 +25,15 @@ Ints = NDArray[np.int64]
 class Warm:
     """What a clearing learned that helps the next one of some of its periods: prices and limits that bind.
 
-    ``price`` and ``reactive`` per carrier (periods, nodes), scaled money free; ``cuts`` per carrier with the
-    position of their period in ``period``.
+    ``price`` and ``reactive`` per carrier (periods, nodes); ``cuts`` are the limits that bound, with the
+    position of their period in ``period``, and ``at_upper`` tells where.
     """
 
     period: Ints
     price: tuple[Floats, ...]
     reactive: tuple[Floats, ...]
     cuts: Cuts
+    at_upper: NDArray[np.bool_]
 
     def limits_in(self, market: Market, known: Cuts) -> Cuts:
         """Add the limits that bound in periods that are cleared again."""
@@ -42,6 +43,20 @@ class Warm:
         mine = Cuts(block=self.cuts.block[again], slot=slot[again], row=self.cuts.row[again])
         fresh = ~np.isin(mine.keys(), known.keys())
         return known.joined(Cuts(block=mine.block[fresh], slot=mine.slot[fresh], row=mine.row[fresh]))
+
+    def statuses(self, market: Market, cuts: Cuts) -> NDArray[np.int8]:
+        """Return where each limit of the program starts: those that bound before at their bound again."""
+        slot = np.minimum(np.searchsorted(market.period, self.period[self.cuts.slot]), len(market.period) - 1)
+        again = market.period[slot] == self.period[self.cuts.slot]
+        before = Cuts(block=self.cuts.block[again], slot=slot[again], row=self.cuts.row[again]).keys()
+        out = np.full(len(cuts), BASIC, dtype=np.int8)
+        place = {
+            key: UPPER if up else LOWER
+            for key, up in zip(before.tolist(), self.at_upper[again].tolist(), strict=True)
+        }
+        for at, key in enumerate(cuts.keys().tolist()):
+            out[at] = place.get(key, BASIC)
+        return out
 
     def price_at(self, market: Market, mine: Ints, number: int) -> Floats:
         """Return what each bid of a carrier would have paid, NaN in periods not cleared before."""
@@ -69,8 +84,9 @@ def first_basis(market: Market, program: Program, *, warm: Warm | None = None) -
             gain = market.side[mine] * (market.price[mine] - seen)
             again = ~np.isnan(seen)
             columns[mine[again]] = np.where(gain[again] > 0, UPPER, LOWER)
-            columns[_setting(market, mine[again], gain[again])] = BASIC
-            marginal = np.where(np.isin(market.period, warm.period), -1, marginal)
+            setting = _setting(market, mine[again], gain[again])
+            columns[setting] = BASIC
+            marginal[market.slot[setting]] = setting
         columns[marginal[marginal >= 0]] = BASIC
         _network_basis(program, block, (columns, rows), states=(tree, price, marginal))
     return Basis(columns=columns, rows=rows)

@@ -116,16 +116,16 @@ def network_auction(
     >>> result.prices.loc[0].to_dict(), result.welfare, float(result.budget_balance)
     ({'n': 0.0, 's': 65.0}, 27100.0, 6500.0)
     """
-    plate = network is None or isinstance(network, LinearNetwork)
-    wires = network if plate else LinearNetwork.from_table(network)  # type: ignore[arg-type]
-    _check_options(paradoxes, period_hours=period_hours, unit_kwh=unit_kwh, gap=gap)
-    rules = Rules(
-        carriers=carriers_of(bids, wires, carriers),  # type: ignore[arg-type]
-        dependencies=tuple(dependencies),
+    rules = auction_rules(
+        bids,
+        network=network,
+        carriers=carriers,
+        dependencies=dependencies,
         blocks=blocks,
         power_factor=power_factor,
         kvar_limits=kvar_limits,
-        kw_per_unit=unit_kwh / period_hours,
+        period_hours=period_hours,
+        unit_kwh=unit_kwh,
         gap=gap,
     )
     return clear_network(bids, rules, horizon=horizon, paradoxes=paradoxes)[0]
@@ -140,6 +140,10 @@ def clear_network(
     warm: Warm | None = None,
 ) -> tuple[NetworkResult, Warm | None]:
     """Clear by rules read already; ``warm`` is what an earlier clearing learned of the same periods."""
+    if paradoxes not in ("report", "compensate", "reclear"):
+        fix = "write report, compensate or reclear"
+        reason, source = "unknown rule", "network_auction"
+        check_faults([Fault(source=source, place="paradoxes", value=paradoxes, reason=reason, fix=fix)])
     market = read_market(bids, rules)
     binding = None if horizon is None else min(horizon.first_binding, len(market.period))
     is_plain = not rules.dependencies and rules.blocks is None
@@ -152,30 +156,49 @@ def clear_network(
         while paradoxes == "reclear" and (cleared.paradoxes.kind == "accepted").any():
             cleared = _cleared(market, rules, units, off=_off(market, units, cleared), warm=warm)
     except SolverError:
-        reason = explain(market)
-        if reason is None:
+        conflict = explain(market)
+        if conflict is None:
             raise
-        raise reason from None
+        raise conflict from None
     learned = _learned(market, cleared)
     return _result(bids, market, cleared, binding=binding, paid=paradoxes == "compensate"), learned
 
 
-def _check_options(paradoxes: str, **numbers: float) -> None:
-    faults = [
+def auction_rules(
+    bids: Bids,
+    *,
+    network: "LinearNetwork | pd.DataFrame | None" = None,
+    carriers: Mapping[str, LinearNetwork | None] | Sequence[Carrier] | None = None,
+    dependencies: Sequence[Dependency] = (),
+    blocks: Literal["group"] | ArrayLike | None = None,
+    power_factor: ArrayLike | None = None,
+    kvar_limits: tuple[ArrayLike, ArrayLike] | None = None,
+    period_hours: float = 1.0,
+    unit_kwh: float = 1.0,
+    gap: float = 0.0,
+) -> Rules:
+    """Return what an auction is held by; arguments and errors as of `network_auction`."""
+    check_faults(
         Fault(
             source="network_auction", place=name, value=value, reason="out of range", fix="write a number > 0"
         )
-        for name, value in numbers.items()
-        if not (0 < value < np.inf or (name == "gap" and value == 0))
-    ]
-    if paradoxes not in ("report", "compensate", "reclear"):
-        fix = "write report, compensate or reclear"
-        faults.append(
-            Fault(
-                source="network_auction", place="paradoxes", value=paradoxes, reason="unknown rule", fix=fix
-            )
-        )
-    check_faults(faults)
+        for name, value in (("period_hours", period_hours), ("unit_kwh", unit_kwh), ("gap", gap + 1))
+        if not 0 < value < np.inf
+    )
+    wires = (
+        network
+        if network is None or isinstance(network, LinearNetwork)
+        else LinearNetwork.from_table(network)
+    )
+    return Rules(
+        carriers=carriers_of(bids, wires, carriers),
+        dependencies=tuple(dependencies),
+        blocks=blocks,
+        power_factor=power_factor,
+        kvar_limits=kvar_limits,
+        kw_per_unit=unit_kwh / period_hours,
+        gap=gap,
+    )
 
 
 def _cleared(
@@ -250,13 +273,15 @@ def _learned(market: Market, cleared: Cleared) -> Warm:
     """Keep prices and the limits with a dual for the next clearing."""
     solved = cleared.solved
     prices = all_prices(market, solved, cleared.duals)
-    bound = np.abs(cleared.duals[len(solved.program.linear.row_lower) :]) > 0
+    duals = cleared.duals[len(solved.program.linear.row_lower) :]
+    bound = np.abs(duals) > 0
     cuts = solved.cuts
     return Warm(
         period=market.period,
         price=tuple(one.price for one in prices),
         reactive=tuple(one.reactive for one in prices),
         cuts=Cuts(block=cuts.block[bound], slot=cuts.slot[bound], row=cuts.row[bound]),
+        at_upper=duals[bound] < 0,
     )
 
 
