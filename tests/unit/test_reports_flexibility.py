@@ -122,6 +122,8 @@ def test_headline_tells_hours_loading_and_cost(run, page):
     )
     assert f"{row['loading_max_before_percent']:.1f} % to {row['loading_max_after_percent']:.1f} %" in text
     assert f"{BUYER} paid {row['operator_cost']:.2f} EUR" in text
+    after, before = row["voltage_periods_after"], row["voltage_periods_before"]
+    assert f"A voltage is outside its limits in {after} periods ({before} before)." in text
     assert 'class="proud"' in page.html
 
 

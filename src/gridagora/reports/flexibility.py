@@ -93,8 +93,13 @@ def headline(tables: RunTables, flex: FlexTables) -> str:
     text += f"{hours_text(new)} h are newly overloaded. " if new else "no hour is newly overloaded. "
     text += (
         f"The highest loading goes from {number(row['loading_max_before_percent'], 1)} % to "
-        f"{number(row['loading_max_after_percent'], 1)} %. {cost}"
+        f"{number(row['loading_max_after_percent'], 1)} %. "
     )
+    before, after = int(row["voltage_periods_before"]), int(row["voltage_periods_after"])
+    if before or after:
+        periods = "period" if after == 1 else "periods"
+        text += f"A voltage is outside its limits in {after} {periods} ({before} before). "
+    text += cost
     if row["unmet"]:
         needs = "need" if row["unmet"] == 1 else "needs"
         text += f" {int(row['unmet'])} {needs} could not have been cured with all that was offered."
