@@ -111,7 +111,8 @@ def explain(market: Market) -> InfeasibleMarket | None:
             return None
         cuts = cuts.joined(new)
     of_limits = {f"limit {place}": place for place in range(len(cuts))}
-    names = [*(f"condition {number}" for number in range(len(market.dependencies))), *of_limits]
+    conditions = [f"condition {number}" for number in range(len(market.dependencies))]
+    names = [*conditions, *_lines(program), *of_limits]
 
     def holds(kept: Sequence[str]) -> bool:
         kept_names = set(kept)
@@ -122,12 +123,31 @@ def explain(market: Market) -> InfeasibleMarket | None:
 
     found = smallest_conflict(names, holds)
     told = [
-        f"dependency {name.split()[1]}: {_told(market, name)}"
-        if name.startswith("condition")
-        else _limit_told(market, limits, cuts, place=of_limits[name])
+        _limit_told(market, limits, cuts, place=of_limits[name])
+        if name in of_limits
+        else _line_told(market, program, name)
+        if name.startswith("line")
+        else f"dependency {name.split()[1]}: {_told(market, name)}"
         for name in found
     ]
     return InfeasibleMarket(told or ["what the network itself asks for: its fixed loads and losses"])
+
+
+def _lines(program: Program) -> list[str]:
+    """Return names of the lines that limit a flow, "line 0 2": of carrier 0 line 2."""
+    return [
+        f"line {number} {line}"
+        for number, block in enumerate(program.blocks)
+        if block.lines is not None
+        for line in np.flatnonzero(np.isfinite(np.minimum(block.lines.capacity_kw, block.lines.reverse_kw)))
+    ]
+
+
+def _line_told(market: Market, program: Program, name: str) -> str:
+    number, line = (int(part) for part in name.split()[1:])
+    lines = program.blocks[number].lines
+    carrier = f"{market.carriers[number].name}: " if len(market.carriers) > 1 else ""
+    return f"{carrier}capacity of {lines.name[line] if lines is not None else line}"
 
 
 def _limit_told(market: Market, limits: Sequence[Limits | None], cuts: Cuts, *, place: int) -> str:

@@ -116,7 +116,7 @@ def build_program(
     Parameters
     ----------
     bounds : least and most of each bid with what is on or off decided; the switches then are left out
-    skipped : names of conditions to leave out, "condition 3" (to find what conflicts)
+    skipped : what to leave out, to find what conflicts: "condition 3", "line 0 2": of carrier 0 line 2
     network : False leaves all but bids, switches and conditions out
     """
     scale = power_of_two(float(market.quantity.max(initial=0)))
@@ -131,7 +131,7 @@ def build_program(
     first_switch = out.new_columns(0.0, off, switches)
     limit_scale = scale / market.kw_per_unit
     carriers = range(len(market.carriers) if network else 0)
-    blocks = tuple(_block(market, number, out, limit_scale) for number in carriers)
+    blocks = tuple(_block(market, number, out, (limit_scale, skipped)) for number in carriers)
     condition_row = out.counts[1]
     if switches:
         _switch_rows(market, out, first_switch=first_switch, scale=scale)
@@ -174,31 +174,34 @@ def _linear(out: _Entries, cost: Floats) -> LinearProgram:
     )
 
 
-def _block(market: Market, number: int, out: _Entries, scale: float) -> Block:
+def _block(market: Market, number: int, out: _Entries, by: tuple[float, tuple[str, ...]]) -> Block:
     """Add one carrier: columns and rows of its network, and its bids in the balances of its nodes."""
-    network = market.network(number)
-    periods = len(market.period)
-    mine = np.flatnonzero(market.block == number)
+    network, (scale, skipped) = market.network(number), by
+    periods, rows = len(market.period), np.flatnonzero(market.block == number)
     points = network.point_of(market.period)
     if network.lines is not None:
-        block = _transfer_block(network, points, out, scale=scale)
+        mine = f"line {number} "
+        unlimited = [int(name.removeprefix(mine)) for name in skipped if name.startswith(mine)]
+        block = _transfer_block(network, points, out, (scale, unlimited))
     else:
-        block = _injection_block(network, points, out, (market, mine, scale))
-    at = market.slot[mine] * block.nodes + market.node[mine]
-    out.add(block.p_row + at, mine, -market.side[mine])
+        block = _injection_block(network, points, out, (market, rows, scale))
+    at = market.slot[rows] * block.nodes + market.node[rows]
+    out.add(block.p_row + at, rows, -market.side[rows])
     if block.q_row >= 0:
-        reactive = market.side[mine] * market.kvar_per_kw[mine]
+        reactive = market.side[rows] * market.kvar_per_kw[rows]
         used = np.flatnonzero(reactive)
-        out.add(block.q_row + at[used], mine[used], -reactive[used])
+        out.add(block.q_row + at[used], rows[used], -reactive[used])
     if block.p_column >= 0:
         all_nodes = np.arange(periods * block.nodes)
         out.add(block.p_row + all_nodes, block.p_column + all_nodes, 1.0)
     return block
 
 
-def _transfer_block(network: LinearNetwork, points: Ints, out: _Entries, *, scale: float) -> Block:
+def _transfer_block(
+    network: LinearNetwork, points: Ints, out: _Entries, by: tuple[float, list[int]]
+) -> Block:
     """Flows between nodes; a limited connection is a line to the slack from a node behind it."""
-    lines = network.lines
+    lines, (scale, unlimited) = network.lines, by
     if lines is None:  # pragma: no cover - the caller asked
         raise ValueError
     count, inside = len(network.nodes), network.slack_position
@@ -207,10 +210,10 @@ def _transfer_block(network: LinearNetwork, points: Ints, out: _Entries, *, scal
         count += 1
     lossy = np.flatnonzero(lines.loss_share > 0)
     periods, width = len(points), len(lines) + len(lossy)
-    reverse = lines.reverse_kw.copy()
-    reverse[lossy] = 0.0
-    lower = np.concatenate([-reverse, np.zeros(len(lossy))]) * scale
-    upper = np.concatenate([lines.capacity_kw, lines.reverse_kw[lossy]]) * scale
+    ahead, back = lines.capacity_kw.copy(), lines.reverse_kw.copy()
+    ahead[unlimited] = back[unlimited] = np.inf
+    lower = np.concatenate([np.where(lines.loss_share > 0, 0.0, -back), np.zeros(len(lossy))]) * scale
+    upper = np.concatenate([ahead, back[lossy]]) * scale
     flow = out.new_columns(np.tile(lower, periods), np.tile(upper, periods), periods * width)
     row = out.new_rows(0.0, 0.0, periods * count)
     leaves = np.concatenate([lines.start, lines.end[lossy]])
