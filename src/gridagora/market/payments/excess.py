@@ -1,6 +1,7 @@
 """Excess of coalitions: what their members could gain by leaving together (F14)."""
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,9 @@ ALL_PLAYERS = 20
 
 ALL_MIXED = 12
 SWEEPS = 4
+PAIRED = 40
+"""Up to so many players the search also tries two at once, where coalitions are valued in merit order."""
+
 EIGHTHS = 8
 
 
@@ -100,7 +104,7 @@ def search(names: NDArray[Any], gains: Floats, pieces: list[Part]) -> Excess:
     start,
     players in the order of their gains come or go one at a time whenever that raises the excess, until a
     sweep
-    changes nothing (at most four sweeps).
+    changes nothing (at most four sweeps); up to 40 players also two at a time.
     """
     valued = [(part, intervals(part) if part.kind == "merit" else None) for part in pieces]
     order = np.argsort(-gains, kind="stable")
@@ -127,16 +131,19 @@ def _climb(
     *,
     order: NDArray[np.int64],
 ) -> tuple[NDArray[np.bool_], float]:
+    moves: list[tuple[int, ...]] = [(player,) for player in order.tolist()]
+    if len(order) <= PAIRED and all(shape is not None for _, shape in valued):
+        moves += combinations(order.tolist(), 2)
     best = _excess(member, gains, valued)
     for _ in range(SWEEPS):
         before = best
-        for player in order.tolist():
-            member[player] = not member[player]
+        for move in map(list, moves):
+            member[move] = ~member[move]
             now = _excess(member, gains, valued)
             if now > best:
                 best = now
             else:
-                member[player] = not member[player]
+                member[move] = ~member[move]
         if best == before:
             break
     return member, best
