@@ -182,8 +182,8 @@ def auction_rules(
         Fault(
             source="network_auction", place=name, value=value, reason="out of range", fix="write a number > 0"
         )
-        for name, value in (("period_hours", period_hours), ("unit_kwh", unit_kwh), ("gap", gap + 1))
-        if not 0 < value < np.inf
+        for name, value in (("period_hours", period_hours), ("unit_kwh", unit_kwh), ("gap", gap))
+        if not (0 < value < np.inf or (name == "gap" and value == 0))
     )
     wires = (
         network
