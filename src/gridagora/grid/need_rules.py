@@ -1,7 +1,7 @@
 """What a need is searched with: the forecast at the connection points, the rules, chance from quantiles."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -184,6 +184,42 @@ class PointForecast:
         kw: Any = [import_kw]
         kvar: Any = None if import_kvar is None else [import_kvar]
         return cls.of_levels(bus_of_point, levels=[0.5], import_kw=kw, import_kvar=kvar, hours=hours)
+
+    def under(self, import_kw: ArrayLike = np.inf, export_kw: ArrayLike = np.inf) -> Self:
+        """Return the forecast of meters that keep below limits: those that were sold, where they were.
+
+        Needs overlap: a cut for a transformer also relieves the lines below it.  So buy for one element, and
+        find the needs of the forecast under the limits bought: what they list is still to be bought.
+
+        Parameters
+        ----------
+        import_kw, export_kw : highest net import and net export, kW >= 0, fit (periods, points)
+
+        Raises
+        ------
+        InputError
+            Limits that are negative, no numbers, or of another shape.
+
+        Examples
+        --------
+        >>> load = PointForecast.certain({"a": "1", "b": "1"}, import_kw=[[5.0, 2.0]], hours=1.0)
+        >>> load.under([[3.0, np.inf]]).import_kw.tolist()
+        [[[3.0, 2.0]]]
+        """
+        given = {"import_kw": import_kw, "export_kw": export_kw}
+        limits, faults = read_numbers("limits", **given)
+        shape = self.import_kw.shape[1:]
+        for name, limit in zip(given, limits, strict=True):
+            if limit.ndim > 2 or any(
+                a not in (1, b) for a, b in zip(limit.shape[::-1], shape[::-1], strict=False)
+            ):
+                fix = f"give a number, or (periods, points) = {shape}"
+                faults.append(_fault(name, limit.shape, reason="does not fit", fix=fix))
+            elif not (limit >= 0).all():
+                faults.append(_fault(name, float(limit.min()), reason="is no limit", fix="write kW >= 0"))
+        check_faults(faults)
+        kept = np.clip(self.import_kw, -limits[1], limits[0])
+        return replace(self, import_kw=kept)
 
     def columns(self, grid: GridModel) -> NDArray[np.int64]:
         """Return the bus column of each point."""
