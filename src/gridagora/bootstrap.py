@@ -191,17 +191,16 @@ def _run_flexibility(
     until: int, progress: Progress, stop: Stop,
 ) -> FlexOutcome:  # fmt: skip
     """Run one way of bidding up to a period, on a clock that starts early enough for the first auctions."""
-    axis, finished = context.study.axis, 0
+    axis = context.study.axis
 
     def tell(done: int, total: int) -> None:
-        nonlocal finished
-        finished = done
         progress(done, total, f"market, demand {way}")
 
     early = max(1, rules.gate_closure_periods, rules.reservation.lead_periods if rules.reservation else 0)
     start = int(axis.start.astype(np.int64)) - (early + 2) * axis.mtu_s
-    world = FlexWorld(grid=grid, rules=rules, way=way, store=store, clock=SimulatedClock(start))
-    return run_flexibility(context, world, progress=tell, stop=lambda: finished >= until or stop())
+    clock = SimulatedClock(start)
+    world = FlexWorld(grid=grid, rules=rules, way=way, store=store, clock=clock, until=until)
+    return run_flexibility(context, world, progress=tell, stop=stop)
 
 
 def _run_market(context: MarketContext, progress: Progress, stop: Stop) -> tuple[int, MemoryStore]:

@@ -36,6 +36,8 @@ VOLTAGE_MARGIN = 0.001
 """Per unit of voltage that goes with a margin of one percentage point of loading."""
 NARROW, WIDE = 0.5, 0.05
 """Least effect of homes that are asked for a cut at first, and of those asked when these have no more."""
+LEAST_MARGIN = 0.01
+"""Percentage points below the threshold that everyone plans for: meters count whole watt-hours."""
 DAYS_PER_YEAR = 365.0
 
 NeedKey = tuple[str, str, int]
@@ -78,7 +80,7 @@ class GridOperator:
         self._way, self._costs = way, dso_costs(rules)
         self._points = tuple(home.participant for home in study.homes)
         self._sellers = tuple(home.participant for home in study.homes if not home.passive)
-        self._margin = rules.margin_percent if way == "rebound_aware" else 0.0
+        self._margin = max(rules.margin_percent if way == "rebound_aware" else 0.0, LEAST_MARGIN)
         self._yearly_kw: dict[str, float] = {}
         self.direction = rules.product.direction
 

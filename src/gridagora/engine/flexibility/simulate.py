@@ -52,13 +52,17 @@ Stop = Callable[[], bool]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FlexWorld:
-    """What a run is driven with: the grid, the rules of its market, where events go, and the time."""
+    """What a run is driven with: the grid, the rules of its market, where events go, and the time.
+
+    No day is begun from period ``until`` on.
+    """
 
     grid: GridModel
     rules: FlexRules
     way: DemandName
     store: Store
     clock: Clock
+    until: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +84,7 @@ def run_flexibility(
     context : study, prices and grid check of the pool's state machine
     world : grid, rules and way of bidding, store and clock
     progress : called with (finished periods, periods) after each day
-    stop : asked before each day but the first; True ends the run there
+    stop : asked before the auctions of each day but the first; True ends the run with the day before
     """
     return _Run(context, world).all(progress, stop)
 
@@ -91,6 +95,7 @@ class _Run:
     def __init__(self, context: MarketContext, world: FlexWorld) -> None:
         study, rules = context.study, world.rules
         self._study, self._rules, self._clock = study, rules, world.clock
+        self._until = world.until
         self._forecasts = FlexForecasts(study, rules)
         self._homes = FlexHomes(study, rules, self._forecasts)
         self._operator = GridOperator(world.grid, study, rules, way=world.way)
@@ -121,7 +126,7 @@ class _Run:
             self._clock.wait_until(self._moment(now) - study.axis.mtu_s // 2)
             opened = False
             while ahead < len(days) and now < end and days[ahead].first - self._closure <= now:
-                if ahead > 0 and stop():
+                if ahead > 0 and (days[ahead].first >= self._until or stop()):
                     end = days[ahead].first
                     break
                 self._trade_day(days[ahead], now)
