@@ -13,6 +13,7 @@ from gridagora.engine.flexibility.forecasts import FlexForecasts, error_paths
 from gridagora.engine.flexibility.operate import FlexHomes, LimitBook, first_period, run_without_limits
 from gridagora.engine.flexibility.sellers import Sellers, spare_orders
 from gridagora.engine.simulate import join_deliveries
+from gridagora.errors import InputError
 from gridagora.model.events import EnergyDelivered, ScheduleChecked, SessionSettled
 from gridagora.model.flexibility import FlexOffer, FlexProduct, OfferStep
 from gridagora.model.flexibility_events import (
@@ -351,6 +352,25 @@ def test_a_need_that_nobody_can_cure_is_proven_by_the_grid_model():
     for need in unmet.values():
         assert need.value > 95
         assert need.offered_kw < need.needed_kw
+
+
+def test_homes_are_paid_no_more_often_than_the_product_says():
+    prepared = feeder(product={"max_activations_per_day": 1, "max_duration": "1h"})
+    found = simulated(prepared)
+    paid: dict[int, set[int]] = {}
+    for event in events(found, FlexAuctionCleared):
+        dear = (event.side < 0) & (event.price > 0) & (event.accepted_kw > 1e-6)
+        for home, period in zip(event.participant[dear].tolist(), event.period[dear].tolist(), strict=True):
+            if event.auction.horizon == "activation":
+                paid.setdefault(home, set()).add(period)
+    assert paid
+    assert all(len(periods) == 1 for periods in paid.values())
+
+
+def test_a_product_of_several_periods_is_refused():
+    prepared = feeder(product={"min_duration": "2h"})
+    with pytest.raises(InputError, match="one after the other"):
+        simulated(prepared)
 
 
 @pytest.mark.slow

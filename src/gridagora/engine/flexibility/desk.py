@@ -26,9 +26,12 @@ from gridagora.model.flexibility_events import FlexAuctionCleared, FlexEvent, Fl
 from gridagora.model.flexibility_market import AuctionHorizon, ContractRules, FlexAuction
 from gridagora.model.flexibility_study import FlexRules
 
+PAID_KW = 1e-6
+"""By which a sale is more than its free part."""
+
 
 class FlexDesk:
-    """A flexibility market at work: state, store and clock, and the limits in force.
+    """A flexibility market at work: state, store and clock, the limits in force and the paid activations.
 
     Parameters
     ----------
@@ -46,6 +49,7 @@ class FlexDesk:
         self.book, self.state = book, FlexMarketState()
         self._auctions = self._orders = 0
         self._areas: dict[tuple[str, int], frozenset[str]] = {}
+        self.active: dict[str, set[int]] = {}
 
     @property
     def product(self) -> str:
@@ -104,12 +108,14 @@ class FlexDesk:
     ) -> float:
         """Auction a period; returns kW sold.  Limits in force are lowered by what each home sold."""
         cleared = self.auction([demand, bids_of(offers)], first=period, ordered=ordered, area=area)
-        points = self.state.open_terms.points
+        points, free = self.state.open_terms.points, {o.participant: o.free_kw for o in offers}
         sells = cleared.side < 0
         sold = np.bincount(cleared.participant[sells], cleared.accepted_kw[sells], minlength=len(points))
         for point in np.flatnonzero(sold > 0).tolist():
             name = points[point].participant
             self.book.cut(self.product, home=self._row[name], period=period, kw=float(sold[point]))
+            if sold[point] > free.get(name, 0.0) + PAID_KW:
+                self.active.setdefault(name, set()).add(period)
             self._areas[name, period] = self._areas.get((name, period), frozenset(area)) & frozenset(area)
         return float(sold.sum())
 
@@ -138,5 +144,7 @@ class FlexDesk:
                 for name, kw in ((trade.seller, trade.quantity_kw), (trade.buyer, -trade.quantity_kw)):
                     if name in self._row:
                         self.book.cut(self.product, home=self._row[name], period=period, kw=kw)
+                if trade.price > 0.0:
+                    self.active.setdefault(trade.seller, set()).add(period)
         self._clock.wait_until(ends)
         return traded

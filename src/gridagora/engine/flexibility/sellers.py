@@ -1,7 +1,9 @@
 """Homes as sellers: what they offer for a period, what they buy back, and what they reserve."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import ceil, floor
 
 import numpy as np
@@ -10,7 +12,7 @@ from gridagora.agents.offers import FlexibilityDay, LimitedSchedule, Limits, cap
 from gridagora.model.bids import Bids
 from gridagora.model.columns import Floats, Ints
 from gridagora.model.continuous import W_PER_KW, FlexBid, FlexSide
-from gridagora.model.flexibility import FlexOffer
+from gridagora.model.flexibility import FlexOffer, FlexProduct
 from gridagora.model.flexibility_study import FlexRules, ReservationRules
 from gridagora.model.resources import Home
 from gridagora.model.study import Study
@@ -44,19 +46,37 @@ class Sellers:
         self.rows: Ints = np.flatnonzero([not home.passive for home in study.homes]).astype(np.int64)
 
     def offers(
-        self, day: FlexibilityDay, *, period: int, limits: Limits, names: Iterable[str]
+        self,
+        day: FlexibilityDay,
+        *,
+        period: int,
+        limits: Limits,
+        names: Iterable[str],
+        active: Mapping[str, AbstractSet[int]],
     ) -> tuple[FlexOffer, ...]:
-        """Return what some homes ask to go further below the limits in force in a period."""
+        """Return what some homes ask to go further below the limits in force in a period.
+
+        ``active`` are the periods for which homes are paid already; where the product forbids to call one
+        again it offers what is free alone.
+        """
         chosen = np.isin(self.names, list(names)) & day.fleet.tradable
         if not chosen.any():
             return ()
-        return capacity_offers(
+        made = capacity_offers(
             replace(day, fleet=replace(day.fleet, tradable=chosen)),
             self._rules.product,
             windows=[(period,)],
             activation_cost=self._rules.activation_cost,
             limits=limits,
         )
+        per_day, product = self._study.axis.periods_per_day, self._rules.product
+        kept = [
+            offer
+            if may_activate(active.get(offer.participant, set()), period, product, day_periods=per_day)
+            else free_part(offer)
+            for offer in made
+        ]
+        return tuple(replace(offer, product=product) for offer in kept if offer.steps)
 
     def buy_backs(
         self, plan: LimitedSchedule, *, offset: int, limit_kw: Floats, connection_kw: Floats
@@ -115,6 +135,48 @@ def flexible_kw(home: Home, direction: str) -> float:
     return float(min(power + home.pv_peak_kw, home.export_limit_kw))
 
 
+def may_activate(active: AbstractSet[int], period: int, product: FlexProduct, *, day_periods: int) -> bool:
+    """Return whether a home may be called for one more period beside those of its paid activations.
+
+    Consecutive periods are one activation.  The product says how long one lasts at most, how many there are
+    in a day (of ``day_periods`` periods from the start of the study) and how many periods lie between two.
+
+    Examples
+    --------
+    >>> product = FlexProduct(direction="cap", max_duration=2, min_rest=2)
+    >>> [may_activate({4}, period, product, day_periods=24) for period in (3, 5, 6, 7)]
+    [True, True, False, True]
+    """
+    runs: list[list[int]] = []
+    for at in sorted({*active, period}):
+        if runs and at == runs[-1][-1] + 1:
+            runs[-1].append(at)
+        else:
+            runs.append([at])
+    longest = product.max_duration
+    if longest is not None and max(map(len, runs)) > longest:
+        return False
+    if any(late[0] - early[-1] - 1 < product.min_rest for early, late in pairwise(runs)):
+        return False
+    most, day = product.max_activations_per_day, period // day_periods
+    return most is None or sum(run[0] // day_periods == day for run in runs) <= most
+
+
+def free_part(offer: FlexOffer) -> FlexOffer:
+    """Return what of an offer costs nothing: it needs no activation.
+
+    Examples
+    --------
+    >>> from gridagora.model.flexibility import OfferStep
+    >>> steps = tuple(OfferStep(quantity_kw=2.0, price=price, member="a") for price in (0.0, 0.6))
+    >>> offer = FlexOffer(participant="a", product=FlexProduct(direction="cap"), periods=(3,),
+    ...                   capacity_kw=9.0, steps=steps)
+    >>> free_part(offer).quantity_kw
+    2.0
+    """
+    return replace(offer, steps=tuple(step for step in offer.steps if step.price == 0.0))
+
+
 def within_cap(offer: FlexOffer, *, due_kw: float, sold_kw: float, cap: float) -> FlexOffer:
     """Return an offer whose first kW, up to what a called contract is due, are no dearer than its cap.
 
@@ -122,7 +184,7 @@ def within_cap(offer: FlexOffer, *, due_kw: float, sold_kw: float, cap: float) -
 
     Examples
     --------
-    >>> from gridagora.model.flexibility import FlexProduct, OfferStep
+    >>> from gridagora.model.flexibility import OfferStep
     >>> steps = tuple(OfferStep(quantity_kw=2.0, price=price, member="a") for price in (0.1, 0.6, 0.9))
     >>> offer = FlexOffer(participant="a", product=FlexProduct(direction="cap"), periods=(3,),
     ...                   capacity_kw=9.0, steps=steps)

@@ -9,7 +9,7 @@ Homes trade no energy with each other: sessions of the pool are cleared without 
 take and give is with the retailer.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,6 +34,7 @@ from gridagora.engine.machine import MarketContext
 from gridagora.engine.ports import Clock, Store
 from gridagora.engine.simulate import Market, join_deliveries, record_delivery
 from gridagora.engine.timetable import MarketSession, sessions
+from gridagora.errors import Fault, check_faults
 from gridagora.grid import GridModel, Need, PointForecast
 from gridagora.model.bids import Bids
 from gridagora.model.columns import Floats, Ints
@@ -77,7 +78,7 @@ class FlexOutcome:
 def run_flexibility(
     context: MarketContext, world: FlexWorld, *, progress: Progress, stop: Stop
 ) -> FlexOutcome:
-    """Run a study with its flexibility market.
+    """Run a study with its flexibility market, whose product must be sold in single periods.
 
     Parameters
     ----------
@@ -85,8 +86,25 @@ def run_flexibility(
     world : grid, rules and way of bidding, store and clock
     progress : called with (finished periods, periods) after each day
     stop : asked before the auctions of each day but the first; True ends the run with the day before
+
+    Raises
+    ------
+    InputError
+        A product whose activations last several periods at least.
     """
+    check_faults(_product_faults(world.rules))
     return _Run(context, world).all(progress, stop)
+
+
+def _product_faults(rules: FlexRules) -> Iterator[Fault]:
+    if rules.product.min_duration > 1:
+        yield Fault(
+            source="flexibility product",
+            place="min_duration",
+            value=rules.product.min_duration,
+            reason="is above one period, but a study auctions its periods one after the other",
+            fix="leave it out, or lengthen the resolution",
+        )
 
 
 class _Run:
@@ -193,7 +211,7 @@ class _Run:
         """Hold the activation auctions of a day and check the schedule that follows."""
         day = self._homes.day(self._state, now)
         plan = self._plan(day)
-        seen = self._look(day, plan, session.first, session.count)
+        seen = self._look(day, plan, first=session.first, count=session.count)
         need = self._operator.needs(seen)
         self._call(need, session.first)
         once = None if self._operator.goes_on else set(keys_of(need, first=session.first))
@@ -206,7 +224,7 @@ class _Run:
             if todo:
                 done |= self._buy(day, self._operator.scarcest(need.take(np.array(todo))), session.first)
                 plan = self._plan(day)
-                seen = self._look(day, plan, session.first, session.count)
+                seen = self._look(day, plan, first=session.first, count=session.count)
             elif done and self._operator.goes_on and not wide:
                 wide, done = True, set()
             else:
@@ -231,8 +249,7 @@ class _Run:
     def _auction(self, day: FlexibilityDay, need: Need, demand: Bids, *, period: int) -> float:
         """Auction one period for one need; returns kW sold."""
         area = self._operator.helpers(need)
-        limits = self._desk.book.window(day.t, day.periods)
-        offers = self._sellers.offers(day, period=period, limits=limits, names=area)
+        offers = self._offers(day, period, area)
         if not offers or not len(demand):
             return 0.0
         offers = tuple(self._as_called(offer, period) for offer in offers)
@@ -292,7 +309,7 @@ class _Run:
             changed = self._traded(day, [want], period, area=area) or changed
         if self._operator.goes_on:
             plan = self._plan(day) if changed else plan
-            changed = self._buy_late(day, self._look(day, plan, period, 1), period) or changed
+            changed = self._buy_late(day, self._look(day, plan, first=period, count=1), period) or changed
         return changed
 
     def _buy_late(self, day: FlexibilityDay, seen: PointForecast, period: int) -> bool:
@@ -306,7 +323,7 @@ class _Run:
                 if not len(need) or not self._traded_for(day, self._operator.scarcest(need), period):
                     break
                 changed = True
-                seen = self._look(day, self._plan(day), period, 1)
+                seen = self._look(day, self._plan(day), first=period, count=1)
         for key in [key for key in self._unmet if key[2] == period]:
             del self._unmet[key]
         self._prove(day, seen, period)
@@ -328,8 +345,7 @@ class _Run:
         """Let homes offer what they can spare to those who want to buy; returns whether anything traded."""
         buyers = {want.participant for want in wanted}
         names = [name for name in area if name not in buyers]
-        limits = self._desk.book.window(day.t, day.periods)
-        offers = self._sellers.offers(day, period=period, limits=limits, names=names)
+        offers = self._offers(day, period, names)
         return bool(offers) and self._desk.adjust(wanted, offers, period=period) >= TRADED_KW
 
     # --- looking ahead ----------------------------------------------------------------------------
@@ -337,7 +353,12 @@ class _Run:
     def _plan(self, day: FlexibilityDay) -> LimitedSchedule:
         return schedule_under_limits(day, self._desk.book.window(day.t, day.periods))
 
-    def _look(self, day: FlexibilityDay, plan: LimitedSchedule, first: int, count: int) -> PointForecast:
+    def _offers(self, day: FlexibilityDay, period: int, names: Sequence[str]) -> tuple[FlexOffer, ...]:
+        """Return what some homes offer for a period under the limits in force."""
+        limits = self._desk.book.window(day.t, day.periods)
+        return self._sellers.offers(day, period=period, limits=limits, names=names, active=self._desk.active)
+
+    def _look(self, day: FlexibilityDay, plan: LimitedSchedule, *, first: int, count: int) -> PointForecast:
         """Return what the operator expects at the meters of ``[first, first + count)``."""
         cut = slice(first - day.t, first - day.t + count)
         limits = self._desk.book.window(first, count)
@@ -354,10 +375,7 @@ class _Run:
         need = self._operator.overloads(seen)
         for row, key in enumerate(keys_of(need, first=first)):
             one = need.take(np.array([row]))
-            limits = self._desk.book.window(day.t, day.periods)
-            offers = self._sellers.offers(
-                day, period=key[2], limits=limits, names=self._operator.helpers(one)
-            )
+            offers = self._offers(day, key[2], self._operator.helpers(one))
             lowest = self._desk.book.of(self._direction)[:, key[2]].copy()
             for offer in offers:
                 lowest[self._sellers.names.index(offer.participant)] -= offer.quantity_kw
