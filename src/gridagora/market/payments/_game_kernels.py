@@ -87,15 +87,21 @@ def table_shapley(values: Floats, players: int) -> Floats:
         size = sizes[mask]
         folded[mask] = (inside[size] + outside[size]) * values[mask]
         stranger += outside[size] * values[mask]
-    out = np.empty(players)
-    for i in range(players - 1, -1, -1):
+    out = np.zeros(players)
+    _fold(folded, players, out)
+    return out - stranger
+
+
+@compiled
+def _fold(values: Floats, bits: int, out: Floats) -> None:
+    """Add to ``out`` the sum over the coalitions with each player; ``values[0]`` becomes the sum of all."""
+    for i in range(bits - 1, -1, -1):
         half = 1 << i
         total = 0.0
         for k in range(half):
-            total += folded[half + k]
-            folded[k] += folded[half + k]
-        out[i] = total - stranger
-    return out
+            total += values[half + k]
+            values[k] += values[half + k]
+        out[i] += total
 
 
 @compiled
@@ -171,25 +177,13 @@ def one_buyer_shapley(value: Floats, ends: Floats, cost: Floats, offered: Floats
         for k in range(inner):
             stranger += other[k] * worth[k]
             position[k] = mine[k] * worth[k]
-        for i in range(low - 1, -1, -1):
-            half = 1 << i
-            total = 0.0
-            for k in range(half):
-                total += position[half + k]
-                position[k] += position[half + k]
-            dear[i] += total
+        _fold(position, low, dear)
         blocks[mask] = position[0]
     everyone = worth[inner - 1]
-    out = np.empty(sellers)
-    for i in range(cheap - 1, -1, -1):
-        half = 1 << i
-        total = 0.0
-        for k in range(half):
-            total += blocks[half + k]
-            blocks[k] += blocks[half + k]
-        out[i] = total - stranger
-    for i in range(low):
-        out[cheap + i] = dear[i] - stranger
+    out = np.zeros(sellers)
+    _fold(blocks, cheap, out)
+    out[cheap:] = dear
+    out -= stranger
     return out, everyone
 
 
