@@ -132,7 +132,7 @@ def binding_of(market: Market, solved: Solved, duals: Floats, *, outcomes: list[
     """Return the limits with a dual, in order of carrier, period and name of the network."""
     found = [
         _binding_rows(market, solved, duals, outcomes=outcomes),
-        *(_binding_lines(market, solved, duals, number) for number in range(len(outcomes))),
+        *(_binding_lines(market, solved, duals, number=number) for number in range(len(outcomes))),
     ]
     columns = [np.concatenate(parts) for parts in zip(*found, strict=True)]
     names = np.array([one.name for one in outcomes], dtype=np.str_)
@@ -173,7 +173,7 @@ def _binding_rows(
 
 
 def _binding_lines(
-    market: Market, solved: Solved, duals: Floats, number: int
+    market: Market, solved: Solved, duals: Floats, *, number: int
 ) -> tuple[NDArray[np.generic], ...]:
     program, block = solved.program, solved.program.blocks[number]
     if block.lines is None:

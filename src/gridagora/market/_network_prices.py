@@ -194,7 +194,7 @@ def nodal_prices(solved: Solved, duals: Floats, number: int) -> NodalPrices:
     parts = (
         _transfer_parts(solved, block, price)
         if block.lines is not None
-        else _row_parts(solved, number, duals, price)
+        else _row_parts(solved, number, duals, price=price)
     )
     nodes = len(block.network.nodes)
     return NodalPrices(price=price[:, :nodes], parts=parts[:, :, :nodes], reactive=reactive[:, :nodes])
@@ -211,7 +211,7 @@ def limit_duals(solved: Solved, duals: Floats) -> Floats:
     return out
 
 
-def _row_parts(solved: Solved, number: int, duals: Floats, price: Floats) -> Floats:
+def _row_parts(solved: Solved, number: int, duals: Floats, *, price: Floats) -> Floats:
     """Split prices by the rows of P: balance, losses and limits of each kind; the slack is the reference."""
     program, block = solved.program, solved.program.blocks[number]
     parts = np.zeros((len(PARTS), *price.shape))

@@ -131,7 +131,7 @@ def build_program(
     first_switch = out.new_columns(0.0, off, switches)
     limit_scale = scale / market.kw_per_unit
     carriers = range(len(market.carriers) if network else 0)
-    blocks = tuple(_block(market, number, out, (limit_scale, skipped)) for number in carriers)
+    blocks = tuple(_block(market, number, out, scale=limit_scale, skipped=skipped) for number in carriers)
     condition_row = out.counts[1]
     if switches:
         _switch_rows(market, out, first_switch=first_switch, scale=scale)
@@ -174,17 +174,17 @@ def _linear(out: _Entries, cost: Floats) -> LinearProgram:
     )
 
 
-def _block(market: Market, number: int, out: _Entries, by: tuple[float, tuple[str, ...]]) -> Block:
+def _block(market: Market, number: int, out: _Entries, *, scale: float, skipped: tuple[str, ...]) -> Block:
     """Add one carrier: columns and rows of its network, and its bids in the balances of its nodes."""
-    network, (scale, skipped) = market.network(number), by
+    network = market.network(number)
     periods, rows = len(market.period), np.flatnonzero(market.block == number)
     points = network.point_of(market.period)
     if network.lines is not None:
         mine = f"line {number} "
         unlimited = [int(name.removeprefix(mine)) for name in skipped if name.startswith(mine)]
-        block = _transfer_block(network, points, out, (scale, unlimited))
+        block = _transfer_block(network, points, out, scale=scale, unlimited=unlimited)
     else:
-        block = _injection_block(network, points, out, (market, rows, scale))
+        block = _injection_block(network, points, out, market=market, mine=rows, scale=scale)
     at = market.slot[rows] * block.nodes + market.node[rows]
     out.add(block.p_row + at, rows, -market.side[rows])
     if block.q_row >= 0:
@@ -198,10 +198,10 @@ def _block(market: Market, number: int, out: _Entries, by: tuple[float, tuple[st
 
 
 def _transfer_block(
-    network: LinearNetwork, points: Ints, out: _Entries, by: tuple[float, list[int]]
+    network: LinearNetwork, points: Ints, out: _Entries, *, scale: float, unlimited: list[int]
 ) -> Block:
     """Flows between nodes; a limited connection is a line to the slack from a node behind it."""
-    lines, (scale, unlimited) = network.lines, by
+    lines = network.lines
     if lines is None:  # pragma: no cover - the caller asked
         raise ValueError
     count, inside = len(network.nodes), network.slack_position
@@ -248,10 +248,9 @@ def _behind_connection(network: LinearNetwork, lines: TransferLines) -> Transfer
 
 
 def _injection_block(
-    network: LinearNetwork, points: Ints, out: _Entries, bids: tuple[Market, Ints, float]
+    network: LinearNetwork, points: Ints, out: _Entries, *, market: Market, mine: Ints, scale: float
 ) -> Block:
     """Net imports as columns, one balance per period, linear losses; limits are added when they bind."""
-    market, mine, scale = bids
     count, periods = len(network.nodes), len(points)
     size = periods * count
     low, high = _free_kvar(network, market, mine)
@@ -329,18 +328,17 @@ def _condition_rows(
             out.add(np.array(out.new_rows(low, high, 1)), rows, np.array(one.weights))
         elif first_switch >= 0:
             switches = np.unique(market.switch[rows])
-            _logic_rows(one.kind, out, first_switch + switches, (market, rows, first_switch))
+            _logic_rows(one.kind, out, first_switch + switches, named=first_switch + market.switch[rows])
 
 
-def _logic_rows(kind: str, out: _Entries, columns: Ints, of: tuple[Market, Ints, int]) -> None:
-    market, rows, first = of
+def _logic_rows(kind: str, out: _Entries, columns: Ints, *, named: Ints) -> None:
     if kind == "and":
         row = out.new_rows(0.0, 0.0, len(columns) - 1) + np.arange(len(columns) - 1)
         out.add(row, columns[1:], 1.0)
         out.add(row, columns[:1], -1.0)
         return
     # bids on one switch count as often as they are named: both on is two accepted
-    names, times = np.unique(first + market.switch[rows], return_counts=True)
+    names, times = np.unique(named, return_counts=True)
     row = np.array(out.new_rows(*((-np.inf, 1.0) if kind == "xor" else (1.0, np.inf)), 1))
     out.add(row, names, times.astype(np.float64))
 

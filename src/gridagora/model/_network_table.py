@@ -55,10 +55,10 @@ def _absent(name: str, count: int) -> Floats:
 def _header_faults(columns: list[str]) -> Iterator[Fault]:
     for name in REQUIRED:
         if name not in columns:
-            yield _fault(f"column {name}", None, "required column is missing", "one entry per line")
+            yield _fault(f"column {name}", None, ("required column is missing", "one entry per line"))
     for name in columns:
         if name not in KNOWN:
-            yield _fault(f"column {name}", name, "unknown column", f"use only {', '.join(KNOWN)}")
+            yield _fault(f"column {name}", name, ("unknown column", f"use only {', '.join(KNOWN)}"))
 
 
 def _column(table: "pd.DataFrame", name: str, faults: list[Fault]) -> Floats:
@@ -67,7 +67,7 @@ def _column(table: "pd.DataFrame", name: str, faults: list[Fault]) -> Floats:
     values: Floats = pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=np.float64)
     for row in np.flatnonzero(np.isnan(values) & table[name].notna().to_numpy()).tolist():
         place = f"row {row}, column {name}"
-        faults.append(_fault(place, table[name].iloc[row], "is not a number", "write a number"))
+        faults.append(_fault(place, table[name].iloc[row], ("is not a number", "write a number")))
     return values
 
 
@@ -81,24 +81,26 @@ def _value_faults(numbers: Floats, columns: list[str]) -> Iterator[Fault]:
     )
     for name, bad, values, reason, fix in wrong:
         for row in np.flatnonzero(bad).tolist():
-            yield _fault(f"row {row}, column {name}", float(values[row]), reason, fix)
+            yield _fault(f"row {row}, column {name}", float(values[row]), (reason, fix))
     if "reactance" in columns:
         given = ~np.isnan(reactance)
         if given.any():
             for row in np.flatnonzero(~given).tolist():
                 reason, fix = "reactances of some lines only", "give them for all lines or none"
-                yield _fault(f"row {row}, column reactance", None, reason, fix)
+                yield _fault(f"row {row}, column reactance", None, (reason, fix))
         for row in np.flatnonzero(given & (share > 0)).tolist():
             reason = "loss shares do not go with reactances"
-            yield _fault(f"row {row}, column loss_share", float(share[row]), reason, "leave one of them out")
+            yield _fault(
+                f"row {row}, column loss_share", float(share[row]), (reason, "leave one of them out")
+            )
 
 
 def _line_faults(start: list[str], end: list[str]) -> Iterator[Fault]:
     if not start:
-        yield _fault("table", 0, "has no lines", "give at least one line, or no network at all")
+        yield _fault("table", 0, ("has no lines", "give at least one line, or no network at all"))
     for row, (a, b) in enumerate(zip(start, end, strict=True)):
         if a == b:
-            yield _fault(f"row {row}", a, "a line from a node to itself", "name two nodes")
+            yield _fault(f"row {row}", a, ("a line from a node to itself", "name two nodes"))
 
 
 def _joined_faults(start: list[str], end: list[str], slack: str | None) -> Iterator[Fault]:
@@ -108,7 +110,7 @@ def _joined_faults(start: list[str], end: list[str], slack: str | None) -> Itera
         return
     if slack is not None and slack not in nodes:
         reason, fix = "no line ends at the slack, so the network has none", f"name one of {nodes[:8]}"
-        yield _fault("slack", slack, reason, fix)
+        yield _fault("slack", slack, (reason, fix))
         return
     beside: dict[str, list[str]] = {name: [] for name in nodes}
     for a, b in zip(start, end, strict=True):
@@ -122,8 +124,8 @@ def _joined_faults(start: list[str], end: list[str], slack: str | None) -> Itera
     for name in nodes:
         if name not in reached:
             reason, fix = "no line joins it to the slack", "add a line (of capacity 0 to part them)"
-            yield _fault(f"node {name}", name, reason, fix)
+            yield _fault(f"node {name}", name, (reason, fix))
 
 
-def _fault(place: str, value: object, reason: str, fix: str) -> Fault:
-    return Fault(source="network table", place=place, value=value, reason=reason, fix=fix)
+def _fault(place: str, value: object, text: tuple[str, str]) -> Fault:
+    return Fault(source="network table", place=place, value=value, reason=text[0], fix=text[1])

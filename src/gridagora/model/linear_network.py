@@ -115,7 +115,7 @@ class LinearNetwork:
     def __post_init__(self) -> None:
         if self.slack not in self.nodes:
             reason, fix = "the network has no such node, so no slack", "name the node of the upstream grid"
-            check_faults([_fault("slack", self.slack, reason, fix)])
+            check_faults([_fault("slack", self.slack, (reason, fix))])
 
     @property
     def slack_position(self) -> int:
@@ -176,7 +176,7 @@ class LinearNetwork:
         start, end, numbers, names = read_table(table, slack)
         nodes = tuple(dict.fromkeys(name for pair in zip(start, end, strict=True) for name in pair))
         at = {node: position for position, node in enumerate(nodes)}
-        lines = _lines([at[name] for name in start], [at[name] for name in end], numbers[:3], names)
+        lines = _lines([at[name] for name in start], [at[name] for name in end], numbers[:3], names=names)
         chosen = slack if slack is not None else nodes[0]
         common = {"nodes": nodes, "slack": chosen, "import_kw": import_kw, "export_kw": export_kw}
         if np.isnan(numbers[3]).any():
@@ -205,7 +205,7 @@ class LinearNetwork:
         """
         if self.limits is None:
             reason = "flows of a transfer network are chosen by the market"
-            check_faults([_fault("with_fixed", self.kind, reason, "give these loads as bids")])
+            check_faults([_fault("with_fixed", self.kind, (reason, "give these loads as bids"))])
             return self
         kw = np.atleast_2d(np.asarray(import_kw, dtype=np.float64))
         kw = np.broadcast_to(kw, (len(kw), len(self.nodes)))
@@ -257,7 +257,7 @@ class LinearNetwork:
         known = self.periods[np.minimum(found, len(self.periods) - 1)] == periods
         reason = "the network has no operating point for it"
         fix = f"build the network for its periods (it has {self.periods.tolist()[:8]} ...)"
-        check_faults(_fault(f"period {p}", p, reason, fix) for p in periods[~known].tolist())
+        check_faults(_fault(f"period {p}", p, (reason, fix)) for p in periods[~known].tolist())
         return found
 
 
@@ -298,7 +298,7 @@ def _with_connection(limits: LimitRows, bounds: tuple[Floats, Floats], slack: in
 
 
 def _lines(
-    start: list[int], end: list[int], numbers: Floats, names: list[str] | None = None
+    start: list[int], end: list[int], numbers: Floats, *, names: list[str] | None = None
 ) -> TransferLines:
     return TransferLines(
         name=np.array([] if names is None else names, dtype=np.str_),
@@ -337,5 +337,5 @@ def _dc_rows(lines: TransferLines, reactance: Floats, count: int, *, slack: int)
     )
 
 
-def _fault(place: str, value: object, reason: str, fix: str) -> Fault:
-    return Fault(source="network", place=place, value=value, reason=reason, fix=fix)
+def _fault(place: str, value: object, text: tuple[str, str]) -> Fault:
+    return Fault(source="network", place=place, value=value, reason=text[0], fix=text[1])
