@@ -86,7 +86,8 @@ def unknown_faults(network: Network, buses: Iterable[str]) -> Iterator[Fault]:
     known = set(network.buses)
     for bus in buses:
         if bus not in known:
-            yield fault(network, f"bus {bus}", bus, "the grid has no such bus", "use a bus of grid.buses")
+            fix = "use a bus of grid.buses (one without supply and load is left out there)"
+            yield fault(network, f"bus {bus}", bus, "the grid has no such bus", fix)
 
 
 def fault(network: Network, place: str, value: object, reason: str, fix: str) -> Fault:

@@ -129,8 +129,9 @@ def _reduced(ports: dict[str, Complex], start_closed: Bools, end_closed: Bools) 
     """Take out open ends: no current flows there, so that its voltage follows from the other end."""
     product = ports["ft"] * ports["tf"]
     from_only, to_only = start_closed & ~end_closed, end_closed & ~start_closed
-    ports["ff"] = np.where(from_only, ports["ff"] - product / ports["tt"], ports["ff"])
-    ports["tt"] = np.where(to_only, ports["tt"] - product / ports["ff"], ports["tt"])
+    # The far end alone is divided by: the near end of an open line without capacitance is zero.
+    for near, far, open_far in (("ff", "tt", from_only), ("tt", "ff", to_only)):
+        ports[near] = ports[near] - np.divide(product, ports[far], out=np.zeros_like(product), where=open_far)
     kept = {"ff": start_closed, "ft": start_closed & end_closed, "tt": end_closed}
     kept["tf"] = kept["ft"]
     return {name: np.where(kept[name], port, 0) for name, port in ports.items()}

@@ -116,7 +116,8 @@ def zones_from_feeders(
 def zones_from_table(network: Network, table: "pd.DataFrame", *, root: str = ROOT) -> ZoneTree:
     """Return the zones of a user's table (bus, zone, parent), checked against the grid, with their gates.
 
-    Buses that no row names are the root's.
+    A bus that no row names goes with the next one on its way to a source that a row names; the root has the
+    rest.
 
     Parameters
     ----------
@@ -142,10 +143,24 @@ def zones_from_table(network: Network, table: "pd.DataFrame", *, root: str = ROO
     named = [bus for zone in zones for bus in zone.buses]
     faults = [*faults, *zone_faults(zones), *unknown_faults(network, named), *dead_faults(network)]
     check_faults(faults)
-    taken = set(named)
-    rest = tuple(bus for bus in network.buses if bus not in taken)
-    whole = (replace(zone, buses=zone.buses + rest) if zone.parent is None else zone for zone in zones)
-    return with_gates(network, ZoneTree(zones=tuple(whole)))
+    return with_gates(network, _filled(network, ZoneTree(zones=zones)))
+
+
+def _filled(network: Network, tree: ZoneTree) -> ZoneTree:
+    """Give each bus that no zone names to the zone that it hangs on."""
+    of_bus = tree.zone_of_bus()
+    order, parent = upstream(network)
+    owner = np.full(len(network.node_kv), "", dtype=object)
+    for bus, node in zip(network.buses, network.bus_node.tolist(), strict=True):
+        owner[node] = owner[node] or of_bus.get(bus, "")
+    root = tree.names[tree.root]
+    for node in order:
+        owner[node] = owner[node] or owner[parent[node]] or root
+    rest: dict[str, list[str]] = {name: [] for name in tree.names}
+    for bus, node in zip(network.buses, network.bus_node.tolist(), strict=True):
+        if bus not in of_bus:
+            rest[owner[node]].append(bus)
+    return ZoneTree(zones=tuple(replace(z, buses=z.buses + tuple(rest[z.name])) for z in tree.zones))
 
 
 def _feeders(network: Network, *, outgoing: bool) -> tuple[Ints, Ints]:

@@ -79,10 +79,10 @@ def _carrier_faults(bids: Bids) -> Iterator[Fault]:
 
 
 def _limit_faults(tree: ZoneTree, limits: TransferLimits, period_h: float) -> Iterator[Fault]:
-    names = tree.names
     for name, given in limits.items():
-        if name not in names:
-            yield _fault(f"transfer_kw {name}", name, "there is no such zone", f"use one of {names[:9]}")
+        if name not in tree:
+            fix = f"use one of {tree.names[:9]}"
+            yield _fault(f"transfer_kw {name}", name, "there is no such zone", fix)
         elif tree.zone(name).parent is None:
             yield _fault(f"transfer_kw {name}", given, "the root has no gate", "leave it out")
         if not (np.atleast_1d(np.asarray(given, dtype=np.float64)) >= 0).all() or np.size(given) > 2:

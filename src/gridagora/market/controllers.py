@@ -269,7 +269,7 @@ def _dso(tree: ZoneTree) -> str:
 def _faults(request: TradeRequest, tree: ZoneTree, checks: Checks) -> Iterator[Fault]:
     """Yield the zones of a trade that there are not, and those on its way that have no controller."""
     ends = [request.buyer_zone] if request.is_shortage else [request.seller_zone, request.buyer_zone]
-    unknown = [name for name in dict.fromkeys(ends) if name not in tree.names]
+    unknown = [name for name in dict.fromkeys(ends) if name not in tree]
     for name in unknown:
         fix = f"use one of {tree.names[:9]}"
         yield Fault(source=f"trade {request.trade}", place="zone", value=name, reason="no such zone", fix=fix)

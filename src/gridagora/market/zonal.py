@@ -138,7 +138,8 @@ def hierarchical_clearing(
     """
     given = zonal_input(bids, tree, transfer_kw=transfer_kw, period_h=period_h)
     # Sums then do not depend on the order of the bids.
-    order = np.lexsort((bids.quantity, bids.price, bids.side, given.at, given.zone))
+    place = (given.zone * len(given.periods) + given.at) * 2 + bids.is_buy
+    order = np.lexsort((bids.quantity, bids.price, place))
     sorted_bids = bids.take(order)
     ancestors = tree.ancestors()[:, given.zone[order]]
     rooms = GateRooms(given=given, at=given.at[order], ancestors=ancestors)

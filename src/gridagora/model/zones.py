@@ -84,6 +84,7 @@ class ZoneTree:
     zones: tuple[Zone, ...]
     parent: Ints = field(init=False, compare=False, repr=False)
     depth: Ints = field(init=False, compare=False, repr=False)
+    _at: dict[str, int] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         check_faults(zone_faults(self.zones))
@@ -91,6 +92,7 @@ class ZoneTree:
         for name, array in (("parent", parent), ("depth", depth)):
             array.setflags(write=False)
             object.__setattr__(self, name, array)
+        object.__setattr__(self, "_at", {zone.name: at for at, zone in enumerate(self.zones)})
 
     @classmethod
     def from_table(cls, table: "pd.DataFrame", *, root: str = ROOT) -> "ZoneTree":
@@ -130,10 +132,13 @@ class ZoneTree:
 
     def position(self, name: str) -> int:
         """Return where a zone stands; raises `InputError` when there is none of this name."""
-        names = self.names
-        if name not in names:
-            check_faults([_fault(f"zone {name}", name, "there is no such zone", f"use one of {names[:9]}")])
-        return names.index(name)
+        if name not in self._at:
+            fix = f"use one of {self.names[:9]}"
+            check_faults([_fault(f"zone {name}", name, "there is no such zone", fix)])
+        return self._at[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._at
 
     def zone(self, name: str) -> Zone:
         """Return the zone of a name; raises `InputError` when there is none."""
@@ -141,11 +146,11 @@ class ZoneTree:
 
     def path(self, name: str) -> tuple[str, ...]:
         """Return the names of a zone and of all around it, up to the root."""
-        at, names = self.position(name), self.names
-        found = [names[at]]
+        at = self.position(name)
+        found = [name]
         while self.parent[at] >= 0:
             at = int(self.parent[at])
-            found.append(names[at])
+            found.append(self.zones[at].name)
         return tuple(found)
 
     def inside(self, name: str) -> NDArray[np.bool_]:

@@ -1,0 +1,190 @@
+"""The way of a trade through local controllers, as stories, and its faults."""
+
+import pytest
+
+from gridagora.errors import InputError
+from gridagora.market.controllers import Checks, LocalController, is_approved, way_of_trade
+from gridagora.model.zone_trades import STEPS, Approval, Supply, TradeRequest
+from gridagora.model.zones import Zone, ZoneTree
+
+TREE = ZoneTree(
+    zones=(
+        Zone(name="bulk", level="bulk", parent=None),
+        Zone(name="grid company", level="dso", parent="bulk"),
+        Zone(name="mv", level="mv", parent="grid company", buses=("0",)),
+        Zone(name="east", level="lv", parent="mv", buses=("1",)),
+        Zone(name="west", level="lv", parent="mv", buses=("2",)),
+        Zone(name="far mv", level="mv", parent="grid company", buses=("3",)),
+    )
+)
+PEOPLE = {"east": {"ann", "bob"}, "west": {"cec", "dan"}, "mv": {"mill"}, "far mv": {"dam"}}
+
+
+def checks(dso=lambda request: "", supply=(), **changes):
+    """Return controllers that allow everything, but for changes: east={"most_kwh": 1.0}."""
+    controllers = {
+        zone: LocalController(
+            zone=zone, participants=frozenset(people), **changes.get(zone.replace(" ", "_"), {})
+        )
+        for zone, people in PEOPLE.items()
+    }
+    return Checks(controllers=controllers, dso=dso, supply=lambda request: supply)
+
+
+def trade(buyer="cec", buyer_zone="west", seller="ann", seller_zone="east", **changes):
+    given = {"period": 3, "quantity_kwh": 2.0, "price": 0.2, "at": 60} | changes
+    return TradeRequest(
+        trade="t1", buyer=buyer, buyer_zone=buyer_zone, seller=seller, seller_zone=seller_zone, **given
+    )
+
+
+def shortage(**changes):
+    return trade(seller="", seller_zone="", **changes)
+
+
+def told(way):
+    return [(step.step, step.by, step.decision) for step in way]
+
+
+def test_a_trade_within_a_zone_ends_with_its_grid():
+    way = way_of_trade(trade(buyer="bob", buyer_zone="east"), TREE, checks())
+    assert told(way) == [(1, "bob", "stated"), (2, "east", "approved"), (3, "east", "approved")]
+    assert is_approved(way)
+    assert all(step.at == 60 and step.reason for step in way)
+
+
+def test_a_trade_between_siblings_passes_both_controllers_and_the_dso():
+    way = way_of_trade(trade(), TREE, checks())
+    assert told(way) == [
+        (1, "cec", "stated"),
+        (2, "east", "approved"),
+        (2, "west", "approved"),
+        (3, "east", "approved"),
+        (3, "east", "approved"),
+        (4, "west", "approved"),
+        (4, "west", "approved"),
+        (4, "grid company", "approved"),
+    ]
+    assert way[4].reason == "2 kWh may leave"
+    assert is_approved(way)
+    assert {step.step for step in way} <= set(STEPS)
+
+
+def test_a_trade_far_away_passes_every_gate_on_its_way():
+    far = trade(buyer="dam", buyer_zone="far mv")
+    way = way_of_trade(far, TREE, checks(mv={"export_kwh": lambda period: 1.5}))
+    assert told(way)[-2:] == [(3, "east", "approved"), (3, "mv", "rejected")]
+    assert way[-1].reason == "only 1.5 kWh may still leave the zone"
+    assert is_approved(way_of_trade(far, TREE, checks()))
+
+
+def test_a_trade_with_the_zone_around_passes_one_gate():
+    way = way_of_trade(trade(seller="mill", seller_zone="mv"), TREE, checks())
+    assert [step.by for step in way if step.step in (3, 4)] == ["mv", "west", "west", "grid company"]
+    out = way_of_trade(trade(buyer="mill", buyer_zone="mv"), TREE, checks())
+    assert [step.by for step in out if step.step in (3, 4)] == ["east", "east", "mv", "grid company"]
+
+
+@pytest.mark.parametrize(
+    ("change", "rules", "reason"),
+    [
+        ({"seller": "eve"}, {}, "eve does not trade in this zone"),
+        ({"quantity_kwh": 0.0}, {}, "the quantity 0 kWh is not above 0 and up to inf"),
+        ({}, {"most_kwh": 1.0}, "the quantity 2 kWh is not above 0 and up to 1"),
+        ({}, {"highest_price": 0.1}, "the price 0.2 is not within -inf to 0.1"),
+        ({"price": float("nan")}, {}, "the price nan is not within -inf to inf"),
+        ({}, {"is_open": lambda period: period > 3}, "period 3 is closed"),
+    ],
+)
+def test_the_controller_verifies_the_data(change, rules, reason):
+    way = way_of_trade(trade(**change), TREE, checks(east=rules))
+    assert told(way) == [(1, "cec", "stated"), (2, "east", "rejected")]
+    assert way[-1].reason == reason
+
+
+def test_all_that_is_wrong_with_the_data_is_told_together():
+    wrong = trade(buyer="eve", buyer_zone="east", seller="eve", quantity_kwh=-1.0)
+    reason = way_of_trade(wrong, TREE, checks())[-1].reason
+    assert reason.count(";") == 3
+
+
+@pytest.mark.parametrize(
+    ("rules", "last", "reason"),
+    [
+        ({"east": {"inside": lambda request: "line 7 at 120 %"}}, (3, "east"), "line 7 at 120 %"),
+        ({"east": {"export_kwh": lambda period: 1.0}}, (3, "east"), "only 1 kWh may still leave the zone"),
+        ({"west": {"inside": lambda request: "bus 2 at 0.89 pu"}}, (4, "west"), "bus 2 at 0.89 pu"),
+        ({"west": {"import_kwh": lambda period: 0.5}}, (4, "west"), "only 0.5 kWh may still enter the zone"),
+        ({"dso": lambda request: "works on the feeder"}, (4, "grid company"), "works on the feeder"),
+    ],
+)
+def test_the_first_no_ends_the_way(rules, last, reason):
+    way = way_of_trade(trade(), TREE, checks(**rules))
+    assert (way[-1].step, way[-1].by) == last
+    assert way[-1].reason == reason
+    assert not is_approved(way)
+    assert all(step.decision != "rejected" for step in way[:-1])
+
+
+def test_a_shortage_takes_the_nearest_supply_that_will_do():
+    offers = (
+        Supply(zone="bulk", quantity_kwh=1e9, price=0.19),
+        Supply(zone="far mv", quantity_kwh=5.0, price=0.10),
+        Supply(zone="east", quantity_kwh=1.0, price=0.05),
+        Supply(zone="mv", quantity_kwh=5.0, price=0.30),
+    )
+    way = way_of_trade(shortage(), TREE, checks(supply=offers))
+    assert told(way) == [
+        (1, "cec", "stated"),
+        (2, "west", "approved"),
+        (3, "west", "approved"),
+        (5, "grid company", "approved"),
+    ]
+    assert way[-1].supply == offers[1]
+    assert way[0].reason == "cec buys 2 kWh at at most 0.2 in period 3"
+
+
+def test_a_shortage_that_no_one_can_cover_says_why_of_each():
+    offers = (
+        Supply(zone="bulk", quantity_kwh=1e9, price=0.5),
+        Supply(zone="east", quantity_kwh=1.0, price=0.1),
+    )
+    way = way_of_trade(shortage(), TREE, checks(supply=offers))
+    assert way[-1] == Approval(
+        step=5,
+        by="grid company",
+        decision="rejected",
+        reason="east: has only 1 kWh; bulk: asks 0.5, approved is 0.2",
+        at=60,
+    )
+    assert way_of_trade(shortage(), TREE, checks())[-1].reason == "no zone and no bulk grid offers supply"
+
+
+def test_supply_too_must_pass_the_gates():
+    offers = (
+        Supply(zone="east", quantity_kwh=9.0, price=0.1),
+        Supply(zone="bulk", quantity_kwh=9.0, price=0.15),
+    )
+    way = way_of_trade(shortage(), TREE, checks(supply=offers, east={"export_kwh": lambda period: 1.0}))
+    assert way[-1].supply == offers[1]
+    none = way_of_trade(shortage(), TREE, checks(supply=offers, west={"import_kwh": lambda period: 1.0}))
+    assert none[-1].reason.count("west says: only 1 kWh may still enter the zone") == 2
+
+
+def test_a_refused_trade_may_be_supplied_otherwise():
+    offers = (Supply(zone="bulk", quantity_kwh=9.0, price=0.2),)
+    rules = {"supply": offers, "east": {"export_kwh": lambda period: 0.0}}
+    assert not is_approved(way_of_trade(trade(), TREE, checks(**rules)))
+    way = way_of_trade(trade(supply_otherwise=True), TREE, checks(**rules))
+    assert told(way)[-2:] == [(3, "east", "rejected"), (5, "grid company", "approved")]
+    wrong_data = way_of_trade(trade(supply_otherwise=True, quantity_kwh=0.0), TREE, checks(**rules))
+    assert told(wrong_data)[-1] == (2, "east", "rejected")
+
+
+def test_unknown_zones_and_missing_controllers_are_told_at_once():
+    with pytest.raises(InputError) as found:
+        way_of_trade(trade(buyer_zone="north", seller_zone="south"), TREE, checks())
+    assert [fault.value for fault in found.value.faults] == ["south", "north"]
+    with pytest.raises(InputError) as found:
+        way_of_trade(trade(buyer="dam", buyer_zone="far mv"), TREE, Checks(controllers={}))
+    assert [fault.value for fault in found.value.faults] == ["east", "far mv", "mv"]
