@@ -79,7 +79,7 @@ def dead_faults(network: Network) -> Iterator[Fault]:
     )
     for bus in np.flatnonzero(~live[network.bus_node]).tolist():
         reason, fix = "a disconnected bus: no source feeds it", "close a switch or leave the bus out"
-        yield fault(network, f"bus {network.buses[bus]}", False, reason, fix)
+        yield fault(network, f"bus {network.buses[bus]}", False, reason=reason, fix=fix)
 
 
 def unknown_faults(network: Network, buses: Iterable[str]) -> Iterator[Fault]:
@@ -87,8 +87,8 @@ def unknown_faults(network: Network, buses: Iterable[str]) -> Iterator[Fault]:
     for bus in buses:
         if bus not in known:
             fix = "use a bus of grid.buses (one without supply and load is left out there)"
-            yield fault(network, f"bus {bus}", bus, "the grid has no such bus", fix)
+            yield fault(network, f"bus {bus}", bus, reason="the grid has no such bus", fix=fix)
 
 
-def fault(network: Network, place: str, value: object, reason: str, fix: str) -> Fault:
+def fault(network: Network, place: str, value: object, *, reason: str, fix: str) -> Fault:
     return Fault(source=network.name, place=place, value=value, reason=reason, fix=fix)

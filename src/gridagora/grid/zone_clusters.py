@@ -114,8 +114,8 @@ def _cut_faults(
 ) -> Iterator[Fault]:
     if (zones is None) == (threshold is None):
         fix = "give one of them"
-        yield fault(network, "zones, threshold", (zones, threshold), "needs one of the two", fix)
+        yield fault(network, "zones, threshold", (zones, threshold), reason="needs one of the two", fix=fix)
     if zones is not None and not 1 <= zones <= most:
-        yield fault(network, "zones", zones, "cannot be made", f"give 1 to {most}")
+        yield fault(network, "zones", zones, reason="cannot be made", fix=f"give 1 to {most}")
     if threshold is not None and not threshold > 0:
-        yield fault(network, "threshold", threshold, "is no distance", "give a number above 0")
+        yield fault(network, "threshold", threshold, reason="is no distance", fix="give a number above 0")

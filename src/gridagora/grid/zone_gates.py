@@ -66,8 +66,8 @@ def with_gates(network: Network, tree: ZoneTree) -> ZoneTree:
             network,
             f"zone {zone.name}",
             zone.parent,
-            "a zone without a slack: no branch joins it to its parent, and no source stands in it",
-            "name as parent the zone through which it is fed",
+            reason="a zone without a slack: no branch joins it to its parent, and no source stands in it",
+            fix="name as parent the zone through which it is fed",
         )
         for zone in tree.zones
         if zone.name not in supplied

@@ -102,7 +102,7 @@ def zones_from_feeders(
     has_source = _with_sources(network, label, above=above, sources=sources)
     if not has_source.any():
         reason, fix = "no feeder has a source of energy", "name the buses with generation in `sources`"
-        check_faults([fault(network, "sources", sources, reason, fix)])
+        check_faults([fault(network, "sources", sources, reason=reason, fix=fix)])
     joined = _joined(network, label, above=above, head=head, has_source=has_source)
     merged = joined[label]
     names = {BULK: (ROOT, "bulk"), _DSO: (DSO, DSO)}

@@ -60,14 +60,14 @@ def _zones_of(bids: Bids, tree: ZoneTree) -> tuple[Ints, list[Fault]]:
         if len(tree.zones) == 1 or len(bids) == 0:
             return np.full(len(bids), tree.root, dtype=np.int64), []
         fix = "give each bid its zone or bus as node"
-        return np.zeros(0, dtype=np.int64), [_fault("column node", None, "bids stand in no zone", fix)]
+        return np.zeros(0, dtype=np.int64), [_fault("column node", None, "bids stand in no zone", fix=fix)]
     known = {bus: tree.position(zone) for bus, zone in tree.zone_of_bus().items()}
     known |= {name: position for position, name in enumerate(tree.names)}
     nodes, which = np.unique(bids.node, return_inverse=True)
     place = np.array([known.get(str(node), -1) for node in nodes.tolist()], dtype=np.int64)
     reason, fix = "is no zone and no bus of one", "use a name of the tree, or a bus of its zones"
     strangers = nodes[place < 0].tolist()[:_SHOWN_NODES]
-    return place[which], [_fault(f"node {node}", node, reason, fix) for node in strangers]
+    return place[which], [_fault(f"node {node}", node, reason, fix=fix) for node in strangers]
 
 
 def _carrier_faults(bids: Bids) -> Iterator[Fault]:
@@ -75,22 +75,22 @@ def _carrier_faults(bids: Bids) -> Iterator[Fault]:
     if len(names) > 1:
         reason = "bids of several carriers cannot pass one gate"
         fix = "clear each carrier on its own: bids.take(bids.carrier == name)"
-        yield _fault("column carrier", names, reason, fix)
+        yield _fault("column carrier", names, reason, fix=fix)
 
 
 def _limit_faults(tree: ZoneTree, limits: TransferLimits, period_h: float) -> Iterator[Fault]:
     for name, given in limits.items():
         if name not in tree:
             fix = f"use one of {tree.names[:9]}"
-            yield _fault(f"transfer_kw {name}", name, "there is no such zone", fix)
+            yield _fault(f"transfer_kw {name}", name, "there is no such zone", fix=fix)
         elif tree.zone(name).parent is None:
-            yield _fault(f"transfer_kw {name}", given, "the root has no gate", "leave it out")
+            yield _fault(f"transfer_kw {name}", given, "the root has no gate", fix="leave it out")
         if not (np.atleast_1d(np.asarray(given, dtype=np.float64)) >= 0).all() or np.size(given) > 2:
             fix = "give kW >= 0, or (import, export)"
-            yield _fault(f"transfer_kw {name}", given, "is no limit", fix)
+            yield _fault(f"transfer_kw {name}", given, "is no limit", fix=fix)
     if not (0 < period_h < np.inf):
-        yield _fault("period_h", period_h, "is no length of a period", "give hours above 0")
+        yield _fault("period_h", period_h, "is no length of a period", fix="give hours above 0")
 
 
-def _fault(place: str, value: object, reason: str, fix: str) -> Fault:
+def _fault(place: str, value: object, reason: str, *, fix: str) -> Fault:
     return Fault(source="zones", place=place, value=value, reason=reason, fix=fix)

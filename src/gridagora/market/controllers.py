@@ -158,7 +158,7 @@ def _trade_steps(request: TradeRequest, tree: ZoneTree, checks: Checks) -> Itera
         if zone in checks.controllers:
             names = [name for place, name in parties if place == zone]
             reason = _data_fault(request, checks.controllers[zone], names)
-            yield _decided(2, zone, reason, "the data are in order", at=request.at)
+            yield _decided(2, zone, reason, otherwise="the data are in order", at=request.at)
     leaves, enters = _gates(request, tree)
     first = request.buyer_zone if request.is_shortage else request.seller_zone
     yield from _grid_steps(request, checks, step=3, zones=[first], gates=leaves, out=True)
@@ -167,7 +167,9 @@ def _trade_steps(request: TradeRequest, tree: ZoneTree, checks: Checks) -> Itera
     if not request.is_shortage:
         inner = [] if request.buyer_zone == first else [request.buyer_zone]
         yield from _grid_steps(request, checks, step=4, zones=inner, gates=enters, out=False)
-        yield _decided(4, _dso(tree), checks.dso(request), "the DSO has no objection", at=request.at)
+        yield _decided(
+            4, _dso(tree), checks.dso(request), otherwise="the DSO has no objection", at=request.at
+        )
 
 
 def _grid_steps(
@@ -177,14 +179,16 @@ def _grid_steps(
     for zone in zones:
         if zone in checks.controllers:
             reason = checks.controllers[zone].inside(request)
-            yield _decided(step, zone, reason, "the grid inside the zone holds", at=request.at)
+            yield _decided(step, zone, reason, otherwise="the grid inside the zone holds", at=request.at)
     for zone in gates:
         if zone in checks.controllers:
             controller = checks.controllers[zone]
             room = (controller.export_kwh if out else controller.import_kwh)(request.period)
             word = "leave" if out else "enter"
             reason = "" if request.quantity_kwh <= room else f"only {room:g} kWh may still {word} the zone"
-            yield _decided(step, zone, reason, f"{request.quantity_kwh:g} kWh may {word}", at=request.at)
+            yield _decided(
+                step, zone, reason, otherwise=f"{request.quantity_kwh:g} kWh may {word}", at=request.at
+            )
 
 
 def _supplied(request: TradeRequest, tree: ZoneTree, checks: Checks) -> Approval:
@@ -194,7 +198,7 @@ def _supplied(request: TradeRequest, tree: ZoneTree, checks: Checks) -> Approval
     for supply in sorted(
         checks.supply(request), key=lambda s: (_shared(tree, s.zone, ways), s.price, s.zone)
     ):
-        reason = _supply_fault(request, tree, checks, supply)
+        reason = _supply_fault(request, tree, supply, checks=checks)
         if not reason:
             text = f"{request.quantity_kwh:g} kWh from {supply.zone} at {supply.price:g}"
             return Approval(
@@ -205,7 +209,7 @@ def _supplied(request: TradeRequest, tree: ZoneTree, checks: Checks) -> Approval
     return Approval(step=5, by=_dso(tree), decision="rejected", reason=text, at=request.at)
 
 
-def _supply_fault(request: TradeRequest, tree: ZoneTree, checks: Checks, supply: Supply) -> str:
+def _supply_fault(request: TradeRequest, tree: ZoneTree, supply: Supply, *, checks: Checks) -> str:
     if supply.quantity_kwh < request.quantity_kwh:
         return f"has only {supply.quantity_kwh:g} kWh"
     if supply.price > request.price:
@@ -255,7 +259,7 @@ def _data_fault(request: TradeRequest, controller: LocalController, names: Seque
     return "; ".join(faults)
 
 
-def _decided(step: int, by: str, objection: str, otherwise: str, *, at: int) -> Approval:
+def _decided(step: int, by: str, objection: str, *, otherwise: str, at: int) -> Approval:
     if objection:
         return Approval(step=step, by=by, decision="rejected", reason=objection, at=at)
     return Approval(step=step, by=by, decision="approved", reason=otherwise, at=at)

@@ -134,7 +134,7 @@ class ZoneTree:
         """Return where a zone stands; raises `InputError` when there is none of this name."""
         if name not in self._at:
             fix = f"use one of {self.names[:9]}"
-            check_faults([_fault(f"zone {name}", name, "there is no such zone", fix)])
+            check_faults([_fault(f"zone {name}", name, "there is no such zone", fix=fix)])
         return self._at[name]
 
     def __contains__(self, name: object) -> bool:
@@ -190,14 +190,14 @@ def zone_faults(zones: Sequence[Zone]) -> list[Fault]:
         place = f"zone {zone.name}"
         if zone.parent is not None and zone.parent not in names:
             fix = "add that zone, or name one that is there"
-            faults.append(_fault(place, zone.parent, "unknown parent", fix))
+            faults.append(_fault(place, zone.parent, "unknown parent", fix=fix))
         if zone.parent is not None and not zone.buses and zone.name not in parents and zone.level != DSO:
             fix = "give it a bus, or leave it out"
-            faults.append(_fault(place, 0, "a zone without buses and without zones inside", fix))
+            faults.append(_fault(place, 0, "a zone without buses and without zones inside", fix=fix))
     roots = [zone.name for zone in zones if zone.parent is None]
     if len(roots) != 1:
         fix = "give exactly one zone no parent: the bulk grid"
-        faults.append(_fault("the roots", roots, "there must be one root", fix))
+        faults.append(_fault("the roots", roots, "there must be one root", fix=fix))
     return [*faults, *_cycle_faults(zones)]
 
 
@@ -206,12 +206,12 @@ def _twice(zones: Sequence[Zone]) -> Iterator[Fault]:
     owner: dict[str, str] = {}
     for zone in zones:
         if zone.name in seen:
-            yield _fault(f"zone {zone.name}", zone.name, "the name is there twice", "rename one of them")
+            yield _fault(f"zone {zone.name}", zone.name, "the name is there twice", fix="rename one of them")
         seen.add(zone.name)
         for bus in zone.buses:
             if bus in owner:
                 where = f"{owner[bus]} and {zone.name}"
-                yield _fault(f"bus {bus}", where, "a bus in two zones", "leave it in one of them")
+                yield _fault(f"bus {bus}", where, "a bus in two zones", fix="leave it in one of them")
             owner.setdefault(bus, zone.name)
 
 
@@ -228,7 +228,7 @@ def _cycle_faults(zones: Sequence[Zone]) -> Iterator[Fault]:
         if at is not None and at in way:
             cycle = [*way[way.index(at) :], at]
             fix = "let one of them hang on a zone outside the cycle"
-            yield _fault(f"zone {at}", " -> ".join(cycle), "a cycle of parents", fix)
+            yield _fault(f"zone {at}", " -> ".join(cycle), "a cycle of parents", fix=fix)
         done.update(way)
 
 
@@ -249,7 +249,7 @@ def read_zone_table(table: "pd.DataFrame", *, root: str = ROOT) -> tuple[tuple[Z
     """
     columns = [str(name) for name in table.columns]
     lacking = [name for name in ("bus", "zone", "parent") if name not in columns]
-    check_faults(_fault(f"column {name}", None, "column is missing", "add it") for name in lacking)
+    check_faults(_fault(f"column {name}", None, "column is missing", fix="add it") for name in lacking)
     text = {name: _texts(table[name].tolist()) for name in ("bus", "zone", "parent")}
     level = _texts(table["level"].tolist()) if "level" in columns else [""] * len(table)
     buses: dict[str, list[str]] = {root: []}
@@ -257,17 +257,17 @@ def read_zone_table(table: "pd.DataFrame", *, root: str = ROOT) -> tuple[tuple[Z
     faults: list[Fault] = []
     for row, (bus, zone, parent) in enumerate(zip(text["bus"], text["zone"], text["parent"], strict=True)):
         if not zone:
-            faults.append(_fault(f"row {row}", bus, "no zone", "name the zone of the bus"))
+            faults.append(_fault(f"row {row}", bus, "no zone", fix="name the zone of the bus"))
             continue
         told = first.setdefault(zone, row)
         for name, column in (("parent", text["parent"]), ("level", level)):
             if column[told] != column[row]:
                 reason, fix = f"another {name} than in row {told}", f"give zone {zone} one {name}"
-                faults.append(_fault(f"row {row}, column {name}", column[row], reason, fix))
+                faults.append(_fault(f"row {row}, column {name}", column[row], reason, fix=fix))
         if zone == root and parent:
-            faults.append(_fault(f"row {row}", parent, "the root has a parent", "leave it empty"))
+            faults.append(_fault(f"row {row}", parent, "the root has a parent", fix="leave it empty"))
         if bus in buses.setdefault(zone, []):
-            faults.append(_fault(f"row {row}", bus, f"bus is in zone {zone} already", "name it once"))
+            faults.append(_fault(f"row {row}", bus, f"bus is in zone {zone} already", fix="name it once"))
         elif bus:
             buses[zone].append(bus)
     zones = [Zone(name=root, level="bulk", parent=None, buses=tuple(buses.pop(root)))]
@@ -288,5 +288,5 @@ def _texts(values: Sequence[object]) -> list[str]:
     return texts
 
 
-def _fault(place: str, value: object, reason: str, fix: str) -> Fault:
+def _fault(place: str, value: object, reason: str, *, fix: str) -> Fault:
     return Fault(source="zones", place=place, value=value, reason=reason, fix=fix)
