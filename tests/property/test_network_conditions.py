@@ -222,6 +222,21 @@ def test_an_impossible_market_names_the_smallest_conflict(more, limit):
     assert found == ("dependency 1: SUM 1 y1 + 1 y2 >= 6", limit)
 
 
+def test_a_whole_bid_that_must_be_taken_but_does_not_fit():
+    line = pd.DataFrame({"from": ["a"], "to": ["b"], "capacity_kw": [3.0]})
+    bids = Bids(
+        side=["sell", "buy", "buy"], price=[0.1, 0.3, 0.3], quantity=[9.0, 5.0, 8.0], node=["a", "b", "b"]
+    )
+    some = [Dependency.any_of(1, 2), Dependency.xor(1, 2)]
+    found = infeasible(bids, network=line, dependencies=some, blocks=[0.0, 1.0, 0.5])
+    assert found == (
+        "dependency 0: OR(1, 2)",
+        "least quantity of bid 1",
+        "least quantity of bid 2",
+        "capacity of a-b",
+    )
+
+
 def test_conditions_that_exclude_each_other_are_found_before_the_market():
     bids = Bids(side=["buy", "sell", "sell"], price=[0.3, 0.1, 0.1], quantity=[5.0, 5.0, 5.0])
     circle = [

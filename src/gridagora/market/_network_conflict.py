@@ -7,7 +7,7 @@ import numpy as np
 
 from gridagora.errors import Fault, SolverError, check_faults
 from gridagora.market._network_limits import NO_CUTS, Cuts, Limits, broken_limits, limits_of, rows_of
-from gridagora.market._network_market import Market
+from gridagora.market._network_market import SMALLEST_SHARE, Market
 from gridagora.market._network_program import Program, build_program, with_rows
 from gridagora.solve import Answer, solve, solve_mixed
 
@@ -112,7 +112,9 @@ def explain(market: Market) -> InfeasibleMarket | None:
         cuts = cuts.joined(new)
     of_limits = {f"limit {place}": place for place in range(len(cuts))}
     conditions = [f"condition {number}" for number in range(len(market.dependencies))]
-    names = [*conditions, *_lines(program), *of_limits]
+    whole = np.flatnonzero(market.least > SMALLEST_SHARE)
+    leasts = [f"least {bid}" for bid in whole[np.argsort(market.order[whole])].tolist()]
+    names = [*conditions, *leasts, *_lines(program), *of_limits]
 
     def holds(kept: Sequence[str]) -> bool:
         kept_names = set(kept)
@@ -127,6 +129,8 @@ def explain(market: Market) -> InfeasibleMarket | None:
         if name in of_limits
         else _line_told(market, program, name)
         if name.startswith("line")
+        else f"least quantity of bid {market.order[int(name.split()[1])]}"
+        if name.startswith("least")
         else f"dependency {name.split()[1]}: {_told(market, name)}"
         for name in found
     ]

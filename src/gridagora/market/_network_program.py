@@ -116,7 +116,8 @@ def build_program(
     Parameters
     ----------
     bounds : least and most of each bid with what is on or off decided; the switches then are left out
-    skipped : what to leave out, to find what conflicts: "condition 3", "line 0 2": of carrier 0 line 2
+    skipped : what to leave out, to find what conflicts: "condition 3", "least 7" (of bid 7),
+        "line 0 2" (of carrier 0 line 2)
     network : False leaves all but bids, switches and conditions out
     """
     scale = power_of_two(float(market.quantity.max(initial=0)))
@@ -134,7 +135,7 @@ def build_program(
     blocks = tuple(_block(market, number, out, scale=limit_scale, skipped=skipped) for number in carriers)
     condition_row = out.counts[1]
     if switches:
-        _switch_rows(market, out, first_switch=first_switch, scale=scale)
+        _switch_rows(market, out, first_switch=first_switch, scale=scale, skipped=skipped)
     _condition_rows(market, out, first_switch=first_switch if switches else -1, scale=scale, skipped=skipped)
     cost = np.zeros(out.counts[0])
     cost[: len(market)] = -market.side * market.price * money
@@ -300,9 +301,13 @@ def _free_kvar(network: LinearNetwork, market: Market, mine: Ints) -> tuple[Floa
     return found[0], found[1]
 
 
-def _switch_rows(market: Market, out: _Entries, *, first_switch: int, scale: float) -> None:
+def _switch_rows(
+    market: Market, out: _Entries, *, first_switch: int, scale: float, skipped: tuple[str, ...]
+) -> None:
     """``least q z <= y <= q z`` for every bid that hangs on a switch."""
     hung = np.flatnonzero(market.switch >= 0)
+    dropped = [int(name.removeprefix("least ")) for name in skipped if name.startswith("least ")]
+    least = np.where(np.isin(hung, dropped), 0.0, market.least[hung])
     column = first_switch + market.switch[hung]
     most = market.quantity[hung] * scale
     row = out.new_rows(-np.inf, 0.0, len(hung)) + np.arange(len(hung))
@@ -310,7 +315,7 @@ def _switch_rows(market: Market, out: _Entries, *, first_switch: int, scale: flo
     out.add(row, column, -most)
     row = out.new_rows(0.0, np.inf, len(hung)) + np.arange(len(hung))
     out.add(row, hung, 1.0)
-    out.add(row, column, -most * market.least[hung])
+    out.add(row, column, -most * least)
 
 
 def _condition_rows(
