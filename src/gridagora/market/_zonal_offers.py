@@ -10,7 +10,6 @@ from gridagora.market._zonal_input import ZonalInput
 from gridagora.market.merit import RELATIVE_RESIDUE
 from gridagora.market.ration import ration
 from gridagora.model.bids import Bids
-from gridagora.model.results import sum_by
 
 Ints = NDArray[np.int64]
 
@@ -35,9 +34,8 @@ class GateRooms:
         """Return the net import of the zones of one depth so far, (periods, zones); 0 for the others."""
         rows = np.flatnonzero(self.ancestors[depth] >= 0)
         code = self.at[rows] * self.shape[1] + self.ancestors[depth, rows]
-        total: NDArray[Any] = np.zeros(self.shape[0] * self.shape[1], dtype=accepted.dtype)
-        np.add.at(total, code, bids.side[rows] * accepted[rows])
-        return total.reshape(self.shape)
+        signed = bids.side[rows] * accepted[rows]
+        return totals(code, signed, self.shape[0] * self.shape[1]).reshape(self.shape)
 
     def room(self, net: NDArray[Any], *, buy: bool) -> NDArray[Any]:
         """Return what may still pass the gates in one direction, (periods, zones), beyond a net import."""
@@ -48,6 +46,17 @@ class GateRooms:
         room = limit - used
         residue = RELATIVE_RESIDUE * np.where(np.isinf(limit), 0.0, limit)
         return np.where(room > residue, room, 0.0)
+
+
+def totals(index: Ints, values: NDArray[Any], count: int) -> NDArray[Any]:
+    """Return the sum per index, added in the order given: bids are sorted, so that it is always the same.
+
+    >>> totals(np.array([0, 2, 0]), np.array([1, 5, 2]), 3).tolist()
+    [3, 0, 5]
+    """
+    out: NDArray[Any] = np.zeros(count, dtype=values.dtype)
+    np.add.at(out, index, values)
+    return out
 
 
 def offered(bids: Bids, accepted: NDArray[Any], *, depth: int, rooms: GateRooms) -> NDArray[Any]:
@@ -69,9 +78,7 @@ def offered(bids: Bids, accepted: NDArray[Any], *, depth: int, rooms: GateRooms)
 
 def _cut(bids: Bids, left: NDArray[Any], rows: Ints, *, group: Ints, room: NDArray[Any]) -> None:
     """Keep the best offers of each group that fit its room; those at the price where it ends share it."""
-    total = np.zeros(len(room), dtype=left.dtype)
-    np.add.at(total, group, left[rows])
-    over = (total > room)[group]
+    over = (totals(group, left[rows], len(room)) > room)[group]
     rows, group = rows[over], group[over]
     if not len(rows):
         return
@@ -81,7 +88,7 @@ def _cut(bids: Bids, left: NDArray[Any], rows: Ints, *, group: Ints, room: NDArr
     is_new = np.ones(len(rows), dtype=bool)
     is_new[1:] = (np.diff(group) != 0) | (np.diff(worse) != 0)
     first, level = np.flatnonzero(is_new), np.cumsum(is_new) - 1
-    amount = sum_by(level, left[rows], len(first))
+    amount = totals(level, left[rows], len(first))
     before = _before(amount, group[first])
     share = np.clip(room[group[first]] - before, 0, amount)
     left[rows] = ration(bids=bids, rows=rows, weight=left[rows], group=level, target=share)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gridagora.errors import Fault, check_faults
 from gridagora.market._zonal_input import TransferLimits, ZonalInput, zonal_input
-from gridagora.market._zonal_offers import GateRooms, offered
+from gridagora.market._zonal_offers import GateRooms, offered, totals
 from gridagora.market.mechanisms.pay_as_cleared import pay_as_cleared
 from gridagora.model.bids import Bids
 from gridagora.model.results import ClearingResult, sum_by
@@ -239,7 +239,10 @@ def _clear(
     state.accepted[rows] += result.accepted
     state.paid[rows] += result.paid
     state.price.ravel()[result.period] = result.price
-    state.volume.ravel()[result.period] = result.volume
+    bought = np.flatnonzero(market.is_buy)
+    state.volume += totals(market.period[bought], result.accepted[bought], state.volume.size).reshape(
+        state.volume.shape
+    )
 
 
 def _result(
