@@ -168,7 +168,7 @@ def test_orders_of_the_continuous_market_are_checked() -> None:
     found = order_faults(market, "ann", "sell", kw=1.0, direction="up", first=2, contract="x")
     assert found == [
         ("direction", "product cap is a cap"),
-        ("contract", "is no contract of ann"),
+        ("contract", "is no contract of ann for this product"),
         ("first", "the gate of this period is closed"),
     ]
     assert order_faults(market, "ann", "sell", kw=1.0, first=23, periods=2)[0] == (
@@ -191,11 +191,14 @@ def test_orders_of_the_continuous_market_are_checked() -> None:
 def test_closed_gates_stay_closed() -> None:
     market = opened()
     standing(market)
-    market.do(CloseFlexGate(at=2 * H, before=6))
     assert told(faults_of(market, CloseFlexGate(at=2 * H, before=6))) == [
+        ("before", "the gate of period 5 closes at 14400")
+    ]
+    market.do(CloseFlexGate(at=4 * H, before=6))
+    assert told(faults_of(market, CloseFlexGate(at=4 * H, before=6))) == [
         ("before", "closes nothing: open are 6 to 23")
     ]
-    assert told(faults_of(market, ClearFlexAuction(at=2 * H, auction=0))) == [
+    assert told(faults_of(market, ClearFlexAuction(at=4 * H, auction=0))) == [
         ("first", "orders went out up to period 6")
     ]
     assert told(faults_of(market, CloseFlexGate(at=H, before=7)))[0] == (
@@ -209,7 +212,9 @@ def test_readings_and_settlements_are_checked() -> None:
     read = RecordFlexReadings(at=H, first=0, metered_kw=[[0.0, 0.0]] * 3)
     assert told(faults_of(market, read)) == [("at", "period 1 is not over")]
     wrong = RecordFlexReadings(at=9 * H, first=0, metered_kw=[[0.0]])
-    assert told(faults_of(market, wrong)) == [("metered_kw", "is not (3 points, periods)")]
+    assert told(faults_of(market, wrong)) == [
+        ("metered_kw", "is not (3 points, periods) or (3 points, periods, readings)")
+    ]
     wrong = RecordFlexReadings(
         at=9 * H, first=0, metered_kw=[[float("inf")]] * 3, baseline_kw=[[0.0, 0.0]] * 3
     )

@@ -111,7 +111,8 @@ class ReservationsCalled:
     """Reserved power was called; ``requested_kw`` has one entry per period.
 
     A test call orders the smaller of reserved and requested power at once and is not paid; any other obliges
-    the holders to offer it in the activation auctions.
+    the holders to offer it: in the activation auctions, or in the continuous market, where ``orders`` are
+    those that contracts put in by themselves and ``trades`` what they met at once.
     """
 
     at: int
@@ -119,6 +120,8 @@ class ReservationsCalled:
     periods: tuple[int, ...]
     requested_kw: tuple[float, ...]
     test: bool
+    orders: tuple[FlexBid, ...] = ()
+    trades: tuple[FlexTrade, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -211,7 +214,10 @@ class DeliveryOrdered:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FlexReadingsRecorded:
-    """Meters were read: kW, + import, shape (points, periods), NaN where missing."""
+    """Meters were read: kW, + import, NaN where missing.
+
+    ``metered_kw`` has shape (points, periods, readings of a period), ``baseline_kw`` (points, periods).
+    """
 
     at: int
     first: int

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridagora.model.flexibility import FlexProduct
-from gridagora.model.reservation import Trigger
+from gridagora.model.reservation import Activation, Trigger
 
 AuctionHorizon = Literal["reservation", "activation"]
 
@@ -48,6 +48,8 @@ class FlexMarketTerms:
     penalty_micro_per_kwh : for each kWh of deficiency
     tolerance_kw, most_missing_percent : as in `gridagora.settlement.ReadingRules`
     gate_closure_periods : adjustment for a period closes that many periods before it
+    window_periods : periods, counted from ``first``, over which lost readings and the thresholds of
+        settlement rules are judged together
 
     Examples
     --------
@@ -75,6 +77,7 @@ class FlexMarketTerms:
     tolerance_kw: float = 0.0
     most_missing_percent: float = 5.0
     gate_closure_periods: int = 1
+    window_periods: int = 1
 
     def product(self, name: str) -> FlexProduct:
         """Return a product by its name."""
@@ -120,7 +123,7 @@ class ContractRules:
     Parameters
     ----------
     activation_cap : dearest price at which a called holder may offer, currency per kWh
-    lead_periods, rest_periods, max_activations, auto_offer, trigger : as in
+    lead_periods, rest_periods, max_activations, auto_offer, trigger, activation, max_tests : as in
         `gridagora.model.reservation.FlexContract`
 
     Examples
@@ -135,6 +138,8 @@ class ContractRules:
     max_activations: int | None = None
     auto_offer: bool = True
     trigger: Trigger | None = None
+    activation: Activation = "auction"
+    max_tests: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,7 +151,8 @@ class FlexAuction:
     number : its number, from 0 in the order of opening
     horizon : "reservation" (long-term) or "activation" (short-term, open to newcomers)
     product : name of the product
-    first, count : delivery periods
+    first, count : delivery periods; an activation of several keeps each seller to the product's durations,
+        rest and activations per day
     gate : moment from which bids are late, seconds since 1970 UTC
     ordered : whether the buyers' steps are taken in their order (probability-based demand)
     area : participants that may sell; empty: all

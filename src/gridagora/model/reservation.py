@@ -11,7 +11,7 @@ TENDER).
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,7 +24,8 @@ Floats = NDArray[np.float64]
 
 Source = Literal["tender", "long", "cap"]
 SOURCES = ("tender", "long", "cap")
-ACTIVATIONS = ("auction", "dispatch")
+Activation = Literal["auction", "continuous", "dispatch"]
+ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 COMPARISONS = ("at_most", "at_least")
 
 
@@ -63,8 +64,9 @@ class Tender:
     availability_cap : dearest availability price that is taken, currency per kW and hour
     utilisation_cap : dearest utilisation price that is taken, currency per kWh
     expected_calls : share of the windows in which a call is expected, 0 to 1; weighs utilisation
-    source, max_activations, rest_periods, lead_periods, auto_offer, trigger, activation : how its contracts
-        may be called, see `FlexContract`; LONG is tendered as "long", with ``auto_offer``, by "auction"
+    source, max_activations, rest_periods, lead_periods, auto_offer, trigger, activation, max_tests : how its
+        contracts may be called, see `FlexContract`; LONG is tendered as "long", with ``auto_offer``, by
+        "auction" or "continuous"
 
     Raises
     ------
@@ -98,7 +100,8 @@ class Tender:
     lead_periods: int = 0
     auto_offer: bool = False
     trigger: Trigger | None = None
-    activation: Literal["auction", "dispatch"] = "dispatch"
+    activation: Activation = "dispatch"
+    max_tests: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "area", tuple(sorted(self.area)))
@@ -197,7 +200,9 @@ class FlexContract:
     lead_periods : a call comes this many periods before it starts, or earlier
     auto_offer : True: orders to sell follow from the contract by themselves (LONG); False: the seller bids
     trigger : available only where this holds; None: always
-    activation : "auction": called by an auction among contracts and newcomers; "dispatch": called directly
+    activation : "auction": called holders offer in the activation auctions, beside newcomers; "continuous":
+        they put orders to sell that name the contract into the continuous market; "dispatch": called directly
+    max_tests : unpaid test calls in the whole life of the contract
 
     Raises
     ------
@@ -231,7 +236,8 @@ class FlexContract:
     lead_periods: int = 0
     auto_offer: bool = False
     trigger: Trigger | None = None
-    activation: Literal["auction", "dispatch"] = "auction"
+    activation: Activation = "auction"
+    max_tests: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "periods", tuple(self.periods))
@@ -419,7 +425,7 @@ def _term_faults(source: str, terms: Tender | FlexContract) -> Iterator[Fault]:
         if getattr(terms, name) not in known:
             fix = f"write one of {', '.join(known)}"
             yield fault_at(source, name, getattr(terms, name), reason="is not known", fix=fix)
-    for name in ("max_activations", "rest_periods", "lead_periods"):
+    for name in ("max_activations", "rest_periods", "lead_periods", "max_tests"):
         value = getattr(terms, name)
         if value is not None and not (is_whole(value) and value >= 0):
             yield fault_at(source, name, value, reason="is no whole number >= 0", fix="write 0 or more")

@@ -11,7 +11,8 @@ from dataclasses import replace
 import numpy as np
 
 from gridagora.engine.flexibility.commands import CancelFlexOrder, SubmitFlexOrder
-from gridagora.engine.flexibility.positions import free_kw, resting_kw, sold_kw
+from gridagora.engine.flexibility.positions import free_kw, paid_kw, resting_kw
+from gridagora.engine.flexibility.standing import cap_price, tally_book
 from gridagora.engine.flexibility.state import (
     LEAST_KW,
     FlexMarketState,
@@ -33,16 +34,20 @@ def take_order(state: FlexMarketState, command: SubmitFlexOrder) -> FlexOrderTak
     faults += product_faults(terms, command.product, source=f"flexibility bid {command.bid.number}")
     trades: tuple[FlexTrade, ...] = ()
     status = ""
-    if not faults:
-        product = product_number(terms, command.product)
-        faults += _order_faults(state, command, product)
-        try:
-            _, trades, outcome = short_flex.submit(
-                state.books[product], command.bid, at=command.at, open_from=_open_from(state, command.at)
-            )
-            status = outcome.status
-        except InputError as error:
-            faults += error.faults
+    # of a product that does not exist, the rest is judged by the first book
+    known = not product_faults(terms, command.product, source="")
+    product = product_number(terms, command.product) if known else 0
+    faults += _order_faults(state, command, product, known=known)
+    try:
+        _, trades, outcome = short_flex.submit(
+            state.books[product],
+            command.bid,
+            at=max(command.at, state.books[product].at),
+            open_from=open_from(state, command.at),
+        )
+        status = outcome.status
+    except InputError as error:
+        faults += [fault for fault in error.faults if known or fault.place != "number"]
     check_faults(faults)
     return FlexOrderTaken(
         at=command.at, product=command.product, bid=command.bid, trades=trades, outcome=status
@@ -63,35 +68,42 @@ def cancel_order(state: FlexMarketState, command: CancelFlexOrder) -> FlexOrderC
 
 def apply_taken(state: FlexMarketState, event: FlexOrderTaken) -> FlexMarketState:
     """Move the book on, and book the trades with their periods."""
-    terms = state.open_terms
-    product = product_number(terms, event.product)
-    book, trades, _ = short_flex.submit(
-        state.books[product], event.bid, at=event.at, open_from=_open_from(state, event.at)
-    )
+    state, trades = placed(state, product_number(state.open_terms, event.product), event.bid, at=event.at)
     require(trades == event.trades, f"bid {event.bid.number} does not trade as its event says")
+    return state
+
+
+def placed(
+    state: FlexMarketState, product: int, bid: FlexBid, *, at: int
+) -> tuple[FlexMarketState, tuple[FlexTrade, ...]]:
+    """Return the state after a bid entered the book of a product, and its trades."""
+    terms, before = state.open_terms, state.books[product]
+    book, trades, outcome = short_flex.submit(before, bid, at=at, open_from=open_from(state, at))
     state = _with_book(state, product, book)
     code = {name: number for number, name in enumerate(terms.participants)}
-    for trade in event.trades:
+    for trade in trades:
         state = _with_trade(state, product, trade, codes=(code[trade.buyer], code[trade.seller]))
-    return state
+    return tally_book(state, before, trades=trades, ended=outcome.ended), trades
 
 
 def apply_cancelled(state: FlexMarketState, event: FlexOrderCancelled) -> FlexMarketState:
     """Take the bid out of its book."""
     product = product_number(state.open_terms, event.product)
-    book, _ = short_flex.cancel(
-        state.books[product], event.number, participant=event.participant, at=event.at
-    )
-    return _with_book(state, product, book)
+    before = state.books[product]
+    book, ended = short_flex.cancel(before, event.number, participant=event.participant, at=event.at)
+    return tally_book(_with_book(state, product, book), before, trades=(), ended=ended)
 
 
 def close_books(state: FlexMarketState, *, before: int, at: int) -> FlexMarketState:
     """End what rests for periods before one."""
-    books = tuple(short_flex.close(book, before_period=before, at=at)[0] for book in state.books)
-    return replace(state, books=books)
+    for product, book in enumerate(state.books):
+        after, ended = short_flex.close(book, before_period=before, at=at)
+        state = tally_book(_with_book(state, product, after), book, trades=(), ended=ended)
+    return state
 
 
-def _open_from(state: FlexMarketState, at: int) -> int:
+def open_from(state: FlexMarketState, at: int) -> int:
+    """Return the first period that can still be adjusted at a moment."""
     terms = state.open_terms
     return max(state.open_from, terms.open_from(at, lead=terms.gate_closure_periods))
 
@@ -119,10 +131,12 @@ def _with_trade(
     return state.with_periods(changed)
 
 
-def _order_faults(state: FlexMarketState, command: SubmitFlexOrder, product: int) -> Iterator[Fault]:
+def _order_faults(
+    state: FlexMarketState, command: SubmitFlexOrder, product: int, *, known: bool
+) -> Iterator[Fault]:
     terms, bid = state.open_terms, command.bid
-    direction = terms.product(command.product).direction
-    if bid.direction != direction:
+    direction = terms.products[product][1].direction
+    if known and bid.direction != direction:
         reason = f"product {command.product} is a {direction}"
         yield _fault(bid, "direction", bid.direction, reason=reason, fix=f"write {direction}")
     inside = terms.first <= bid.first and bid.end <= terms.end
@@ -132,12 +146,27 @@ def _order_faults(state: FlexMarketState, command: SubmitFlexOrder, product: int
     if bid.participant not in terms.participants:
         fix = "name a connection point or a buyer of the market"
         yield _fault(bid, "participant", bid.participant, reason="unknown participant", fix=fix)
-    elif inside:
+    elif inside and known:
         yield from _room_faults(state, command, product)
-    held = {known.contract.id: known.contract.seller for known in state.contracts}
-    if bid.contract and held.get(bid.contract) != bid.participant:
-        reason = f"is no contract of {bid.participant}"
+    if bid.contract:
+        yield from _contract_faults(state, bid, product)
+
+
+def _contract_faults(state: FlexMarketState, bid: FlexBid, product: int) -> Iterator[Fault]:
+    """Faults of an order in the name of a contract: whose it is, of what, when, and at which price."""
+    held = next((held for held in state.contracts if held.contract.id == bid.contract), None)
+    if held is None or held.contract.seller != bid.participant or held.product != product:
+        reason = f"is no contract of {bid.participant} for this product"
         yield _fault(bid, "contract", bid.contract, reason=reason, fix="leave it out, or name its own")
+        return
+    outside = sorted(set(range(bid.first, bid.end)) - set(held.contract.periods))
+    if outside:
+        reason, fix = f"period {outside[0]} is outside the contract's calendar", "order the rest without it"
+        yield _fault(bid, "first, periods", (bid.first, bid.periods), reason=reason, fix=fix)
+    cap = cap_price(state, held)
+    if bid.price > cap + LEAST_KW:
+        reason = f"is above the activation cap of contract {bid.contract}, {cap:g} per kW and period"
+        yield _fault(bid, "price", bid.price, reason=reason, fix=f"write {cap:g} or less")
 
 
 def _room_faults(state: FlexMarketState, command: SubmitFlexOrder, product: int) -> Iterator[Fault]:
@@ -147,7 +176,7 @@ def _room_faults(state: FlexMarketState, command: SubmitFlexOrder, product: int)
     is_point = code < len(terms.points)
     if bid.side == "buy" and not is_point:
         return
-    sold = sold_kw(state, name, bid.first, count=bid.periods)[:, code]
+    sold = paid_kw(state, name, bid.first, count=bid.periods)[:, code]
     if bid.side == "sell" and is_point:
         room = free_kw(state, name, bid.first, count=bid.periods, at=command.at)[:, code]
         most = float(terms.capacity_kw(name)[code])

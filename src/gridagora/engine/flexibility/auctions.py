@@ -19,7 +19,7 @@ from gridagora.engine.flexibility.commands import (
     WithdrawFlexBids,
 )
 from gridagora.engine.flexibility.contracts import contracts_of, fee_rates
-from gridagora.engine.flexibility.obligations import obligation_faults, with_obligated
+from gridagora.engine.flexibility.obligations import with_obligated
 from gridagora.engine.flexibility.offers import offer_faults
 from gridagora.engine.flexibility.paying import paid_by_rule
 from gridagora.engine.flexibility.rows import BidRows
@@ -30,7 +30,7 @@ from gridagora.engine.flexibility.state import (
     time_faults,
 )
 from gridagora.errors import Fault, InvariantError, check_faults, require
-from gridagora.market import capacity_limit_auction
+from gridagora.market import ActivationLimits, Horizon, capacity_limit_auction
 from gridagora.market._capacity_check import step_numbers
 from gridagora.market._capacity_reading import Reading
 from gridagora.model.bids import Bids
@@ -44,6 +44,9 @@ from gridagora.model.flexibility_market import FlexAuction, FlexMarketTerms
 from gridagora.model.reservation import FlexContract
 from gridagora.model.results import sum_by
 from gridagora.units import amount_micro, to_wh
+
+LEAST_ACTIVE_KW = 0.001
+"""What an active period cuts at least where a product limits activations: a watt."""
 
 
 def open_auction(state: FlexMarketState, command: OpenFlexAuction) -> FlexAuctionOpened:
@@ -66,7 +69,6 @@ def submit_bids(state: FlexMarketState, command: SubmitFlexBids) -> FlexBidsSubm
     bids = Reading.of(command.bids).bids
     if entry is None or bids is None:
         raise InvariantError("bids without faults are readable, and their auction is open")
-    check_faults(obligation_faults(state, entry.auction, bids))
     return _submitted(terms, command, bids)
 
 
@@ -95,6 +97,13 @@ def clear_auction(state: FlexMarketState, command: ClearFlexAuction) -> FlexAuct
         if entry.auction.first < state.open_from:
             reason, fix = f"orders went out up to period {state.open_from}", "clear before the gate closes"
             faults.append(_fault(command.auction, "first", entry.auction.first, reason=reason, fix=fix))
+        begins = terms.begins(entry.auction.first)
+        if command.at > begins:
+            reason, fix = (
+                f"comes {command.at - begins} s after delivery began",
+                "open an auction of later periods",
+            )
+            faults.append(_fault(command.auction, "at", command.at, reason=reason, fix=fix))
     check_faults(faults)
     if entry is None:
         raise InvariantError("an auction without faults is open")
@@ -183,6 +192,7 @@ def _cleared(
         bids,
         ordered=auction.ordered,
         blocks=blocks,
+        horizon=_horizon(terms, auction),
         direction=terms.product(auction.product).direction,
     )
     row = rows.period - auction.first
@@ -213,6 +223,26 @@ def _cleared(
         surplus_micro=-paid_micro.sum(axis=1),
         capacity_kw=np.repeat(terms.capacity_kw(auction.product)[:, None], auction.count, axis=1),
         contracts=contracts,
+    )
+
+
+def _horizon(terms: FlexMarketTerms, auction: FlexAuction) -> Horizon | None:
+    """Return the limits that a product sets to an activation of several periods; None: it sets none."""
+    product = terms.product(auction.product)
+    limits = ActivationLimits(
+        max_activations=product.max_activations_per_day,
+        min_duration=product.min_duration,
+        max_duration=product.max_duration,
+        min_rest=product.min_rest,
+        min_kw=LEAST_ACTIVE_KW,
+    )
+    plain = limits == ActivationLimits(min_kw=LEAST_ACTIVE_KW)
+    if auction.horizon == "reservation" or auction.count == 1 or plain:
+        return None
+    return Horizon(
+        limits=dict.fromkeys(range(len(terms.points)), limits),
+        periods_per_day=round(24 / terms.period_hours),
+        period_hours=terms.period_hours,
     )
 
 
@@ -259,6 +289,9 @@ def _auction_faults(state: FlexMarketState, command: OpenFlexAuction) -> Iterato
     if auction.gate > terms.begins(auction.first):
         reason, fix = "the gate closes after delivery begins", f"write {terms.begins(auction.first)} or less"
         yield _fault(number, "gate", auction.gate, reason=reason, fix=fix)
+    if auction.gate < command.at:
+        reason, fix = "the gate is closed already", f"write {command.at + 1} or more"
+        yield _fault(number, "gate", auction.gate, reason=reason, fix=fix)
     known = {point.participant for point in terms.points}
     for name in auction.area:
         if name not in known:
@@ -281,7 +314,13 @@ def _contract_faults(auction: FlexAuction) -> Iterator[Fault]:
         fix = "write currency per kWh"
         place, value = "contract, activation_cap", rules.activation_cap
         yield _fault(auction.number, place, value, reason="is no price >= 0", fix=fix)
-    for name in ("lead_periods", "rest_periods", "max_activations"):
+    if rules.activation not in ("auction", "continuous"):
+        place, fix = (
+            "contract, activation",
+            "write auction or continuous; a tender makes contracts to dispatch",
+        )
+        yield _fault(auction.number, place, rules.activation, reason="is not known", fix=fix)
+    for name in ("lead_periods", "rest_periods", "max_activations", "max_tests"):
         value = getattr(rules, name)
         if value is not None and value < 0:
             yield _fault(

@@ -6,12 +6,15 @@ without pay and at the utilisation price.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gridagora.engine.flexibility.adjustment import open_from, placed
 from gridagora.engine.flexibility.commands import CallReservations, DispatchContract, ReleaseReservation
 from gridagora.engine.flexibility.positions import free_kw
+from gridagora.engine.flexibility.standing import count_sold, orders_of_call
 from gridagora.engine.flexibility.state import (
     LEAST_KW,
     ContractState,
@@ -19,7 +22,8 @@ from gridagora.engine.flexibility.state import (
     shown,
     time_faults,
 )
-from gridagora.errors import Fault, InputError, InvariantError, check_faults
+from gridagora.errors import Fault, InputError, InvariantError, check_faults, require
+from gridagora.model.continuous import FlexBid, FlexTrade
 from gridagora.model.flexibility_events import ContractDispatched, ReservationReleased, ReservationsCalled
 from gridagora.model.reservation import call_faults, periods_triggered, released
 from gridagora.units import amount_micro, to_wh
@@ -37,7 +41,7 @@ def call_reservations(state: FlexMarketState, command: CallReservations) -> Rese
         faults += unknown
         if held is None:
             continue
-        if held.contract.activation != "auction":
+        if held.contract.activation == "dispatch":
             reason, fix = "is dispatched, not called", "dispatch it"
             faults.append(_fault(name, "activation", held.contract.activation, reason=reason, fix=fix))
         faults += _allowed_faults(state, held, command)
@@ -48,13 +52,30 @@ def call_reservations(state: FlexMarketState, command: CallReservations) -> Rese
             ]
             faults += _room_faults(state, held, command, kw=kw)
     check_faults(faults)
-    return ReservationsCalled(
+    event = ReservationsCalled(
         at=command.at,
         contracts=command.contracts,
         periods=command.periods,
         requested_kw=tuple(abs(float(kw)) for kw in command.requested_kw),
         test=command.test,
     )
+    return event if command.test else _with_orders(state, event)
+
+
+def _with_orders(state: FlexMarketState, event: ReservationsCalled) -> ReservationsCalled:
+    """Add the orders of contracts that are called in the continuous market, one after the other."""
+    orders: list[FlexBid] = []
+    trades: list[FlexTrade] = []
+    for name in event.contracts:
+        state = _with_held(state, count_sold(state, _known(state, name), event.periods))
+    for name in event.contracts:
+        held = _known(state, name)
+        made = orders_of_call(state, held, event.periods, requested_kw=event.requested_kw, at=event.at)
+        for bid in made:
+            state, met = placed(state, held.product, bid, at=event.at)
+            trades += met
+        orders += made
+    return replace(event, orders=tuple(orders), trades=tuple(trades))
 
 
 def dispatch_contract(state: FlexMarketState, command: DispatchContract) -> ContractDispatched:
@@ -111,6 +132,9 @@ def release_reservation(state: FlexMarketState, command: ReleaseReservation) -> 
             if period < opens:
                 reason, fix = f"is in the past: the next one is {opens}", "release later periods"
                 faults.append(_fault(command.contract, f"period {period}", period, reason=reason, fix=fix))
+            if any(period in call for call in held.calls):
+                reason, fix = "was called already", "release periods that are not called"
+                faults.append(_fault(command.contract, f"period {period}", period, reason=reason, fix=fix))
             try:
                 released(held.contract, period, kw)
             except InputError as error:
@@ -135,7 +159,21 @@ def apply_called(state: FlexMarketState, event: ReservationsCalled) -> FlexMarke
         if not event.test:
             rows = [held.contract.periods.index(period) for period in event.periods]
             requested[rows] = event.requested_kw
-        state = _with_held(state, replace(held, requested_kw=requested, calls=(*held.calls, event.periods)))
+            held = count_sold(state, held, event.periods)
+        state = _with_held(
+            state,
+            replace(
+                held,
+                requested_kw=requested,
+                calls=(*held.calls, event.periods),
+                tests=held.tests + event.test,
+            ),
+        )
+    trades: list[FlexTrade] = []
+    for bid in event.orders:
+        state, met = placed(state, _known(state, bid.contract).product, bid, at=event.at)
+        trades += met
+    require(tuple(trades) == event.trades, "orders of a call do not trade as its event says")
     return state
 
 
@@ -143,7 +181,8 @@ def apply_dispatched(state: FlexMarketState, event: ContractDispatched) -> FlexM
     """Add the order and its price to the periods."""
     held = _known(state, event.contract)
     state = _ordered(state, held, event.periods, kw=event.kw, paid=event.paid_micro, test=event.test)
-    return _with_held(state, replace(held, calls=(*held.calls, event.periods)))
+    calls, tests = (*held.calls, event.periods), held.tests + event.test
+    return _with_held(state, replace(_known(state, event.contract), calls=calls, tests=tests))
 
 
 def apply_released(state: FlexMarketState, event: ReservationReleased) -> FlexMarketState:
@@ -168,12 +207,12 @@ def _ordered(
     payer, changed = state.open_terms.participants.index(held.contract.buyer), {}
     for period, power, amount in zip(periods, kw, paid, strict=True):
         old = state.period(period)
-        sold, money, tested = old.cleared_kw.copy(), old.cleared_micro.copy(), old.tested.copy()
+        sold, money, tested = old.cleared_kw.copy(), old.cleared_micro.copy(), old.tested_kw.copy()
         sold[held.product, [held.point, payer]] += power
         money[held.product, held.point] += amount
         money[held.product, payer] -= amount
-        tested[held.product, held.point] |= test
-        changed[period] = replace(old, cleared_kw=sold, cleared_micro=money, tested=tested)
+        tested[held.product, [held.point, payer]] += power * test
+        changed[period] = replace(old, cleared_kw=sold, cleared_micro=money, tested_kw=tested)
     return state.with_periods(changed)
 
 
@@ -189,7 +228,12 @@ def _allowed_faults(
         earlier_calls=held.calls,
         periods_per_day=round(24 / terms.period_hours),
     )
+    if command.test and held.tests >= contract.max_tests:
+        reason, fix = f"is one more than the {contract.max_tests} of the contract", "call it for pay"
+        yield _fault(contract.id, "test", held.tests + 1, reason=reason, fix=fix)
     opens = max(state.open_from, terms.open_from(command.at))
+    if contract.activation == "continuous" and not command.test:
+        opens = open_from(state, command.at)
     for period in command.periods:
         if period < opens:
             reason, fix = f"is in the past: the next one is {opens}", "call later periods"
@@ -238,7 +282,7 @@ def _power_faults(name: str, periods: tuple[int, ...], kw: tuple[float, ...]) ->
         reason, fix = f"is not one per period ({len(periods)})", "give one kW each"
         yield _fault(name, "kw", kw, reason=reason, fix=fix)
     for place, power in enumerate(kw):
-        if not 0 < abs(power) < np.inf:
+        if not (isinstance(power, Real) and 0 < abs(float(power)) < np.inf):
             yield _fault(name, f"kw {place}", power, reason="is no power", fix="write kW, not 0")
 
 

@@ -75,8 +75,9 @@ class AwardTender:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CallReservations:
-    """Call reserved power: its holders must offer it in the activation auctions of these periods.
+    """Call reserved power: its holders must offer it for these periods.
 
+    They offer in the activation auctions, or in the continuous market where their contracts say so.
     ``requested_kw`` has one entry per period, asked of each contract; a ``test`` call orders it at once and
     is not paid.  ``conditions`` holds what triggers are judged by: a value per period of the study, by name.
     """
@@ -156,7 +157,8 @@ class CloseFlexGate:
 class RecordFlexReadings:
     """Record meters: mean net import in kW, + import, shape (points, periods); NaN where one is missing.
 
-    ``baseline_kw`` of the same shape is needed by products against a baseline alone.
+    Meters that are read several times in a period give (points, periods, readings).  ``baseline_kw`` of shape
+    (points, periods) is needed by products against a baseline alone.
     """
 
     at: int

@@ -6,11 +6,12 @@ of its payment rule: each winner's money per kW and hour, rounded to a micro-uni
 
 from collections.abc import Iterator
 from dataclasses import replace
+from numbers import Real
 
 import numpy as np
 
 from gridagora.engine.flexibility.commands import AwardTender
-from gridagora.engine.flexibility.positions import reserved_kw
+from gridagora.engine.flexibility.positions import reservable_kw
 from gridagora.engine.flexibility.state import (
     LEAST_KW,
     ContractState,
@@ -22,6 +23,7 @@ from gridagora.engine.flexibility.state import (
     time_faults,
 )
 from gridagora.errors import Fault, InputError, InvariantError, check_faults, require
+from gridagora.market._tender_check import bid_windows
 from gridagora.market.mechanisms.tender import TenderResult, award_tender
 from gridagora.model.columns import Floats, Ints
 from gridagora.model.flexibility import LIMITS
@@ -70,6 +72,8 @@ def contracts_of(
                 lead_periods=rules.lead_periods,
                 auto_offer=rules.auto_offer,
                 trigger=rules.trigger,
+                activation=rules.activation,
+                max_tests=rules.max_tests,
             )
         )
     return tuple(made)
@@ -207,12 +211,13 @@ def _tender_faults(state: FlexMarketState, command: AwardTender) -> Iterator[Fau
         if bid.participant not in most:
             continue
         point, capacity = terms.participants.index(bid.participant), most[bid.participant]
-        reserved = reserved_kw(state, command.product, terms.first, count=terms.periods)[:, point]
-        wanted = [n - terms.first for w in range(len(tender.windows)) for n in tender.periods_of(w)]
-        held = float(max((reserved[n] for n in wanted if 0 <= n < terms.periods), default=0.0))
-        if bid.max_kw > capacity - held + LEAST_KW:
+        left = reservable_kw(state, command.product, terms.first, count=terms.periods)[:, point]
+        wanted = [n - terms.first for w in bid_windows(tender, bid) for n in tender.periods_of(w)]
+        free = float(min((left[n] for n in wanted if 0 <= n < terms.periods), default=capacity))
+        if isinstance(bid.max_kw, Real) and float(bid.max_kw) > free + LEAST_KW:
             reason = (
-                f"is above the connection capacity, {shown(capacity)}, of which {shown(held)} are reserved"
+                f"is above the connection capacity, {shown(capacity)}, "
+                f"of which {shown(capacity - free)} are reserved or offered already"
             )
-            fix = f"offer at most {shown(max(capacity - held, 0.0))}"
+            fix = f"offer at most {shown(max(free, 0.0))}"
             yield Fault(source=source, place=f"bid {row}, max_kw", value=bid.max_kw, reason=reason, fix=fix)

@@ -2,16 +2,19 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from gridagora.engine.flexibility.adjustment import close_books
+from gridagora.engine.flexibility.adjustment import close_books, open_from
 from gridagora.engine.flexibility.commands import CloseFlexGate, RecordFlexReadings
+from gridagora.engine.flexibility.standing import ask_at_gate
 from gridagora.engine.flexibility.state import LEAST_KW, FlexMarketState, time_faults
 from gridagora.errors import Fault, check_faults, require
 from gridagora.model.columns import Floats
 from gridagora.model.flexibility import LIMITS
 from gridagora.model.flexibility_events import DeliveryOrdered, FlexReadingsRecorded
+from gridagora.model.numbers import read_numbers
 
 DECIMALS = 9
 """Orders are rounded to these decimals of a kW: adding and taking away leaves nothing behind."""
@@ -24,6 +27,12 @@ def close_gate(state: FlexMarketState, command: CloseFlexGate) -> DeliveryOrdere
         reason = f"closes nothing: open are {state.open_from} to {terms.end - 1}"
         fix = "name the first period that stays open"
         faults.append(_fault("before", command.before, reason, fix=fix))
+    else:
+        gate = terms.begins(command.before - 1) - terms.begins(terms.gate_closure_periods) + terms.start
+        if command.at < gate:
+            reason = f"the gate of period {command.before - 1} closes at {gate}"
+            fix = f"close it then, or no more than the periods before {open_from(state, command.at)}"
+            faults.append(_fault("before", command.before, reason, fix=fix))
     check_faults(faults)
     first, points = state.open_from, len(terms.points)
     window = state.window(first, command.before - first)
@@ -52,11 +61,11 @@ def close_gate(state: FlexMarketState, command: CloseFlexGate) -> DeliveryOrdere
 def record_readings(state: FlexMarketState, command: RecordFlexReadings) -> FlexReadingsRecorded:
     """Take readings in; a later reading of a period corrects an earlier one until it is settled."""
     check_faults([*time_faults(state, command.at), *_reading_faults(state, command)])
-    baseline = command.baseline_kw
+    metered, baseline = np.asarray(command.metered_kw, np.float64), command.baseline_kw
     return FlexReadingsRecorded(
         at=command.at,
         first=command.first,
-        metered_kw=np.asarray(command.metered_kw, np.float64),
+        metered_kw=metered.reshape(*metered.shape[:2], -1),
         baseline_kw=None if baseline is None else np.asarray(baseline, np.float64),
     )
 
@@ -72,8 +81,8 @@ def apply_ordered(state: FlexMarketState, event: DeliveryOrdered) -> FlexMarketS
         event.first + row: replace(state.period(event.first + row), ordered_kw=event.ordered_kw[:, :, row])
         for row in range(event.count)
     }
-    state = replace(state.with_periods(changed), open_from=before)
-    return close_books(state, before=before, at=event.at)
+    state = close_books(state.with_periods(changed), before=before, at=event.at)
+    return replace(ask_at_gate(state, event.first, event.count), open_from=before)
 
 
 def apply_readings(state: FlexMarketState, event: FlexReadingsRecorded) -> FlexMarketState:
@@ -89,16 +98,22 @@ def apply_readings(state: FlexMarketState, event: FlexReadingsRecorded) -> FlexM
 
 def _reading_faults(state: FlexMarketState, command: RecordFlexReadings) -> Iterator[Fault]:
     terms, points = state.open_terms, len(state.open_terms.points)
-    given: dict[str, Floats] = {"metered_kw": np.asarray(command.metered_kw, np.float64)}
+    told: dict[str, Any] = {"metered_kw": command.metered_kw}
     if command.baseline_kw is not None:
-        given["baseline_kw"] = np.asarray(command.baseline_kw, np.float64)
+        told["baseline_kw"] = command.baseline_kw
+    numbers, unread = read_numbers("flexibility delivery", **told)
+    yield from unread
+    given: dict[str, Floats] = dict(zip(told, numbers, strict=True))
     metered = given["metered_kw"]
-    if metered.ndim != 2 or metered.shape[0] != points or metered.shape[1] == 0:
-        reason, fix = f"is not ({points} points, periods)", "give one row per connection point"
-        yield _fault("metered_kw", metered.shape, reason, fix=fix)
+    if metered.ndim not in (2, 3) or metered.shape[0] != points or metered.size == 0:
+        reason = f"is not ({points} points, periods) or ({points} points, periods, readings)"
+        yield _fault("metered_kw", metered.shape, reason, fix="give one row per connection point")
         return
-    if given.get("baseline_kw", metered).shape != metered.shape:
-        reason, fix = f"differs from the meters' {metered.shape}", "give one number per reading"
+    if (
+        given.get("baseline_kw", metered[:, :, 0] if metered.ndim == 3 else metered).shape
+        != metered.shape[:2]
+    ):
+        reason, fix = f"differs from the meters' {metered.shape[:2]}", "give one number per point and period"
         yield _fault("baseline_kw", given["baseline_kw"].shape, reason, fix=fix)
     end = command.first + metered.shape[1]
     if command.first < terms.first or end > terms.end:
@@ -112,9 +127,10 @@ def _reading_faults(state: FlexMarketState, command: RecordFlexReadings) -> Iter
         if period.settled_wh is not None:
             yield _fault(f"period {number}", number, "is settled already", fix="leave it out")
     for name, values in given.items():
-        for point, column in np.argwhere(np.isinf(values)).tolist():
-            place = f"{name}, row {point}, column {column}"
-            yield _fault(place, float(values[point, column]), "is infinite", fix="write NaN where missing")
+        for point, column, *reading in np.argwhere(np.isinf(values)).tolist():
+            place = f"{name}, row {point}, column {column}" + "".join(f", reading {one}" for one in reading)
+            found = float(values[point, column, *reading])
+            yield _fault(place, found, "is infinite", fix="write NaN where missing")
 
 
 def _fault(place: str, value: object, reason: str, *, fix: str) -> Fault:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from gridagora.engine.flexibility.positions import free_kw
 from gridagora.engine.flexibility.rows import BidRows
+from gridagora.engine.flexibility.standing import cap_price
 from gridagora.engine.flexibility.state import (
     LEAST_KW,
-    ContractState,
     FlexMarketState,
     product_number,
     shown,
@@ -23,7 +23,6 @@ from gridagora.errors import Fault
 from gridagora.model.bids import Bids
 from gridagora.model.flexibility_events import FlexAuctionCleared
 from gridagora.model.flexibility_market import FlexAuction
-from gridagora.units import MICRO
 
 Owed = dict[tuple[int, int], list[int]]
 """Numbers of the contracts that are called, by period and point, the lowest cap first."""
@@ -39,7 +38,7 @@ def obligation_faults(state: FlexMarketState, auction: FlexAuction, bids: Bids) 
         for row in mine[np.argsort(bids.price[mine], kind="stable")].tolist():
             price = float(bids.price[row])
             for number in contracts:
-                held, cap = state.contracts[number], _cap(state, state.contracts[number])
+                held, cap = state.contracts[number], cap_price(state, state.contracts[number])
                 due = sum(state.contracts[other].owed_kw(period) for other in _up_to(contracts, number))
                 if before < due - LEAST_KW and price > cap:
                     reason = (
@@ -73,7 +72,7 @@ def with_obligated(
             held = state.contracts[number]
             missing = min(held.owed_kw(period) - kw, room)
             if held.contract.auto_offer and missing > LEAST_KW:
-                added.append((point, period, _cap(state, held), missing))
+                added.append((point, period, cap_price(state, held), missing))
                 room -= missing
     if not added:
         return rows, none
@@ -102,13 +101,15 @@ def _owed(state: FlexMarketState, auction: FlexAuction) -> Owed:
         return owed
     product, names = product_number(state.open_terms, auction.product), state.open_terms.participants
     for number, held in enumerate(state.contracts):
-        if held.product != product or (auction.area and names[held.point] not in auction.area):
+        if held.contract.activation != "auction" or held.product != product:
+            continue
+        if auction.area and names[held.point] not in auction.area:
             continue
         for period in held.contract.periods:
             if 0 <= period - auction.first < auction.count and held.owed_kw(period) > LEAST_KW:
                 owed.setdefault((period, held.point), []).append(number)
     for numbers in owed.values():
-        numbers.sort(key=lambda number: _cap(state, state.contracts[number]))
+        numbers.sort(key=lambda number: cap_price(state, state.contracts[number]))
     return owed
 
 
@@ -126,7 +127,7 @@ def _served(
     sold, used, served = _sold(state, auction, period, point=point), 0.0, []
     for number in contracts:
         held = state.contracts[number]
-        cheap = rows.quantity_kw[mine[rows.price[mine] <= _cap(state, held) + LEAST_KW]].sum()
+        cheap = rows.quantity_kw[mine[rows.price[mine] <= cap_price(state, held) + LEAST_KW]].sum()
         kw = float(min(held.owed_kw(period), max(sold + cheap - used, 0.0)))
         used += kw
         served.append(kw)
@@ -135,12 +136,7 @@ def _served(
 
 def _sold(state: FlexMarketState, auction: FlexAuction, period: int, *, point: int) -> float:
     product = product_number(state.open_terms, auction.product)
-    return max(float(state.period(period).sold_kw[product, point]), 0.0)
-
-
-def _cap(state: FlexMarketState, held: ContractState) -> float:
-    """Dearest price of a called holder, currency per kW and period."""
-    return held.contract.activation_cap_micro_per_kwh / MICRO * state.open_terms.period_hours
+    return max(float(state.period(period).paid_kw[product, point]), 0.0)
 
 
 def _up_to(contracts: Sequence[int], number: int) -> Sequence[int]:

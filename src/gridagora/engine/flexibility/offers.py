@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gridagora.engine.flexibility.positions import free_kw, reserved_kw
+from gridagora.engine.flexibility.obligations import obligation_faults
+from gridagora.engine.flexibility.positions import free_kw, reservable_kw
 from gridagora.engine.flexibility.rows import BidRows
 from gridagora.engine.flexibility.state import (
     LEAST_KW,
@@ -51,7 +52,12 @@ def offer_faults(state: FlexMarketState, entry: AuctionState, offers: Offers, *,
         faults += read.told(_unnumbered, (*who, "period"), None)
     if auction.horizon == "reservation":
         faults += read.told(_fee_faults, ("price",), None)
+    faults += read.told(_obliged, (*who, "period", "price", "quantity"), (state, auction))
     return faults
+
+
+def _obliged(bids: Bids, given: tuple[FlexMarketState, FlexAuction]) -> Iterator[Fault]:
+    yield from obligation_faults(*given, bids)
 
 
 def _unnumbered(bids: Bids, _: None) -> Iterator[Fault]:
@@ -110,7 +116,7 @@ def _left_faults(bids: Bids, given: tuple[FlexMarketState, FlexAuction, int]) ->
     if auction.horizon == "activation":
         free, gone = free_kw(*window, count=auction.count, at=at), "sold or offered elsewhere"
     else:
-        free, gone = capacity - reserved_kw(*window, count=auction.count), "reserved already"
+        free, gone = reservable_kw(*window, count=auction.count), "reserved or offered already"
     code = {point.participant: number for number, point in enumerate(terms.points)}
     total: dict[tuple[int, int], float] = {}
     last: dict[tuple[int, int], int] = {}

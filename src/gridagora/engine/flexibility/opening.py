@@ -83,6 +83,7 @@ def _number_faults(terms: FlexMarketTerms) -> Iterator[Fault]:
         ("penalty_micro_per_kwh", 0),
         ("tolerance_kw", 0),
         ("gate_closure_periods", 0),
+        ("window_periods", 1),
     )
     for name, low in lowest:
         value = getattr(terms, name)

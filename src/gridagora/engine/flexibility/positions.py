@@ -5,6 +5,7 @@ import numpy as np
 from gridagora.engine.flexibility.state import FlexMarketState, product_number
 from gridagora.model.columns import Floats
 from gridagora.model.continuous import W_PER_KW, FlexBookState, FlexSide
+from gridagora.model.flexibility_market import AuctionHorizon
 
 
 def sold_kw(state: FlexMarketState, name: str, first: int, *, count: int) -> Floats:
@@ -12,6 +13,13 @@ def sold_kw(state: FlexMarketState, name: str, first: int, *, count: int) -> Flo
     product = product_number(state.open_terms, name)
     shape = (count, len(state.open_terms.participants))
     return np.array([period.sold_kw[product] for period in state.window(first, count)]).reshape(shape)
+
+
+def paid_kw(state: FlexMarketState, name: str, first: int, *, count: int) -> Floats:
+    """Return the same without what test calls ordered: it is nobody's to trade."""
+    product = product_number(state.open_terms, name)
+    shape = (count, len(state.open_terms.participants))
+    return np.array([period.paid_kw[product] for period in state.window(first, count)]).reshape(shape)
 
 
 def free_kw(state: FlexMarketState, name: str, first: int, *, count: int, at: int) -> Floats:
@@ -27,15 +35,32 @@ def free_kw(state: FlexMarketState, name: str, first: int, *, count: int, at: in
         code = terms.participants.index(seller)
         if code < points:
             taken[:, code] += resting_kw(book, seller, "sell", window=(first, count), at=at)
+    taken += bid_kw(state, name, first, count=count, horizon="activation")
+    return np.asarray(terms.capacity_kw(name) - taken)
+
+
+def reservable_kw(state: FlexMarketState, name: str, first: int, *, count: int) -> Floats:
+    """Return what can still be reserved of each point, kW, shape (periods, points).
+
+    What is bid in reservation auctions that are not cleared yet counts as reserved.
+    """
+    taken = reserved_kw(state, name, first, count=count) + bid_kw(
+        state, name, first, count=count, horizon="reservation"
+    )
+    return np.asarray(state.open_terms.capacity_kw(name) - taken)
+
+
+def bid_kw(state: FlexMarketState, name: str, first: int, *, count: int, horizon: AuctionHorizon) -> Floats:
+    """Return what points bid in auctions of a horizon that are not cleared yet, kW, (periods, points)."""
+    total = np.zeros((count, len(state.open_terms.points)))
     for entry in state.auctions:
-        auction = entry.auction
-        if entry.cleared or auction.horizon != "activation" or auction.product != name:
+        if entry.cleared or entry.auction.horizon != horizon or entry.auction.product != name:
             continue
         for part in entry.bids:
             rows = (part.side < 0) & (part.period >= first) & (part.period < first + count)
             place = (part.period[rows] - first, part.participant[rows])
-            np.add.at(taken, place, part.quantity_kw[rows])
-    return np.asarray(terms.capacity_kw(name) - taken)
+            np.add.at(total, place, part.quantity_kw[rows])
+    return total
 
 
 def reserved_kw(state: FlexMarketState, name: str, first: int, *, count: int) -> Floats:

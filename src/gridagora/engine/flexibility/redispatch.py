@@ -5,13 +5,20 @@ It changes schedules, not limits: nothing is ordered of a meter, and each order 
 
 from collections.abc import Iterator
 from dataclasses import replace
+from numbers import Integral, Real
 
 import numpy as np
 
 from gridagora.engine.flexibility.commands import PairRedispatch
-from gridagora.engine.flexibility.state import FlexMarketState, time_faults
+from gridagora.engine.flexibility.state import LEAST_KW, FlexMarketState, shown, time_faults
 from gridagora.errors import Fault, InputError, InvariantError, check_faults, require
-from gridagora.market.mechanisms.redispatch_pairs import Feasible, RedispatchResult, pair_redispatch
+from gridagora.market.mechanisms.redispatch_pairs import (
+    Delta,
+    Feasible,
+    RedispatchOrder,
+    RedispatchResult,
+    pair_redispatch,
+)
 from gridagora.model.columns import Ints
 from gridagora.model.flexibility_events import RedispatchPaired
 
@@ -28,7 +35,7 @@ def pair_orders(state: FlexMarketState, command: PairRedispatch, feasible: Feasi
             needed_kw=command.needed_kw,
             hours=terms.period_hours,
             shares=command.shares,
-            feasible=feasible if not faults else _refuse,
+            feasible=_asked(state, feasible) if not faults else _refuse,
             participants=[point.participant for point in terms.points],
             now_period=max(state.open_from, terms.open_from(command.at)),
         )
@@ -45,10 +52,28 @@ def apply_paired(state: FlexMarketState, event: RedispatchPaired) -> FlexMarketS
     require(int(event.due_micro.sum()) == 0, "paired redispatch makes or loses money")
     for period in np.unique(event.due_period).tolist():
         old, rows = state.period(period), event.due_period == period
-        money = old.redispatch_micro.copy()
+        money, kw = old.redispatch_micro.copy(), old.redispatch_kw.copy()
         np.add.at(money, event.party[rows], event.due_micro[rows])
-        state = state.with_periods({period: replace(old, redispatch_micro=money)})
+        pairs = event.period == period
+        np.add.at(kw, event.buyer[pairs], event.kw[pairs])
+        np.add.at(kw, event.seller[pairs], -event.kw[pairs])
+        state = state.with_periods({period: replace(old, redispatch_micro=money, redispatch_kw=kw)})
     return state
+
+
+def _asked(state: FlexMarketState, feasible: Feasible) -> Feasible:
+    """Ask the grid about a change together with what was paired earlier for the same periods."""
+    names = state.open_terms.participants
+
+    def together(delta: Delta) -> tuple[str, ...]:
+        total = dict(delta)
+        for period in {period for _, period in delta}:
+            for code in np.flatnonzero(state.period(period).redispatch_kw).tolist():
+                key = (names[code], period)
+                total[key] = total.get(key, 0.0) + float(state.period(period).redispatch_kw[code])
+        return feasible(total)
+
+    return together
 
 
 def _refuse(_: object) -> tuple[str, ...]:
@@ -93,6 +118,25 @@ def _share_faults(state: FlexMarketState, command: PairRedispatch) -> Iterator[F
         if not terms.first <= period < terms.end:
             fix = f"choose periods of {terms.first} to {terms.end - 1}"
             yield _fault(f"needed_kw, period {period}", period, "is outside the market", fix=fix)
+    for where, orders in (("inside", command.inside), ("outside", command.outside)):
+        for row, order in enumerate(orders):
+            yield from _order_faults(state, f"{where}, order {row}", order)
+
+
+def _order_faults(state: FlexMarketState, place: str, order: RedispatchOrder) -> Iterator[Fault]:
+    """Faults of an order above its connection, or of a participant that was paired for its period before."""
+    terms = state.open_terms
+    code = {point.participant: number for number, point in enumerate(terms.points)}.get(order.participant)
+    if code is None:
+        return
+    most = terms.points[code].import_kw + terms.points[code].export_kw
+    if isinstance(order.kw, Real) and float(order.kw) > most + LEAST_KW:
+        reason = f"is above the way from full export to full import of {order.participant}, {shown(most)}"
+        yield _fault(f"{place}, kw", order.kw, reason, fix=f"write at most {shown(most)}")
+    inside = isinstance(order.period, Integral) and terms.first <= order.period < terms.end
+    if inside and state.period(order.period).redispatch_kw[code]:
+        reason, fix = f"was paired for period {order.period} already", "order other periods"
+        yield _fault(f"{place}, participant", order.participant, reason, fix=fix)
 
 
 def _fault(place: str, value: object, reason: str, *, fix: str) -> Fault:

@@ -8,11 +8,13 @@ in whole micro-units and sums to zero.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import lcm
 
 import numpy as np
 
 from gridagora.engine.flexibility.books import period_entries
 from gridagora.engine.flexibility.commands import SettleFlexPeriods
+from gridagora.engine.flexibility.deliver import DECIMALS
 from gridagora.engine.flexibility.fees import settle_fees
 from gridagora.engine.flexibility.state import LEAST_KW, FlexMarketState, PeriodState, time_faults
 from gridagora.errors import Fault, check_faults
@@ -47,7 +49,9 @@ def settle_periods(state: FlexMarketState, command: SettleFlexPeriods) -> FlexSe
     terms = state.open_terms
     check_faults([*time_faults(state, command.at), *_settle_faults(state, command)])
     window = state.window(command.first, command.count)
-    products = [_settle_product(terms, window, product) for product in range(len(terms.products))]
+    products = [
+        _settle_product(terms, window, product, first=command.first) for product in range(len(terms.products))
+    ]
     fees = settle_fees(state, command, deliveries=[lines.delivery for lines in products])
     delivery = _totals(products, len(terms.participants))
     postings = period_entries(terms, window, first=command.first, delivery=delivery, fees=fees)
@@ -77,34 +81,46 @@ def settle_periods(state: FlexMarketState, command: SettleFlexPeriods) -> FlexSe
     )
 
 
-def _settle_product(terms: FlexMarketTerms, window: tuple[PeriodState, ...], product: int) -> ProductLines:
+def _settle_product(
+    terms: FlexMarketTerms, window: tuple[PeriodState, ...], product: int, *, first: int
+) -> ProductLines:
     points = len(terms.points)
-    found = _delivery(terms, window, product)
+    ordered = _columns([period.ordered_kw[product] for period in window if period.ordered_kw is not None])
+    tested = _columns([period.tested_kw[product, :points] for period in window])
+    found = _delivery(terms, window, product, ordered_kw=ordered, first=first)
+    # what was sold is judged first: a test call that fails costs nothing of it
+    sold = np.maximum(np.round(ordered - tested, DECIMALS), 0.0)
+    paid = _delivery(terms, window, product, ordered_kw=sold, first=first) if tested.any() else found
     money = np.stack([p.cleared_micro[product] + p.adjusted_micro[product] for p in window], axis=1)
     due, promised = money[:points], np.maximum(money[:points], 0)
-    tested = np.stack([period.tested[product] for period in window], axis=1)
     lines = settle_flexibility(
-        found,
+        paid,
         FlexTerms(amount_micro=promised, penalty_micro_per_kwh=terms.penalty_micro_per_kwh),
         rule=terms.settlement[product],
         prepaid_micro=np.maximum(-money[points:], 0),
-        test=tested & (promised == 0),
     )
     return ProductLines(delivery=found, due_micro=due, money=lines)
 
 
-def _delivery(terms: FlexMarketTerms, window: tuple[PeriodState, ...], product: int) -> Delivery:
+def _delivery(
+    terms: FlexMarketTerms,
+    window: tuple[PeriodState, ...],
+    product: int,
+    *,
+    ordered_kw: Floats,
+    first: int,
+) -> Delivery:
     name, attributes = terms.products[product]
-    ordered = _columns([period.ordered_kw[product] for period in window if period.ordered_kw is not None])
-    metered = _columns([period.metered_kw for period in window if period.metered_kw is not None])
-    calls = Calls(called=ordered > LEAST_KW, hours=terms.period_hours)
+    metered = _readings([period.metered_kw for period in window if period.metered_kw is not None])
+    numbers = (np.arange(first, first + len(window)) - terms.first) // terms.window_periods
+    calls = Calls(called=ordered_kw > LEAST_KW, hours=terms.period_hours, window=numbers)
     rules = ReadingRules(tolerance_kw=terms.tolerance_kw, most_missing_percent=terms.most_missing_percent)
     if attributes.direction in LIMITS:
         capacity = terms.capacity_kw(name)[:, None]
         return check_limit(
             metered,
             calls,
-            limit_kw=np.maximum(capacity - ordered, 0.0),
+            limit_kw=np.maximum(capacity - ordered_kw, 0.0),
             capacity_kw=capacity,
             direction=attributes.direction,  # type: ignore[arg-type]
             rules=rules,
@@ -115,7 +131,7 @@ def _delivery(terms: FlexMarketTerms, window: tuple[PeriodState, ...], product: 
         metered,
         calls,
         baseline_kw=_columns(baseline),
-        ordered_kw=ordered,
+        ordered_kw=ordered_kw,
         direction=attributes.direction,  # type: ignore[arg-type]
         rules=rules,
     )
@@ -123,6 +139,12 @@ def _delivery(terms: FlexMarketTerms, window: tuple[PeriodState, ...], product: 
 
 def _columns(values: list[Floats]) -> Floats:
     return np.stack(values, axis=1)
+
+
+def _readings(metered: list[Floats]) -> Floats:
+    """Return readings side by side, (points, periods x readings), each period of as many of equal weight."""
+    count = lcm(*(values.shape[1] for values in metered))
+    return np.concatenate([np.repeat(values, count // values.shape[1], axis=1) for values in metered], axis=1)
 
 
 def _totals(products: list[ProductLines], participants: int) -> Ints:
@@ -142,6 +164,11 @@ def _settle_faults(state: FlexMarketState, command: SettleFlexPeriods) -> Iterat
         fix = f"choose periods of {terms.first} to {terms.end - 1}"
         yield _fault("first, count", (command.first, command.count), "is outside the market", fix=fix)
         return
+    edge = (command.first - terms.first) % terms.window_periods
+    if edge or (end < terms.end and (end - terms.first) % terms.window_periods):
+        reason = f"cuts a window of {terms.window_periods} periods, which are judged together"
+        fix = f"begin at period {command.first - edge}, and settle whole windows"
+        yield _fault("first, count", (command.first, command.count), reason, fix=fix)
     needs_baseline = [product for product, (_, a) in enumerate(terms.products) if a.direction not in LIMITS]
     for number, period in enumerate(state.window(command.first, command.count), command.first):
         place = f"period {number}"

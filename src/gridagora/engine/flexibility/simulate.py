@@ -126,6 +126,7 @@ class _Run:
         self._parts: list[Delivery] = []
         self._unmet: dict[NeedKey, UnmetNeed] = {}
         self._closure = rules.gate_closure_periods
+        self._ends = self._moment(0)
         self._reserved: Ints = np.zeros(0, np.int64)
 
     @property
@@ -141,7 +142,9 @@ class _Run:
         self._reserve()
         end, ahead, done = study.axis.periods, 0, 0
         for now in range(study.axis.periods):
-            self._clock.wait_until(self._moment(now) - study.axis.mtu_s // 2)
+            # gates close as a period begins: all trade of this step is in the period before it
+            self._clock.wait_until(self._moment(now - 1) + 1)
+            self._ends = self._moment(now) - 1
             opened = False
             while ahead < len(days) and now < end and days[ahead].first - self._closure <= now:
                 if ahead > 0 and (days[ahead].first >= self._until or stop()):
@@ -250,7 +253,7 @@ class _Run:
         """Auction one period for one need; returns kW sold."""
         area = self._operator.helpers(need)
         offers = self._offers(day, period, area)
-        if not offers or not len(demand):
+        if not offers or not len(demand) or self._clock.now() >= self._ends:
             return 0.0
         offers = tuple(self._as_called(offer, period) for offer in offers)
         return self._desk.activate(demand, offers, period=period, ordered=self._operator.ordered, area=area)
@@ -346,7 +349,9 @@ class _Run:
         buyers = {want.participant for want in wanted}
         names = [name for name in area if name not in buyers]
         offers = self._offers(day, period, names)
-        return bool(offers) and self._desk.adjust(wanted, offers, period=period) >= TRADED_KW
+        if not offers or self._clock.now() >= self._ends:
+            return False
+        return self._desk.adjust(wanted, offers, period=period) >= TRADED_KW
 
     # --- looking ahead ----------------------------------------------------------------------------
 

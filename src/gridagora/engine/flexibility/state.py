@@ -12,7 +12,7 @@ import numpy as np
 from gridagora.errors import Fault, require
 from gridagora.model.columns import Floats, Ints
 from gridagora.model.continuous import FlexBookState
-from gridagora.model.flexibility_events import Bools, FlexBidsSubmitted
+from gridagora.model.flexibility_events import FlexBidsSubmitted
 from gridagora.model.flexibility_market import FlexAuction, FlexMarketTerms
 from gridagora.model.reservation import FlexContract
 
@@ -30,10 +30,12 @@ class PeriodState:
         a point sold or a buyer bought, >= 0; money, + received
     adjusted_kw, adjusted_micro : of the continuous market, same shape: kW, + adds to the above
     reserved_micro : awarded for full availability, + received, shape (participants,)
-    redispatch_micro : of paired redispatch, + received, shape (participants,)
-    tested : a test call ordered some of it, shape (products, points)
+    redispatch_micro, redispatch_kw : of paired redispatch, shape (participants,): + received; change of net
+        import
+    tested_kw : what unpaid test calls ordered of ``cleared_kw``, same shape
     ordered_kw : sent out for delivery, shape (products, points); None while the gate is open
-    metered_kw, baseline_kw : net import, shape (points,); None: not read yet
+    metered_kw : net import, shape (points, readings); None: not read yet
+    baseline_kw : expected net import, shape (points,); None: not told yet
     settled_wh : delivered and ordered, shape (2, products, points); None: not settled yet
     """
 
@@ -43,7 +45,8 @@ class PeriodState:
     adjusted_micro: Ints
     reserved_micro: Ints
     redispatch_micro: Ints
-    tested: Bools
+    redispatch_kw: Floats
+    tested_kw: Floats
     ordered_kw: Floats | None = None
     metered_kw: Floats | None = None
     baseline_kw: Floats | None = None
@@ -53,6 +56,11 @@ class PeriodState:
     def sold_kw(self) -> Floats:
         """Sold by points and bought by buyers so far, adjustments counted, shape (products, participants)."""
         return self.cleared_kw + self.adjusted_kw
+
+    @property
+    def paid_kw(self) -> Floats:
+        """What is sold for pay: all but test calls."""
+        return self.sold_kw - self.tested_kw
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -70,7 +78,8 @@ class ContractState:
 
     ``fee_micro_per_kwh`` is the fee of each period, ``awarded_micro`` what it came to before any release,
     ``weights`` (periods, buyers) who pays it; ``asked_kw`` is what an auction asked of the holder after a
-    call, so that without an auction nothing is missed; ``calls`` are the periods of each call or dispatch.
+    call, so that without an auction nothing is missed; ``calls`` are the periods of each call or dispatch,
+    ``tests`` counts those that were unpaid tests.
     """
 
     contract: FlexContract
@@ -83,6 +92,7 @@ class ContractState:
     asked_kw: Floats
     offered_kw: Floats
     calls: tuple[tuple[int, ...], ...] = ()
+    tests: int = 0
 
     def owed_kw(self, period: int) -> float:
         """Return what must be offered in a period: the smaller of reserved and requested, kW."""
@@ -148,7 +158,8 @@ def empty_period(terms: FlexMarketTerms) -> PeriodState:
         adjusted_micro=np.zeros(shape, np.int64),
         reserved_micro=np.zeros(shape[1], np.int64),
         redispatch_micro=np.zeros(shape[1], np.int64),
-        tested=np.zeros((shape[0], len(terms.points)), np.bool_),
+        redispatch_kw=np.zeros(shape[1]),
+        tested_kw=np.zeros(shape),
     )
 
 

@@ -319,4 +319,5 @@ def _contract(tender: Tender, bid: TenderBid, volume: Floats) -> FlexContract:
         auto_offer=tender.auto_offer,
         trigger=tender.trigger,
         activation=tender.activation,
+        max_tests=tender.max_tests,
     )
