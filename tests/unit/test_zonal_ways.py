@@ -1,6 +1,10 @@
 """The way of a trade through local controllers, as stories, and its faults."""
 
+from dataclasses import replace
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gridagora.errors import InputError
 from gridagora.market.controllers import Checks, LocalController, is_approved, way_of_trade
@@ -188,3 +192,46 @@ def test_unknown_zones_and_missing_controllers_are_told_at_once():
     with pytest.raises(InputError) as found:
         way_of_trade(trade(buyer="dam", buyer_zone="far mv"), TREE, Checks(controllers={}))
     assert [fault.value for fault in found.value.faults] == ["east", "far mv", "mv"]
+
+
+def test_the_bulk_grid_and_the_dso_need_no_controller():
+    way = way_of_trade(trade(seller="retailer", seller_zone="bulk"), TREE, checks())
+    assert [(step.step, step.by) for step in way] == [
+        (1, "cec"),
+        (2, "west"),
+        (4, "west"),
+        (4, "mv"),
+        (4, "west"),
+        (4, "grid company"),
+    ]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    ends=st.tuples(st.sampled_from(sorted(PEOPLE)), st.sampled_from(sorted(PEOPLE))),
+    rooms=st.fixed_dictionaries({zone: st.tuples(st.integers(0, 4), st.integers(0, 4)) for zone in PEOPLE}),
+)
+def test_a_trade_is_approved_just_when_every_gate_on_its_way_has_room(ends, rooms):
+    rules = {
+        zone.replace(" ", "_"): {
+            "import_kwh": lambda period, room=room: float(room[0]),
+            "export_kwh": lambda period, room=room: float(room[1]),
+        }
+        for zone, room in rooms.items()
+    }
+    start, end = ends
+    request = trade(
+        seller=min(PEOPLE[start]), seller_zone=start, buyer=max(PEOPLE[end]) + "'", buyer_zone=end
+    )
+    people = {zone: set(names) | {max(names) + "'"} for zone, names in PEOPLE.items()}
+    given_checks = checks(**rules)
+    controllers = {
+        zone: replace(controller, participants=frozenset(people[zone]))
+        for zone, controller in given_checks.controllers.items()
+    }
+    way = way_of_trade(request, TREE, replace(given_checks, controllers=controllers))
+    out, back = TREE.path(start), TREE.path(end)
+    passed = [rooms[zone][1] for zone in out if zone not in back and zone in rooms]
+    passed += [rooms[zone][0] for zone in back if zone not in out and zone in rooms]
+    assert is_approved(way) == all(room >= 2 for room in passed)
+    assert [step.decision for step in way].count("rejected") == (not is_approved(way))

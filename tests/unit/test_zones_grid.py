@@ -237,3 +237,16 @@ def test_meshes_do_not_disturb_zones():
     assert set(ring(False).names) == {"bulk", "dso", "mv one", "mv two"}
     assert set(ring(True).names) == {"bulk", "dso", "mv one"}
     assert ring(True).zone("mv one").gate_elements == ("c1", "c2")
+
+
+def test_zones_that_meet_in_a_closed_switch_have_no_gate_branch():
+    net = pp.create_empty_network()
+    top, bar, home = (pp.create_bus(net, 0.4, name=name) for name in ("top", "bar", "home"))
+    pp.create_ext_grid(net, top)
+    pp.create_switch(net, top, bar, et="b", closed=True)
+    line(net, bar, home, "cable")
+    network = network_from_pandapower(net, name="switch")
+    table = pd.DataFrame({"bus": ["top", "bar", "home"], "zone": ["bulk", "a", "a"], "parent": ["", "", ""]})
+    tree = zones_from_table(network, table)
+    assert tree.zone("a").gate_elements == ()
+    assert gate_limits_kw(network, tree) == {"a": np.inf}

@@ -10,6 +10,13 @@ from gridagora.grid.need import Need, find_need, limit_quantity, needed_quantity
 from gridagora.grid.need_rules import NeedRules, PointForecast, Rebound
 from gridagora.grid.sensitivity import Sensitivity, downstream, sensitivity
 from gridagora.grid.value import CutValue, DsoCosts, value_of_cut
+from gridagora.grid.zones import (
+    electrical_distance,
+    gate_limits_kw,
+    zones_by_distance,
+    zones_from_feeders,
+    zones_from_table,
+)
 
 __all__ = [
     "CongestionKpis",
@@ -29,11 +36,16 @@ __all__ = [
     "congestion_kpis",
     "demand_curve",
     "downstream",
+    "electrical_distance",
     "find_need",
+    "gate_limits_kw",
     "limit_quantity",
     "needed_quantity",
     "participants_behind",
     "sensitivity",
     "step_quantities",
     "value_of_cut",
+    "zones_by_distance",
+    "zones_from_feeders",
+    "zones_from_table",
 ]

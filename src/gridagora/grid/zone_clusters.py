@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from gridagora.errors import Fault, check_faults
 from gridagora.grid._zone_parts import BULK, dead_faults, fault, hanging, numbered, tree_of
 from gridagora.grid.admittance import branches_of
-from gridagora.grid.electrical_distance import electrical_distance
+from gridagora.grid.distance import electrical_distance
 from gridagora.grid.topology import components
 from gridagora.grid.zone_gates import with_gates
 from gridagora.model.network import Network

@@ -53,8 +53,10 @@ def with_gates(network: Network, tree: ZoneTree) -> ZoneTree:
     zones_at = _zones_at(network, tree)
     branches = branches_of(network)
     for element, start, end in _joints(network, branches):
-        for a in zones_at[start]:
-            for b in zones_at[end] - {a}:
+        # A zone that stands at both ends has the branch inside.
+        inside = zones_at[start] & zones_at[end] if element else set()
+        for a in zones_at[start] - inside:
+            for b in zones_at[end] - inside - {a}:
                 for zone in (*_gated(tree, a, b), *_gated(tree, b, a)):
                     supplied.add(zone)
                     if element and element not in gates[zone]:

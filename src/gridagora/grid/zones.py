@@ -23,7 +23,7 @@ from gridagora.grid._zone_parts import (
     upstream,
 )
 from gridagora.grid.admittance import branches_of
-from gridagora.grid.electrical_distance import between_nodes, electrical_distance
+from gridagora.grid.distance import between_nodes, electrical_distance
 from gridagora.grid.topology import components
 from gridagora.grid.zone_clusters import zones_by_distance
 from gridagora.grid.zone_gates import gate_limits_kw, with_gates
