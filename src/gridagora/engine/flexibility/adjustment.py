@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from gridagora.engine.flexibility.commands import CancelFlexOrder, SubmitFlexOrder
+from gridagora.engine.flexibility.order_fields import read_bid
 from gridagora.engine.flexibility.positions import free_kw, paid_kw, resting_kw
 from gridagora.engine.flexibility.standing import cap_price, tally_book
 from gridagora.engine.flexibility.state import (
@@ -31,27 +32,27 @@ from gridagora.units import to_micro
 def take_order(state: FlexMarketState, command: SubmitFlexOrder) -> FlexOrderTaken:
     """Take a bid into the book of its product, and trade what it can at once."""
     terms, faults = state.open_terms, time_faults(state, command.at)
-    faults += product_faults(terms, command.product, source=f"flexibility bid {command.bid.number}")
+    bid, wrong, unread = read_bid(command.bid, number=max(book.last_number for book in state.books) + 1)
+    faults += [*product_faults(terms, command.product, source=f"flexibility bid {bid.number}"), *wrong]
     trades: tuple[FlexTrade, ...] = ()
     status = ""
-    # of a product that does not exist, the rest is judged by the first book
+    # gates of a product that does not exist are those of the first book
     known = not product_faults(terms, command.product, source="")
     product = product_number(terms, command.product) if known else 0
-    faults += _order_faults(state, command, product, known=known)
+    found = [*_order_faults(state, command, bid, product=product if known else None)]
     try:
         _, trades, outcome = short_flex.submit(
             state.books[product],
-            command.bid,
+            bid,
             at=max(command.at, state.books[product].at),
             open_from=open_from(state, command.at),
         )
         status = outcome.status
     except InputError as error:
-        faults += [fault for fault in error.faults if known or fault.place != "number"]
+        found += [fault for fault in error.faults if known or fault.place != "number"]
+    faults += [fault for fault in found if not unread & set(fault.place.split(", "))]
     check_faults(faults)
-    return FlexOrderTaken(
-        at=command.at, product=command.product, bid=command.bid, trades=trades, outcome=status
-    )
+    return FlexOrderTaken(at=command.at, product=command.product, bid=bid, trades=trades, outcome=status)
 
 
 def cancel_order(state: FlexMarketState, command: CancelFlexOrder) -> FlexOrderCancelled:
@@ -132,11 +133,12 @@ def _with_trade(
 
 
 def _order_faults(
-    state: FlexMarketState, command: SubmitFlexOrder, product: int, *, known: bool
+    state: FlexMarketState, command: SubmitFlexOrder, bid: FlexBid, *, product: int | None
 ) -> Iterator[Fault]:
-    terms, bid = state.open_terms, command.bid
-    direction = terms.products[product][1].direction
-    if known and bid.direction != direction:
+    """Faults of a bid against the market; ``product`` None: of a product that does not exist."""
+    terms = state.open_terms
+    if product is not None and bid.direction != terms.products[product][1].direction:
+        direction = terms.products[product][1].direction
         reason = f"product {command.product} is a {direction}"
         yield _fault(bid, "direction", bid.direction, reason=reason, fix=f"write {direction}")
     inside = terms.first <= bid.first and bid.end <= terms.end
@@ -146,9 +148,9 @@ def _order_faults(
     if bid.participant not in terms.participants:
         fix = "name a connection point or a buyer of the market"
         yield _fault(bid, "participant", bid.participant, reason="unknown participant", fix=fix)
-    elif inside and known:
-        yield from _room_faults(state, command, product)
-    if bid.contract:
+    elif inside and product is not None:
+        yield from _room_faults(state, bid, product, at=command.at)
+    if bid.contract and product is not None:
         yield from _contract_faults(state, bid, product)
 
 
@@ -169,21 +171,21 @@ def _contract_faults(state: FlexMarketState, bid: FlexBid, product: int) -> Iter
         yield _fault(bid, "price", bid.price, reason=reason, fix=f"write {cap:g} or less")
 
 
-def _room_faults(state: FlexMarketState, command: SubmitFlexOrder, product: int) -> Iterator[Fault]:
+def _room_faults(state: FlexMarketState, bid: FlexBid, product: int, *, at: int) -> Iterator[Fault]:
     """Faults of a bid for more than its participant can still sell, or has to give back."""
-    terms, bid, name = state.open_terms, command.bid, command.product
+    terms, name = state.open_terms, state.open_terms.products[product][0]
     code, who = terms.participants.index(bid.participant), bid.participant
     is_point = code < len(terms.points)
     if bid.side == "buy" and not is_point:
         return
     sold = paid_kw(state, name, bid.first, count=bid.periods)[:, code]
     if bid.side == "sell" and is_point:
-        room = free_kw(state, name, bid.first, count=bid.periods, at=command.at)[:, code]
+        room = free_kw(state, name, bid.first, count=bid.periods, at=at)[:, code]
         most = float(terms.capacity_kw(name)[code])
         reason = f"is above the connection capacity of {who}, {shown(most)}, less what is sold or offered"
     else:
         window = (bid.first, bid.periods)
-        room = sold - resting_kw(state.books[product], who, bid.side, window=window, at=command.at)
+        room = sold - resting_kw(state.books[product], who, bid.side, window=window, at=at)
         reason = f"buys back more than {who} sold" if is_point else f"sells more than {who} bought"
     place = int(np.argmin(room))
     if bid.quantity_kw > room[place] + LEAST_KW:

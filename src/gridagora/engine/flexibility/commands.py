@@ -6,6 +6,7 @@ with bad input raises `InputError` with all faults and changes nothing.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from numpy.typing import ArrayLike
 
@@ -114,11 +115,15 @@ class DispatchContract:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SubmitFlexOrder:
-    """Put a bid into the continuous market of a product; its number is that of its arrival."""
+    """Put a bid into the continuous market of a product; its number is that of its arrival.
+
+    ``bid`` may be its fields by name as they came in: then what is wrong with them is listed with all other
+    faults.
+    """
 
     at: int
     product: str
-    bid: FlexBid
+    bid: FlexBid | Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
