@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from gridagora.errors import SolverError
+from gridagora.errors import SolverError, require
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
@@ -214,7 +214,8 @@ def solve_mixed(program: LinearProgram, *, whole: NDArray[np.bool_], gap: float 
     """Solve a program whose ``whole`` columns take integers only; raises `SolverError` without an optimum.
 
     Branch and bound to a relative ``gap`` (default none) on one thread, so that the same program gives the
-    same answer.  The duals are zero: a mixed-integer program has none.
+    same answer.  The duals are zero: a mixed-integer program has none.  Every column must have bounds: HiGHS
+    1.15 may otherwise cut off the optimum and report another (its issue 3273).
 
     Examples
     --------
@@ -224,4 +225,6 @@ def solve_mixed(program: LinearProgram, *, whole: NDArray[np.bool_], gap: float 
     >>> solve_mixed(lp, whole=np.array([True])).values.tolist()
     [2.0]
     """
+    bounded = bool(np.isfinite(program.lower).all() and np.isfinite(program.upper).all())
+    require(bounded, "a mixed-integer program has columns without bounds")
     return HotModel(program).solve_whole(whole, gap=gap)

@@ -118,6 +118,14 @@ def test_no_one_pays_for_paradoxes_twice(seed):
     assert again.welfare <= told.welfare + 1e-9
 
 
+def test_the_optimum_is_not_cut_off():
+    """A market on which HiGHS without bounds of its columns reported less (HiGHS issue 3273)."""
+    rng = np.random.default_rng(2085)
+    network, bids = random_linear(rng, losses=False), random_bids(rng, count=14)
+    result = network_auction(bids, network=network, dependencies=conditions_of(rng, 14)[0])
+    assert result.welfare == pytest.approx(0.9254922626683412)
+
+
 def test_two_halves_of_a_block_decide_together():
     bids = Bids(
         side=["sell", "sell", "buy", "buy"],

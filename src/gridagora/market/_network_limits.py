@@ -129,8 +129,6 @@ def rows_of(
     program: Program, limits: Sequence[Limits | None], cuts: Cuts
 ) -> tuple[Floats, Floats, Ints, Ints, Floats]:
     """Return limits as rows of the program: lower, upper, starts, columns, entries."""
-    from scipy.sparse import coo_array
-
     lower, upper = np.zeros(len(cuts)), np.zeros(len(cuts))
     place: list[tuple[Ints, Ints, Floats]] = []
     for number, (block, of_block) in enumerate(zip(program.blocks, limits, strict=True)):
@@ -147,15 +145,8 @@ def rows_of(
                 dense = derivative[_at(derivative, points), row] * scale[:, None]
                 at, node = np.nonzero(dense)
                 place.append((mine[at], first + slot[at] * block.nodes + node, dense[at, node]))
-    at, column, entry = (
-        (np.concatenate(parts) for parts in zip(*place, strict=True))
-        if place
-        else (
-            np.zeros(0, np.int64),
-            np.zeros(0, np.int64),
-            np.zeros(0),
-        )
-    )
-    matrix = coo_array((entry, (at, column)), shape=(len(cuts), len(program.linear.cost))).tocsr()
-    starts, columns = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64)
-    return lower, upper, starts, columns, np.asarray(matrix.data)
+    none = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+    at, column, entry = (np.concatenate(parts) for parts in zip(none, *place, strict=True))
+    order = np.argsort(at, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(np.bincount(at, minlength=len(cuts)))]).astype(np.int64)
+    return lower, upper, starts, column[order], entry[order]

@@ -34,6 +34,9 @@ class Units:
 
 def units_of(market: Market) -> Units:
     """Join bids that hang on one switch or stand in one condition."""
+    if not market.switches and not market.dependencies:
+        none = np.zeros(0, dtype=np.bool_)
+        return Units(of_bid=np.full(len(market), -1), may_stay_out=none, simple=none)
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

@@ -141,8 +141,9 @@ def build_program(
     cost[: len(market)] = -market.side * market.price * money
     whole = np.zeros(len(cost), dtype=np.bool_)
     whole[first_switch : first_switch + switches] = True
+    linear = _linear(out, cost)
     return Program(
-        linear=_linear(out, cost),
+        linear=_bounded(linear, market, scale) if switches else linear,
         whole=whole,
         blocks=blocks,
         periods=len(market.period),
@@ -152,6 +153,26 @@ def build_program(
         money_scale=money,
         limit_scale=limit_scale,
     )
+
+
+def _bounded(linear: LinearProgram, market: Market, scale: float) -> LinearProgram:
+    """Bound every column by what all bids of a period together could make of it.
+
+    In a mixed-integer program with columns without bounds, HiGHS 1.15 may cut off the optimum and still
+    report one (its issue 3273).
+    """
+    reactive = np.abs(market.kvar_per_kw) * market.quantity
+    free = np.maximum(-market.kvar_min, market.kvar_max) / market.kw_per_unit
+    total = np.bincount(market.slot, weights=market.quantity + reactive + free).max(initial=0.0)
+    nodes = [one.network for one in market.carriers if one.network is not None]
+    added = sum(
+        float(np.abs(side).sum())
+        for one in nodes
+        for side in (one.kvar_min, one.kvar_max)
+        if side is not None
+    )
+    most = 2 * scale * (float(total) + added / market.kw_per_unit) + 1.0
+    return replace(linear, lower=np.maximum(linear.lower, -most), upper=np.minimum(linear.upper, most))
 
 
 def _linear(out: _Entries, cost: Floats) -> LinearProgram:
@@ -350,18 +371,18 @@ def _logic_rows(kind: str, out: _Entries, columns: Ints, *, named: Ints) -> None
 
 def with_rows(program: LinearProgram, rows: tuple[Floats, Floats, Ints, Ints, Floats]) -> LinearProgram:
     """Return a program with rows (lower, upper, starts, columns, entries) below its own."""
-    from scipy.sparse import csc_array, csr_array, vstack
-
     lower, upper, starts, columns, entries = rows
-    count, wide = len(program.row_lower), len(program.cost)
-    old = csc_array((program.entries, program.rows, program.starts), shape=(count, wide))
-    new = csr_array((entries, columns, starts), shape=(len(lower), wide))
-    matrix = vstack([old, new], format="csc")
+    if not len(lower):
+        return program
+    number = len(program.row_lower) + np.repeat(np.arange(len(lower)), np.diff(starts))
+    order = np.argsort(columns, kind="stable")
+    at = program.starts[columns[order] + 1]
+    more = np.concatenate([[0], np.cumsum(np.bincount(columns, minlength=len(program.cost)))])
     return replace(
         program,
         row_lower=np.concatenate([program.row_lower, lower]),
         row_upper=np.concatenate([program.row_upper, upper]),
-        starts=matrix.indptr.astype(np.int32),
-        rows=matrix.indices.astype(np.int32),
-        entries=matrix.data,
+        starts=(program.starts + more).astype(np.int32),
+        rows=np.insert(program.rows, at, number[order]).astype(np.int32),
+        entries=np.insert(program.entries, at, entries[order]),
     )

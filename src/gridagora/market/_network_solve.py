@@ -2,15 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridagora.errors import SolverError
-from gridagora.market._network_limits import NO_CUTS, Cuts, Limits, broken_limits, limits_of, rows_of
+from gridagora.market._network_limits import (
+    NO_CUTS,
+    Cuts,
+    Limits,
+    broken_limits,
+    imports_of,
+    limits_of,
+    rows_of,
+)
 from gridagora.market._network_market import Market
-from gridagora.market._network_program import Program, build_program, with_rows
+from gridagora.market._network_program import Block, Program, build_program, with_rows
 from gridagora.market._network_start import Warm, first_basis
 from gridagora.solve import BASIC, Answer, Basis, HotModel, LinearProgram, solve_mixed
 
@@ -92,8 +99,7 @@ def solve_linear(program: Program, basis: Basis, *, known: Cuts = NO_CUTS) -> So
     """Solve a linear program and again with every limit that its answer breaks, from basis to basis."""
     limits = limits_of(program.blocks)
     linear, cuts = program.linear, known
-    added = rows_of(program, limits, known)
-    first = with_rows(linear, added) if len(known) else linear
+    first = with_rows(linear, rows_of(program, limits, known))
     hot = HotModel(first)
     hot.start_from(_longer(basis, len(first.row_lower)))
     for _ in range(ROUNDS):
@@ -116,7 +122,7 @@ def solve_linear(program: Program, basis: Basis, *, known: Cuts = NO_CUTS) -> So
     more = rows_of(program, limits, _later(cuts, len(known)))
     return Solved(
         program=program,
-        linear=with_rows(first, more) if len(cuts) > len(known) else first,
+        linear=with_rows(first, more),
         limits=limits,
         cuts=cuts,
         answer=answer,
@@ -148,7 +154,7 @@ def _no_dissipation(program: Program, answer: Answer, linear: LinearProgram) -> 
             continue
         column = block.loss_column + np.arange(program.periods)
         row = block.loss_row + np.arange(program.periods)
-        losses, least = answer.values[column], linear.row_lower[row] - _tangent(program, answer, row)
+        losses, least = answer.values[column], _tangent(program, block, answer)
         burnt = (losses > np.maximum(least, 0.0) + 1e-5) & np.isinf(linear.row_upper[row])
         lower[column[burnt]] = -np.inf
         row_upper[row[burnt]] = linear.row_lower[row[burnt]]
@@ -156,18 +162,16 @@ def _no_dissipation(program: Program, answer: Answer, linear: LinearProgram) -> 
     return replace(linear, lower=lower, row_upper=row_upper) if wasted else None
 
 
-def _tangent(program: Program, answer: Answer, rows: Ints) -> Floats:
-    """Return what the rows of the losses hold beside the losses themselves."""
-    from scipy.sparse import csc_array
-
-    linear = program.linear
-    shape = (len(linear.row_lower), len(linear.cost))
-    matrix: Any = csc_array((linear.entries, linear.rows, linear.starts), shape=shape)
-    values = answer.values.copy()
-    for block in program.blocks:
-        if block.loss_column >= 0:
-            values[block.loss_column : block.loss_column + program.periods] = 0.0
-    return np.asarray((matrix @ values)[rows])
+def _tangent(program: Program, block: Block, answer: Answer) -> Floats:
+    """Return the losses that the line through the operating point gives, in scaled quantities."""
+    network, kw = block.network, imports_of(program, block, answer.values)
+    parts = (network.loss_per_kw, kw[0]), (network.loss_per_kvar, kw[1])
+    total = np.zeros(program.periods) if network.loss_kw is None else network.loss_kw
+    total = total[block.points] if len(total) > 1 else total
+    for slope, power in parts:
+        if slope is not None:
+            total = total + (slope[block.points if len(slope) > 1 else 0] * power).sum(axis=1)
+    return np.asarray(total * program.limit_scale)
 
 
 def share_ties(market: Market, quantity: Floats, *, tied: Sequence[int]) -> Floats:
