@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gridagora.errors import Fault, InputError
-from gridagora.grid.admittance import Admittance, adjoint, admittance_of, branches_of, voltages
+from gridagora.grid.admittance import Admittance, adjoint, adjoint_at, admittance_of, branches_of, voltages
 from gridagora.grid.model import GridModel
 from gridagora.grid.topology import spanning_tree
 
@@ -22,6 +22,8 @@ Bools = NDArray[np.bool_]
 
 _KW_PER_MW = 1e3
 _SQRT3 = np.sqrt(3.0)
+_MANY = 16
+"""Gradients per operating point from which its own Jacobian is worth a factorisation."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -228,12 +230,23 @@ class OperatingPoints:
         )
         return current, np.abs(current) * 100 / (branches.rated[:, element] * _SQRT3)
 
+    def _adjoint(self, case: Ints, wanted: Complex) -> Complex:
+        """Solve the adjoint equations of pairs, case by case where each case has many."""
+        cases = np.unique(case)
+        if len(case) < _MANY * len(cases):
+            return adjoint(self._model, self._weight[case].T, wanted.T).T
+        inner = np.empty_like(wanted)
+        for one in cases:
+            rows = case == one
+            inner[rows] = adjoint_at(self._model, self._weight[one], wanted[rows].T).T
+        return inner
+
     def _gradient(self, case: Ints, wanted: Complex) -> tuple[Floats, Floats]:
         """Return the derivatives by kW and kvar of import of scalars with dv = Re(conj(wanted) dV)."""
         model, count = self._model, len(self._model.node_kv)
         if not len(case):
             return np.zeros((0, len(self._grid.buses))), np.zeros((0, len(self._grid.buses)))
-        inner = adjoint(model, self._weight[case].T, wanted[:, model.free].T).T
+        inner = self._adjoint(case, wanted[:, model.free])
         slope = np.zeros((len(case), count), dtype=complex)
         slope[:, model.free] = inner / self._voltage[case][:, model.free] / _KW_PER_MW
         at_buses = slope[:, self._grid.network.bus_node]
