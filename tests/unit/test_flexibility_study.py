@@ -48,6 +48,7 @@ def feeder(
     days: int = 1,
     start: str = "2016-01-01",
     forecast: str = "perfect",
+    resolution: str = "1h",
     **flexibility: object,
 ) -> Prepared:
     scenario = {
@@ -55,7 +56,7 @@ def feeder(
         "grid": "cigre-lv",
         "timezone": "UTC",
         "period": {"start": start, "length": f"{days}d"},
-        "resolution": "1h",
+        "resolution": resolution,
         "seed": 3,
         "participants": {"list": homes or [street(name, kw) for name, kw in STREETS.items()]},
         "tariffs": {
@@ -352,6 +353,17 @@ def test_a_need_that_nobody_can_cure_is_proven_by_the_grid_model():
     for need in unmet.values():
         assert need.value > 95
         assert need.offered_kw < need.needed_kw
+
+
+def test_quarters_of_an_hour_are_traded_alike():
+    homes = [street(name, kw, battery_kwh=3 * kw, battery_kw=kw) for name, kw in STREETS.items()]
+    options = {"gate_closure": "30min", "horizon": "26h", "rebound": "1h", "forecast_error": 0.02}
+    prepared = feeder(homes, resolution="15min", **options)
+    found = simulated(prepared)
+    before = loading(prepared, found.baseline.net_kw.T)
+    after = loading(prepared, found.strategies[0].metered_kw)
+    assert (before > 95).sum() >= 4
+    assert ((before > 95) & (after <= 95)).sum() >= 0.9 * (before > 95).sum()
 
 
 def test_homes_are_paid_no_more_often_than_the_product_says():
