@@ -4,6 +4,7 @@ import inspect
 import subprocess
 import sys
 from types import ModuleType
+from typing import get_args
 
 import pytest
 
@@ -40,6 +41,18 @@ def test_public_name_has_a_docstring_with_an_example(name: str) -> None:
     is_error = inspect.isclass(value) and issubclass(value, Exception)
     assert text, f"gridagora.{name} says nothing of itself"
     assert is_error or ">>>" in text, f"gridagora.{name} shows no example of its use"
+
+
+def test_all_of_a_flexibility_market_is_in_one_module() -> None:
+    from gridagora import flexibility
+    from gridagora.engine.flexibility.commands import FlexCommand
+
+    assert list(flexibility.__all__) == sorted(set(flexibility.__all__))
+    assert {command.__name__ for command in get_args(FlexCommand)} <= set(flexibility.__all__)
+    for name in flexibility.__all__:
+        assert inspect.getdoc(getattr(flexibility, name)), (
+            f"gridagora.flexibility.{name} says nothing of itself"
+        )
 
 
 def test_unknown_name_is_an_attribute_error() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gridagora.adapters.grids import Grid
+    from gridagora.engine.flexibility.machine import FlexMarket
     from gridagora.errors import Fault, GridAgoraError, InputError, InvariantError, SolverError
     from gridagora.market import (
         ActivationLimits,
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     )
     from gridagora.market.book import OrderBook
     from gridagora.market.checks import check_mechanism
+    from gridagora.market.mechanisms.redispatch_pairs import pair_redispatch
+    from gridagora.market.mechanisms.tender import award_tender
     from gridagora.market.payments import Payments, payments, shapley_value
     from gridagora.model.bids import Bids
     from gridagora.model.flexibility import FlexOffer, FlexProduct, OfferStep
@@ -34,6 +37,7 @@ _HOME = {
     "CapacityLimitResult": "gridagora.market",
     "ClearingResult": "gridagora.model.results",
     "Fault": "gridagora.errors",
+    "FlexMarket": "gridagora.engine.flexibility.machine",
     "FlexOffer": "gridagora.model.flexibility",
     "FlexProduct": "gridagora.model.flexibility",
     "Grid": "gridagora.adapters.grids",
@@ -46,9 +50,11 @@ _HOME = {
     "Payments": "gridagora.market.payments",
     "Run": "gridagora.studies.run",
     "SolverError": "gridagora.errors",
+    "award_tender": "gridagora.market.mechanisms.tender",
     "capacity_limit_auction": "gridagora.market",
     "check_mechanism": "gridagora.market.checks",
     "check_offers": "gridagora.market",
+    "pair_redispatch": "gridagora.market.mechanisms.redispatch_pairs",
     "pay_as_bid": "gridagora.market",
     "pay_as_cleared": "gridagora.market",
     "payments": "gridagora.market.payments",
@@ -64,6 +70,7 @@ __all__ = [
     "CapacityLimitResult",
     "ClearingResult",
     "Fault",
+    "FlexMarket",
     "FlexOffer",
     "FlexProduct",
     "Grid",
@@ -76,9 +83,11 @@ __all__ = [
     "Payments",
     "Run",
     "SolverError",
+    "award_tender",
     "capacity_limit_auction",
     "check_mechanism",
     "check_offers",
+    "pair_redispatch",
     "pay_as_bid",
     "pay_as_cleared",
     "payments",

@@ -74,7 +74,31 @@ from gridagora.model.flexibility_events import (
 class FlexMarket:
     """A flexibility market at work: hands commands to the state machine, keeps its state, stores its events.
 
-    It goes on where the events of the store end.
+    It goes on where the events of the store end.  All that it needs is in `gridagora.flexibility`.
+
+    Parameters
+    ----------
+    store : where its events are kept
+
+    Examples
+    --------
+    A grid operator buys a cut of 3 kW for the hour from 04:00 on, one day ahead.
+
+    >>> from gridagora import flexibility as flex
+    >>> ann = flex.ConnectionPoint(participant="ann", bus="b", import_kw=10.0, export_kw=5.0)
+    >>> terms = flex.FlexMarketTerms(
+    ...     points=(ann,), buyers=("DSO",), products=(("cap", flex.FlexProduct(direction="cap")),), start=0,
+    ...     first=0, periods=24, period_hours=1.0, settlement=("capacity_limit",))
+    >>> market = flex.FlexMarket(flex.MemoryStore())
+    >>> opened = market.do(flex.OpenFlexMarket(at=-86400, terms=terms))
+    >>> ahead = flex.FlexAuction(number=0, horizon="activation", product="cap", first=4, count=1, gate=-3600)
+    >>> opened = market.do(flex.OpenFlexAuction(at=-86400, auction=ahead))
+    >>> bids = flex.Bids(side=["buy", "sell"], price=[1.0, 0.2], quantity=[3.0, 5.0], period=[4, 4],
+    ...                  participant=["DSO", "ann"])
+    >>> taken = market.do(flex.SubmitFlexBids(at=-7200, auction=0, bids=bids))
+    >>> cleared = market.do(flex.ClearFlexAuction(at=-3600, auction=0))
+    >>> cleared.accepted_kw.tolist(), cleared.paid_micro.tolist()
+    ([3.0, 3.0], [[600000, -600000]])
     """
 
     def __init__(self, store: Store) -> None:
