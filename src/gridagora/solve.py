@@ -89,15 +89,21 @@ class HotModel:
         )
         for option, value in options:
             self._checked(self._highs.setOptionValue(option, value))
-        model = highspy.HighsLp()
-        model.num_col_, model.num_row_ = len(program.cost), len(program.row_lower)
-        model.col_cost_, model.col_lower_, model.col_upper_ = program.cost, program.lower, program.upper
-        model.row_lower_, model.row_upper_ = program.row_lower, program.row_upper
-        model.a_matrix_.format_ = highspy.MatrixFormat.kColwise
-        model.a_matrix_.start_ = program.starts.astype(np.int32)
-        model.a_matrix_.index_ = program.rows.astype(np.int32)
-        model.a_matrix_.value_ = program.entries
-        self._checked(self._highs.passModel(model))
+        columns, rows = len(program.cost), len(program.row_lower)
+        self._checked(
+            # as arrays, which HiGHS copies at once; a model's attributes would be filled number by number
+            self._highs.passModel(
+                columns,
+                rows,
+                len(program.entries),
+                int(highspy.MatrixFormat.kColwise),
+                int(highspy.ObjSense.kMinimize),
+                0.0,
+                *(program.cost, program.lower, program.upper, program.row_lower, program.row_upper),
+                *(program.starts[:-1].astype(np.int32), program.rows.astype(np.int32), program.entries),
+                np.zeros(columns, dtype=np.int32),
+            )
+        )
 
     def change(
         self,

@@ -288,9 +288,16 @@ def _canonical(
             first[list(one.bids)] = number
         keys.insert(0, first)
         keys.insert(0, np.unique(bids.participant, return_inverse=True)[1])
+        # bids alike in all but their place keep it, so that the same input gives the same bytes
+        keys.insert(0, np.arange(len(bids)))
     widest = int(node.max(initial=0)) + 1
     site = ((slot * (int(block.max(initial=0)) + 1) + block) * widest + node) * 2 + bids.is_buy
-    return np.lexsort((*keys, site))
+    # the least key first; equal bids may stand in any order, and few sites are sorted by counting
+    order = np.argsort(keys[0])
+    for key in keys[1:]:
+        order = order[np.argsort(key[order], kind="stable")]
+    small = site.astype(np.uint16) if len(site) and site.max() < 2**16 else site
+    return order[np.argsort(small[order], kind="stable")]
 
 
 def _renumbered(switch: Ints) -> Ints:
