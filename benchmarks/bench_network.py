@@ -27,7 +27,7 @@ from gridagora.model.linear_network import LinearNetwork
 from gridagora.model.study import GridLimits
 from gridagora.solve import LinearProgram, solve
 
-ROUNDS = 5
+ROUNDS = 7
 PERIODS = 24
 BIDS = 1000
 Rows = list[tuple[str, float, float]]

@@ -19,7 +19,7 @@ from gridagora.market._network_limits import (
 from gridagora.market._network_market import Market
 from gridagora.market._network_program import Block, Program, build_program, with_rows
 from gridagora.market._network_start import Warm, first_basis
-from gridagora.solve import BASIC, Answer, Basis, HotModel, LinearProgram, solve_mixed
+from gridagora.solve import BASIC, UPPER, Answer, Basis, HotModel, LinearProgram, solve_mixed
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -98,6 +98,7 @@ def _decide(market: Market, *, gap: float, off: NDArray[np.bool_] | None) -> tup
 def solve_linear(program: Program, basis: Basis, *, known: Cuts = NO_CUTS) -> Solved:
     """Solve a linear program and again with every limit that its answer breaks, from basis to basis."""
     limits = limits_of(program.blocks)
+    known = known.joined(broken_limits(program, limits, _expected(program, basis), known=known))
     linear, cuts = program.linear, known
     first = with_rows(linear, rows_of(program, limits, known))
     hot = HotModel(first)
@@ -129,6 +130,29 @@ def solve_linear(program: Program, basis: Basis, *, known: Cuts = NO_CUTS) -> So
         on=np.ones(program.bids, dtype=np.bool_),
         allowed=np.zeros(0, dtype=np.bool_),
     )
+
+
+def _expected(program: Program, basis: Basis) -> Answer:
+    """Return the answer that a basis stands for, but for its basic bids, which are taken as nothing.
+
+    Limits broken there are likely to bind, so that they need not wait for a first solution.
+    """
+    linear, count = program.linear, program.bids
+    accepted = np.where(basis.columns[:count] == UPPER, linear.upper[:count], linear.lower[:count])
+    last = int(linear.starts[count])
+    used = np.repeat(accepted, np.diff(linear.starts[: count + 1]))
+    # rows of the nodes read: net import less what the bids take is 0
+    taken = -np.bincount(
+        linear.rows[:last], weights=linear.entries[:last] * used, minlength=len(linear.row_lower)
+    )
+    values = np.zeros(len(linear.cost))
+    values[:count] = accepted
+    for block in program.blocks:
+        each = np.arange(program.periods * block.nodes)
+        for column, row in ((block.p_column, block.p_row), (block.q_column, block.q_row)):
+            if column >= 0:
+                values[column + each] = taken[row + each]
+    return Answer(values=values, duals=np.zeros(0), objective=0.0)
 
 
 def _later(cuts: Cuts, first: int) -> Cuts:
