@@ -284,7 +284,9 @@ def _auction_faults(state: FlexMarketState, command: OpenFlexAuction) -> Iterato
         yield _fault(number, "first, count", window, reason=reason, fix=fix)
     opens = max(state.open_from, terms.open_from(command.at))
     if auction.first < opens:
-        reason, fix = f"period is in the past: the next one is {opens}", f"begin at period {opens} or later"
+        over = "open a market of later periods: this one is over"
+        reason = f"period is in the past: the next one is {opens}"
+        fix = f"begin at period {opens} or later" if opens < terms.end else over
         yield _fault(number, "first", auction.first, reason=reason, fix=fix)
     if auction.gate > terms.begins(auction.first):
         reason, fix = "the gate closes after delivery begins", f"write {terms.begins(auction.first)} or less"
