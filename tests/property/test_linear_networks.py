@@ -6,6 +6,7 @@ import pytest
 from gridagora.adapters.grids import Grid
 from gridagora.errors import InputError
 from gridagora.grid.linear import linear_network
+from gridagora.grid.linear_phases import linear_network_3ph
 from gridagora.market.mechanisms.network import network_auction
 from gridagora.model.bids import Bids
 from gridagora.model.study import GridLimits
@@ -132,3 +133,67 @@ def test_what_cannot_be_linearised_is_told():
     other = Grid.by_name("cigre-lv")
     with pytest.raises(InputError, match="no balanced power flow of this grid"):
         other.linear_network(grid.power_flow(kw, kvar))
+
+
+def test_phases_have_limits_of_their_own():
+    grid = Grid.by_name("cigre-lv")
+    points = [("Bus R18", 1), ("Bus R18", 2), ("Bus R15", 3), ("Bus R11", None), ("Bus R17", 1)]
+    kw = np.array([[6.0, 1.0, -4.0, 12.0, 3.0], [2.0, 2.0, 5.0, -9.0, 8.0]])
+    network = linear_network_3ph(grid, kw, 0.2 * kw, points=points)
+    rows = network.rows()
+
+    def values(of_kw, of_kvar):
+        pad = np.zeros((2, 1))
+        power = [np.hstack([part, pad])[:, :, None] for part in (of_kw, of_kvar)]
+        moved = np.matmul(rows.per_kw, power[0]) + np.matmul(rows.per_kvar, power[1])
+        return rows.offset + moved[:, :, 0]
+
+    def exact(of_kw, of_kvar):
+        both = [np.zeros((2, len(grid.buses), 3)) for _ in range(2)]
+        for number, (bus, phase) in enumerate(points):
+            where = slice(None) if phase is None else phase - 1
+            for total, part in zip(both, (of_kw, of_kvar), strict=True):
+                total[:, grid.bus_position[bus], where] += (
+                    part[:, number][:, None] / 3 if phase is None else part[:, number]
+                )
+        flow = grid.power_flow_3ph(*both, zero_sequence="assume")
+        vm = {f"{bus}.{k + 1}": flow.vm_pu[:, b, k] for b, bus in enumerate(grid.buses) for k in range(3)}
+        loading = {name: flow.loading_percent[:, e] for e, name in enumerate(flow.elements)}
+        found = [
+            (vm if part == "voltage" else loading)[name]
+            for name, part in zip(rows.name, rows.part, strict=True)
+        ]
+        return np.stack(found, axis=1), flow.losses_kw
+
+    there, losses = exact(kw, 0.2 * kw)
+    np.testing.assert_allclose(values(kw, 0.2 * kw), there, atol=1e-7)
+    loss = network.loss_kw + (
+        network.loss_per_kw[:, :-1] * kw + network.loss_per_kvar[:, :-1] * 0.2 * kw
+    ).sum(1)
+    np.testing.assert_allclose(loss, losses, atol=1e-7)
+    near = kw + 0.05
+    voltage = rows.part == "voltage"
+    np.testing.assert_allclose(
+        values(near, 0.2 * kw)[:, voltage], exact(near, 0.2 * kw)[0][:, voltage], atol=1e-6
+    )
+
+
+def test_a_home_on_a_full_phase_pays_more_than_its_neighbour():
+    grid = Grid.by_name("cigre-lv")
+    points = [("Bus R18", 1), ("Bus R18", 2)]
+    limits = GridLimits(vm_min_pu=0.97)
+    network = linear_network_3ph(grid, [[8.0, 1.0]], points=points, limits=limits)
+    bids = Bids(
+        side=["buy", "buy", "buy", "sell"],
+        price=[0.5, 0.3, 0.3, 0.2],
+        quantity=[8.0, 20.0, 1.0, 99.0],
+        node=["Bus R18.1", "Bus R18.1", "Bus R18.2", network.slack],
+    )
+    result = network_auction(bids, network=network)
+    prices = result.prices.loc[0]
+    assert result.binding["name"].tolist() == ["Bus R18.1"]
+    assert prices["Bus R18.1"] == pytest.approx(0.3)
+    assert prices["Bus R18.2"] < 0.25
+    with pytest.raises(InputError) as error:
+        linear_network_3ph(grid, [[1.0, 1, 1]], points=[("Bus R18", 4), ("nowhere", 1), ("nowhere", 1)])
+    assert len(error.value.faults) == 4
