@@ -53,7 +53,7 @@ def network_auction(
     *,
     network: "LinearNetwork | pd.DataFrame | None" = None,
     carriers: Mapping[str, LinearNetwork | None] | Sequence[Carrier] | None = None,
-    dependencies: Sequence[Dependency] = (),
+    dependencies: Sequence[Dependency] | None = None,
     horizon: Rolling | None = None,
     blocks: Literal["group"] | ArrayLike | None = None,
     power_factor: ArrayLike | None = None,
@@ -108,8 +108,8 @@ def network_auction(
 
     Examples
     --------
-    >>> line = LinearNetwork.from_table(__import__("pandas").DataFrame(
-    ...     {"from": ["n"], "to": ["s"], "capacity_kw": [100.0]}))
+    >>> import pandas as pd
+    >>> line = pd.DataFrame({"from": ["n"], "to": ["s"], "capacity_kw": [100.0]})
     >>> bids = Bids(side=["sell", "sell", "sell", "buy", "buy"], price=[0, 20, 60, 200, 65.0],
     ...             quantity=[120, 50, 70, 150, 40.0], node=["n", "n", "s", "s", "s"])
     >>> result = network_auction(bids, network=line)
@@ -169,7 +169,7 @@ def auction_rules(
     *,
     network: "LinearNetwork | pd.DataFrame | None" = None,
     carriers: Mapping[str, LinearNetwork | None] | Sequence[Carrier] | None = None,
-    dependencies: Sequence[Dependency] = (),
+    dependencies: Sequence[Dependency] | None = None,
     blocks: Literal["group"] | ArrayLike | None = None,
     power_factor: ArrayLike | None = None,
     kvar_limits: tuple[ArrayLike, ArrayLike] | None = None,
@@ -192,7 +192,7 @@ def auction_rules(
     )
     return Rules(
         carriers=carriers_of(bids, wires, carriers),
-        dependencies=tuple(dependencies),
+        dependencies=tuple(dependencies or ()),
         blocks=blocks,
         power_factor=power_factor,
         kvar_limits=kvar_limits,
