@@ -89,7 +89,7 @@ def test_auction_is_open_before_its_gate_and_cleared_before_delivery() -> None:
     market.do(opening(0, at=0))
     market.do(submit(bids(("ann", "sell", 4, 8.0, 0.01)), at=0))
     late = ClearFlexAuction(at=4 * H + 5, auction=0)
-    assert told(faults_of(market, late)) == [("at", "comes 5 s after delivery began")]
+    assert told(faults_of(market, late)) == [("at", "comes 5 s too late for delivery")]
     market.do(ClearFlexAuction(at=4 * H, auction=0))
 
 
@@ -363,3 +363,41 @@ def test_command_that_comes_twice_is_done_once() -> None:
         assert faults_of(market, command)
     settle(market, 4, np.zeros((3, 2)))
     assert faults_of(market, SettleFlexPeriods(at=6 * H, first=4, count=2))
+
+
+def test_response_time_of_a_product_is_left_to_its_sellers() -> None:
+    slow = FlexProduct(direction="cap", response_time_s=2 * H)
+    with pytest.raises(InputError, match="raise gate_closure_periods"):
+        opened(products=(("cap", slow),))
+    market = opened(products=(("cap", slow),), gate_closure_periods=2)
+    rows = bids(("ann", "sell", 9, 4.0, 0.01), ("DSO", "buy", 9, 4.0, 0.02))
+    reserve(market, rows, first=9)
+    call = CallReservations(at=7 * H + 60, contracts=("0:ann",), periods=(9,), requested_kw=(1.0,))
+    assert told(faults_of(market, call)) == [("at", "comes 7140 s ahead, the product needs 7200")]
+    assert told(faults_of(market, opening(1, at=0, gate=2 * H + 1))) == [
+        ("gate", "the gate leaves sellers less than the product's response time")
+    ]
+    market.do(opening(1, at=0, gate=2 * H))
+    late = ClearFlexAuction(at=2 * H + 9, auction=1)
+    assert told(faults_of(market, late)) == [("at", "comes 9 s too late for delivery")]
+
+
+def test_orders_for_an_area_are_of_those_in_it() -> None:
+    wrong = (("north", ("ann", "zoe")), ("north", ()))
+    with pytest.raises(InputError) as error:
+        opened(areas=wrong)
+    assert [fault.value for fault in error.value.faults] == ["north", "zoe"]
+    market = opened(areas=(("north", ("ann", "bob")),))
+    row = {
+        "number": 0, "participant": "cat", "side": "sell", "direction": "cap", "first": 4, "periods": 1,
+        "quantity_kw": 1.0, "price": 0.1, "area": "north",
+    }  # fmt: skip
+    outside = SubmitFlexOrder(at=0, product="cap", bid=row)
+    assert told(faults_of(market, outside)) == [("area", "cat is not in this area")]
+    south = SubmitFlexOrder(at=0, product="cap", bid=row | {"area": "south"})
+    assert told(faults_of(market, south)) == [("area", "area does not exist")]
+    market.do(SubmitFlexOrder(at=0, product="cap", bid=row | {"participant": "ann"}))
+    everywhere = row | {"number": 1, "participant": "DSO", "side": "buy", "area": ""}
+    assert market.do(SubmitFlexOrder(at=0, product="cap", bid=everywhere)).trades == ()
+    near = SubmitFlexOrder(at=0, product="cap", bid=everywhere | {"number": 2, "area": "north"})
+    assert market.do(near).trades[0].area == "north"

@@ -50,6 +50,7 @@ class FlexMarketTerms:
     gate_closure_periods : adjustment for a period closes that many periods before it
     window_periods : periods, counted from ``first``, over which lost readings and the thresholds of
         settlement rules are judged together
+    areas : name and connection points of each area that orders of the continuous market may be for
 
     Examples
     --------
@@ -78,6 +79,7 @@ class FlexMarketTerms:
     most_missing_percent: float = 5.0
     gate_closure_periods: int = 1
     window_periods: int = 1
+    areas: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def product(self, name: str) -> FlexProduct:
         """Return a product by its name."""

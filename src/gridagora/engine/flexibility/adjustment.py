@@ -150,8 +150,23 @@ def _order_faults(
         yield _fault(bid, "participant", bid.participant, reason="unknown participant", fix=fix)
     elif inside and product is not None:
         yield from _room_faults(state, bid, product, at=command.at)
+    if bid.area:
+        yield from _area_faults(state, bid)
     if bid.contract and product is not None:
         yield from _contract_faults(state, bid, product)
+
+
+def _area_faults(state: FlexMarketState, bid: FlexBid) -> Iterator[Fault]:
+    """Faults of an order for an area: it exists, and a connection point lies in it."""
+    terms = state.open_terms
+    members = dict(terms.areas).get(bid.area)
+    if members is None:
+        known = ", ".join(name for name, _ in terms.areas)
+        fix = f"write one of {known}" if known else "leave it out: the market has no areas"
+        yield _fault(bid, "area", bid.area, reason="area does not exist", fix=fix)
+    elif bid.participant not in members and bid.participant not in terms.buyers:
+        reason, fix = f"{bid.participant} is not in this area", f"it is of {', '.join(members[:5])}"
+        yield _fault(bid, "area", bid.area, reason=reason, fix=fix)
 
 
 def _contract_faults(state: FlexMarketState, bid: FlexBid, product: int) -> Iterator[Fault]:

@@ -7,6 +7,7 @@ another for the same product and period: what they sell adds up, and nobody sell
 
 from collections.abc import Iterator
 from dataclasses import replace
+from math import ceil
 from typing import Any, Literal
 
 import numpy as np
@@ -97,10 +98,10 @@ def clear_auction(state: FlexMarketState, command: ClearFlexAuction) -> FlexAuct
         if entry.auction.first < state.open_from:
             reason, fix = f"orders went out up to period {state.open_from}", "clear before the gate closes"
             faults.append(_fault(command.auction, "first", entry.auction.first, reason=reason, fix=fix))
-        begins = terms.begins(entry.auction.first)
+        begins = _latest(terms, entry.auction)
         if command.at > begins:
             reason, fix = (
-                f"comes {command.at - begins} s after delivery began",
+                f"comes {command.at - begins} s too late for delivery",
                 "open an auction of later periods",
             )
             faults.append(_fault(command.auction, "at", command.at, reason=reason, fix=fix))
@@ -291,6 +292,10 @@ def _auction_faults(state: FlexMarketState, command: OpenFlexAuction) -> Iterato
     if auction.gate > terms.begins(auction.first):
         reason, fix = "the gate closes after delivery begins", f"write {terms.begins(auction.first)} or less"
         yield _fault(number, "gate", auction.gate, reason=reason, fix=fix)
+    elif auction.gate > _latest(terms, auction):
+        reason = "the gate leaves sellers less than the product's response time"
+        fix = f"write {_latest(terms, auction)} or less"
+        yield _fault(number, "gate", auction.gate, reason=reason, fix=fix)
     if auction.gate < command.at:
         reason, fix = "the gate is closed already", f"write {command.at + 1} or more"
         yield _fault(number, "gate", auction.gate, reason=reason, fix=fix)
@@ -300,6 +305,13 @@ def _auction_faults(state: FlexMarketState, command: OpenFlexAuction) -> Iterato
             reason, fix = "unknown participant", "name connection points of the market"
             yield _fault(number, "area", name, reason=reason, fix=fix)
     yield from _contract_faults(auction)
+
+
+def _latest(terms: FlexMarketTerms, auction: FlexAuction) -> int:
+    """Return the last moment at which sellers can be told, seconds since 1970 UTC."""
+    waits = [p.response_time_s for name, p in terms.products if name == auction.product]
+    needed = ceil(waits[0]) if waits and auction.horizon == "activation" else 0
+    return terms.begins(auction.first) - needed
 
 
 def _contract_faults(auction: FlexAuction) -> Iterator[Fault]:

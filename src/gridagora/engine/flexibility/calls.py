@@ -231,6 +231,10 @@ def _allowed_faults(
     if command.test and held.tests >= contract.max_tests:
         reason, fix = f"is one more than the {contract.max_tests} of the contract", "call it for pay"
         yield _fault(contract.id, "test", held.tests + 1, reason=reason, fix=fix)
+    ahead = terms.begins(min(command.periods, default=0)) - command.at
+    if 0 < ahead < contract.product.response_time_s:
+        reason = f"comes {ahead} s ahead, the product needs {contract.product.response_time_s:g}"
+        yield _fault(contract.id, "at", command.at, reason=reason, fix="call earlier, or later periods")
     opens = max(state.open_from, terms.open_from(command.at))
     if contract.activation == "continuous" and not command.test:
         opens = open_from(state, command.at)

@@ -1,6 +1,7 @@
 """What is wrong with bids of an auction, every fault at once, each with its row, reason and fix."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from gridagora.market import check_offers
 from gridagora.market._capacity_check import unnumbered_faults
 from gridagora.market._capacity_reading import Reading
 from gridagora.model.bids import Bids
-from gridagora.model.flexibility_market import FlexAuction
+from gridagora.model.flexibility_market import FlexAuction, FlexMarketTerms
 
 Offers = Bids | Mapping[str, ArrayLike]
 """Bids, or their columns as they came in."""
@@ -34,14 +35,13 @@ def offer_faults(state: FlexMarketState, entry: AuctionState, offers: Offers, *,
     terms, auction = state.open_terms, entry.auction
     names = [point.participant for point in terms.points]
     capacity = dict(zip(names, terms.capacity_kw(auction.product).tolist(), strict=True))
-    faults = list(
-        check_offers(
-            offers,
-            connection_kw=capacity,
-            now_period=max(state.open_from, terms.open_from(at)),
-            direction=terms.product(auction.product).direction,
-        )
+    found = check_offers(
+        offers,
+        connection_kw=capacity,
+        now_period=max(state.open_from, terms.open_from(at)),
+        direction=terms.product(auction.product).direction,
     )
+    faults = [_named(fault, terms) for fault in found]
     read = Reading.of(offers)
     who = ("side", "participant")
     faults += read.told(_who, who, (state, auction))
@@ -54,6 +54,16 @@ def offer_faults(state: FlexMarketState, entry: AuctionState, offers: Offers, *,
         faults += read.told(_fee_faults, ("price",), None)
     faults += read.told(_obliged, (*who, "period", "price", "quantity"), (state, auction))
     return faults
+
+
+def _named(fault: Fault, terms: FlexMarketTerms) -> Fault:
+    """Tell a seller that has no connection of the market in the words of the market."""
+    if fault.fix != "name it in connection_kw":
+        return fault
+    known = ", ".join(point.participant for point in terms.points[:5])
+    buys = fault.value in terms.buyers
+    reason = "a grid operator sells nothing in an auction" if buys else "unknown participant"
+    return replace(fault, reason=reason, fix=f"sell as a connection point: {known}")
 
 
 def _obliged(bids: Bids, given: tuple[FlexMarketState, FlexAuction]) -> Iterator[Fault]:

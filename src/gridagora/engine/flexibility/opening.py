@@ -56,8 +56,21 @@ def _terms_faults(terms: FlexMarketTerms) -> Iterator[Fault]:
             if not 0 <= value < np.inf:
                 place = f"{point.participant}, {field}"
                 yield _fault(place, value, "is no capacity >= 0", fix="write kW")
+    yield from _area_faults(terms)
     yield from _rule_faults(terms)
     yield from _number_faults(terms)
+
+
+def _area_faults(terms: FlexMarketTerms) -> Iterator[Fault]:
+    points, names = {point.participant for point in terms.points}, [name for name, _ in terms.areas]
+    for name in sorted({name for name in names if names.count(name) > 1 or not name}):
+        reason, fix = "is no name, or stands there twice", "give each a name of its own"
+        yield _fault("areas", name, reason, fix=fix)
+    for name, members in terms.areas:
+        for who in members:
+            if who not in points:
+                fix = "name connection points of the market"
+                yield _fault(f"area {name}", who, "unknown participant", fix=fix)
 
 
 def _rule_faults(terms: FlexMarketTerms) -> Iterator[Fault]:
@@ -93,6 +106,12 @@ def _number_faults(terms: FlexMarketTerms) -> Iterator[Fault]:
         yield _fault(
             "most_missing_percent", terms.most_missing_percent, "is not in 0 to 100", fix="write e.g. 5"
         )
+    ahead = terms.gate_closure_periods * terms.period_hours * 3600
+    for name, product in terms.products:
+        if product.response_time_s > ahead:
+            reason = f"is longer than the {ahead:g} s from gate closure to delivery"
+            place, fix = f"product {name}, response_time_s", "raise gate_closure_periods"
+            yield _fault(place, product.response_time_s, reason, fix=fix)
     seconds = terms.period_hours * 3600
     if not (seconds > 0 and abs(seconds - round(seconds)) < 1e-6):
         reason, fix = "is no whole number of seconds above 0", "write 0.25 for a quarter-hour"
