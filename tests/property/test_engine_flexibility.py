@@ -1,5 +1,6 @@
 """Random histories of a flexibility market: no money is made or lost, nobody oversells, and replay agrees."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,12 @@ from gridagora.market.mechanisms.redispatch_pairs import RedispatchOrder
 from gridagora.model.continuous import FlexBid
 from gridagora.model.events import canonical_bytes
 from gridagora.model.flexibility import FlexProduct
-from gridagora.model.flexibility_events import FlexAuctionCleared, FlexSettled
+from gridagora.model.flexibility_events import (
+    FlexAuctionCleared,
+    FlexOrderTaken,
+    FlexSettled,
+    ReservationsCalled,
+)
 from gridagora.model.flexibility_market import (
     ConnectionPoint,
     ContractRules,
@@ -44,7 +50,10 @@ POINTS = ("ann", "bob", "cat", "dan")
 BUYERS = ("DSO", "TSO")
 PERIODS = 8
 HOURS = 0.25
-PRODUCTS = (("cap", FlexProduct(direction="cap")), ("up", FlexProduct(direction="up")))
+PRODUCTS = (
+    ("cap", FlexProduct(direction="cap")),
+    ("up", FlexProduct(direction="up", max_activations_per_day=1)),
+)
 RULES = ("uniform", "pay_as_bid", "vcg", "vcg_one_sided", "shapley")
 SETTLEMENTS = ("capacity_limit", "pay_delivered", "sliding_50", "threshold_75", "uftp")
 FEES = ("offered", "delivered", "previous")
@@ -93,7 +102,7 @@ class Trader:
             period_hours=HOURS, settlement=(self.pick(SETTLEMENTS), self.pick(SETTLEMENTS)),
             reservation_payment=self.pick(RULES), activation_payment=self.pick(RULES),
             fee_rule=self.pick(FEES), penalty_micro_per_kwh=self.some(900_000),
-            gate_closure_periods=self.some(2),
+            gate_closure_periods=self.some(2), most_missing_percent=self.pick((5.0, 30.0)),
         )  # fmt: skip
         assert self.do(OpenFlexMarket(at=self.now, terms=terms))
 
@@ -117,7 +126,11 @@ class Trader:
         first = self.some(PERIODS)
         count = 1 + self.some(min(2, PERIODS - first))
         rules = ContractRules(
-            activation_cap=self.price(), auto_offer=bool(self.some(2)), rest_periods=self.some(2)
+            activation_cap=self.price(),
+            auto_offer=bool(self.some(2)),
+            rest_periods=self.some(2),
+            activation=self.pick(("auction", "continuous")),
+            max_tests=self.some(3),
         )
         auction = FlexAuction(
             number=number, horizon=horizon, product=self.pick(PRODUCTS)[0], first=first, count=count,
@@ -136,15 +149,21 @@ class Trader:
         self.do(ClearFlexAuction(at=self.now, auction=number))
 
     def order(self) -> None:
-        product = self.some(2)
+        product, side = self.some(2), self.pick(("buy", "sell"))
         name, attributes = PRODUCTS[product]
         bid = FlexBid(
             number=self.market.state.books[product].last_number + 1,
-            participant=self.pick(POINTS + BUYERS), side=self.pick(("buy", "sell")),
+            participant=self.pick(POINTS + BUYERS), side=side,
             direction=attributes.direction, first=self.some(PERIODS), periods=1 + self.some(2),
             quantity_kw=self.kw(3), price=self.price(), fill=self.pick(("normal", "normal", "fill_and_kill")),
             valid_until=self.pick((None, None, self.now + 400)),
+            contract=self.contract_name() if side == "sell" else "",
         )  # fmt: skip
+        if bid.contract and bid.side == "sell":
+            held = next(h for h in self.market.state.contracts if h.contract.id == bid.contract).contract
+            bid = replace(
+                bid, participant=held.seller, first=held.periods[0], periods=1, price=bid.price / 10
+            )
         self.do(SubmitFlexOrder(at=self.now, product=name, bid=bid))
         if self.some(8) == 0:
             self.do(
@@ -152,6 +171,11 @@ class Trader:
                     at=self.now, product=name, number=self.some(bid.number + 1), participant=self.pick(POINTS)
                 )
             )
+
+    def contract_name(self) -> str:
+        """Name of a contract for one of three orders."""
+        contracts = self.market.state.contracts
+        return self.pick(contracts).contract.id if contracts and self.some(3) == 0 else ""
 
     def contract(self) -> None:
         contracts = self.market.state.contracts
@@ -163,6 +187,8 @@ class Trader:
                 for name in POINTS
             )
             tender = Tender(
+                activation=self.pick(("dispatch", "continuous")),
+                auto_offer=True,
                 name="t",
                 buyer=self.pick(BUYERS),
                 product=PRODUCTS[0][1],
@@ -221,9 +247,10 @@ class Trader:
                 self.pick(steps)()
             self.do(CloseFlexGate(at=self.now, before=period + 1))
         self.now = max(self.now, round(PERIODS * HOURS * 3600))
-        metered = self.rng.uniform(-8, 14, (len(POINTS), PERIODS))
+        finer = self.pick(((), (4,)))
+        metered = self.rng.uniform(-8, 14, (len(POINTS), PERIODS, *finer))
         metered[self.rng.random(metered.shape) < 0.1] = np.nan
-        baseline = self.rng.uniform(-4, 8, metered.shape)
+        baseline = self.rng.uniform(-4, 8, metered.shape[:2])
         assert self.do(RecordFlexReadings(at=self.now, first=0, metered_kw=metered, baseline_kw=baseline))
         assert self.do(SettleFlexPeriods(at=self.now, first=0, count=3))
         assert self.do(SettleFlexPeriods(at=self.now, first=3, count=PERIODS - 3))
@@ -282,6 +309,19 @@ def test_called_holders_owe_no_more_than_they_reserved(trader: Trader) -> None:
         if isinstance(event, FlexAuctionCleared):
             assert (event.side[event.obligated] < 0).all()
             assert event.surplus_micro.tolist() == (-event.paid_micro.sum(axis=1)).tolist()
+
+
+def test_orders_of_contracts_keep_to_them(trader: Trader) -> None:
+    held = {one.contract.id: one for one in trader.market.state.contracts}
+    for event in trader.market._store.events():
+        orders = event.orders if isinstance(event, ReservationsCalled) else ()
+        if isinstance(event, FlexOrderTaken) and event.bid.contract:
+            orders = (event.bid,)
+        for bid in orders:
+            contract = held[bid.contract].contract
+            assert bid.participant == contract.seller
+            assert set(range(bid.first, bid.end)) <= set(contract.periods)
+            assert bid.price <= contract.activation_cap_micro_per_kwh / 1e6 * HOURS + 1e-9
 
 
 def test_replay_gives_the_same_state(trader: Trader) -> None:
