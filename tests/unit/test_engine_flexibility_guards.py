@@ -78,7 +78,7 @@ def test_tender_bid_is_judged_in_the_windows_that_it_is_for() -> None:
             reserve(market, bids(("ann", "sell", 4, 8.0, 0.01), ("DSO", "buy", 4, 8.0, 0.02)), first=4)
         else:
             assert [fault.place for fault in faults_of(market, command)] == ["bid 0, max_kw"]
-    text = TenderBid(participant="ann", max_kw="much", availability=NAN, utilisation=0.2)  # type: ignore[arg-type]
+    text = TenderBid(participant="ann", max_kw="much", availability=NAN, utilisation=0.2)
     found = faults_of(market, AwardTender(at=-H, product="cap", tender=two, bids=(text,)))
     assert {fault.place for fault in found} == {"bid 0, max_kw", "bid 0, availability"}
 
@@ -249,11 +249,11 @@ def test_all_faults_of_an_order_are_told_at_once() -> None:
 
 def test_readings_that_are_no_numbers_are_told_by_place() -> None:
     market = opened()
-    read = RecordFlexReadings(at=3 * H, first=0, metered_kw=[["a"], [0.0], [0.0]])  # type: ignore[arg-type]
+    read = RecordFlexReadings(at=3 * H, first=0, metered_kw=[["a"], [0.0], [0.0]])
     assert told(faults_of(market, read)) == [("metered_kw[0, 0]", "is no number")]
-    read = RecordFlexReadings(at=3 * H, first=0, metered_kw=[[1.0], [0.0, 2.0], [0.0]])  # type: ignore[arg-type]
+    read = RecordFlexReadings(at=3 * H, first=0, metered_kw=[[1.0], [0.0, 2.0], [0.0]])
     assert told(faults_of(market, read))[0] == ("metered_kw", "has rows of different length")
-    call = CallReservations(at=0, contracts=("x",), periods=(4,), requested_kw=("a",))  # type: ignore[arg-type]
+    call = CallReservations(at=0, contracts=("x",), periods=(4,), requested_kw=("a",))
     assert [place for place, _ in told(faults_of(market, call))] == ["kw 0", "contract"]
 
 

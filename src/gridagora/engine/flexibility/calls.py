@@ -35,6 +35,9 @@ def call_reservations(state: FlexMarketState, command: CallReservations) -> Rese
     if len(set(command.contracts)) < len(command.contracts):
         fix = "name each contract once"
         faults.append(_fault("call", "contracts", command.contracts, reason="names one twice", fix=fix))
+    if not command.contracts:
+        fix = "name one or more"
+        faults.append(_fault("call", "contracts", command.contracts, reason="names none", fix=fix))
     faults += _power_faults("call", command.periods, command.requested_kw)
     for name in command.contracts:
         held, unknown = _held(state, name)
@@ -126,6 +129,9 @@ def release_reservation(state: FlexMarketState, command: ReleaseReservation) -> 
     if len(command.kw) != len(command.periods) or len(set(command.periods)) < len(command.periods):
         fix = "give one kW for each period, each once"
         faults.append(_fault(command.contract, "kw", command.kw, reason="does not fit periods", fix=fix))
+    elif not command.periods:
+        fix = "name one or more"
+        faults.append(_fault(command.contract, "periods", (), reason="names none", fix=fix))
     elif held is not None:
         opens = max(state.open_from, terms.open_from(command.at))
         for period, kw in zip(command.periods, command.kw, strict=True):
@@ -136,7 +142,7 @@ def release_reservation(state: FlexMarketState, command: ReleaseReservation) -> 
                 reason, fix = "was called already", "release periods that are not called"
                 faults.append(_fault(command.contract, f"period {period}", period, reason=reason, fix=fix))
             try:
-                released(held.contract, period, kw)
+                released(held.contract, period, kw if isinstance(kw, Real) else np.nan)
             except InputError as error:
                 faults += error.faults
     check_faults(faults)

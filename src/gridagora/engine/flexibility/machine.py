@@ -46,6 +46,7 @@ from gridagora.engine.flexibility.commands import (
     SubmitFlexOrder,
     WithdrawFlexBids,
 )
+from gridagora.engine.flexibility.kinds import sound
 from gridagora.engine.flexibility.state import FlexMarketState
 from gridagora.engine.ports import Store
 from gridagora.errors import InvariantError, require
@@ -127,6 +128,8 @@ def handle(state: FlexMarketState, command: FlexCommand, *, feasible: Feasible |
     InvariantError
         The market is not open, or is open already.
     """
+    require(type(command) in (*HANDLERS, PairRedispatch), f"{type(command).__name__} is no command")
+    command = sound(command)
     if isinstance(command, PairRedispatch):
         if feasible is None:
             raise InvariantError("paired redispatch is never done without asking the grid")

@@ -115,7 +115,7 @@ def _share_faults(state: FlexMarketState, command: PairRedispatch) -> Iterator[F
             fix = f"write one of {', '.join(terms.buyers)}"
             yield _fault(f"shares, {name}", name, "is no buyer here", fix=fix)
     for period in command.needed_kw:
-        if not terms.first <= period < terms.end:
+        if isinstance(period, Integral) and not terms.first <= int(period) < terms.end:
             fix = f"choose periods of {terms.first} to {terms.end - 1}"
             yield _fault(f"needed_kw, period {period}", period, "is outside the market", fix=fix)
     for where, orders in (("inside", command.inside), ("outside", command.outside)):
