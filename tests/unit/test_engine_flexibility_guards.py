@@ -401,3 +401,50 @@ def test_orders_for_an_area_are_of_those_in_it() -> None:
     assert market.do(SubmitFlexOrder(at=0, product="cap", bid=everywhere)).trades == ()
     near = SubmitFlexOrder(at=0, product="cap", bid=everywhere | {"number": 2, "area": "north"})
     assert market.do(near).trades[0].area == "north"
+
+
+def test_penalty_goes_to_who_bought_even_for_nothing() -> None:
+    market = opened(buyers=("TSO", "DSO"), activation_payment="pay_as_bid")
+    auction(market, bids(("DSO", "buy", 4, 3.0, 0.0), ("ann", "sell", 4, 3.0, 0.0)), at=0, first=4)
+    event = settle(market, 4, [[10.0], [0.0], [0.0]])
+    assert event.penalty_micro[0, 0, 0] == 1_500_000
+    assert event.payment_micro.tolist() == [[0], [1_500_000]]
+
+
+def test_refund_goes_to_who_holds_what_was_sold_on() -> None:
+    market = opened(buyers=("TSO", "DSO"), activation_payment="pay_as_bid")
+    auction(market, bids(("DSO", "buy", 4, 3.0, 1.0), ("ann", "sell", 4, 3.0, 0.5)), at=0, first=4)
+    order(market, "TSO", "buy", 4, kw=3.0, price=0.9, at=H)
+    order(market, "DSO", "sell", 4, kw=3.0, price=0.9, at=H)
+    event = settle(market, 4, [[10.0], [0.0], [0.0]])
+    # the DSO gains 2.7 - 1.5, the TSO pays 2.7 and gets the penalty of 1.5
+    assert event.payment_micro.tolist() == [[-1_200_000], [1_200_000]]
+
+
+def test_continuous_orders_keep_their_conditions_and_are_booked_at_the_earlier_price() -> None:
+    market = opened()
+
+    def put(who: str, side: str, first: int, *, kw: float, price: float, **more: Any) -> Any:
+        row = {
+            "number": market.state.books[0].last_number + 1, "participant": who, "side": side,
+            "direction": "cap", "first": first, "periods": 1, "quantity_kw": kw, "price": price,
+        }  # fmt: skip
+        taken = market.do(SubmitFlexOrder(at=H, product="cap", bid=row | more))
+        return taken.outcome, [(t.seller, t.first, t.periods, t.quantity_kw, t.price) for t in taken.trades]
+
+    put("ann", "sell", 4, kw=2.0, price=0.1)
+    put("bob", "sell", 4, kw=2.0, price=0.2)
+    assert put("DSO", "buy", 4, kw=5.0, price=1.0, fill="fill_or_kill") == ("killed", [])
+    assert not market.state.period(4).sold_kw.any()
+    both = [("ann", 4, 1, 2.0, 0.1), ("bob", 4, 1, 2.0, 0.2)]
+    assert put("DSO", "buy", 4, kw=4.0, price=1.0, fill="fill_or_kill") == ("filled", both)
+    put("cat", "sell", 8, kw=3.0, price=0.1, periods=8, block_periods=2, rest_blocks=1, max_blocks=2)
+    blocks = [("cat", 8, 2, 3.0, 0.1), ("cat", 12, 2, 3.0, 0.1)]
+    assert put("DSO", "buy", 8, kw=3.0, price=1.0, periods=8, fill="fill_and_kill") == ("killed", blocks)
+    put("cat", "sell", 18, kw=4.0, price=0.3, min_kw=3.0)
+    assert put("DSO", "buy", 18, kw=2.0, price=1.0) == ("resting", [])
+    assert put("DSO", "buy", 18, kw=3.0, price=0.5) == ("filled", [("cat", 18, 1, 3.0, 0.3)])
+    event = settle(market, 4, np.zeros((3, 15)))
+    # 2 x 0.1 + 2 x 0.2, four periods of 3 x 0.1, and 3 x 0.3
+    assert event.payment_micro.sum() == -(200_000 + 400_000 + 1_200_000 + 900_000)
+    assert market.state.balance[:4].tolist() == [200_000, 400_000, 2_100_000, -2_700_000]

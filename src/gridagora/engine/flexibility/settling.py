@@ -33,6 +33,7 @@ from gridagora.settlement import (
     check_limit,
     settle_flexibility,
 )
+from gridagora.units import to_wh
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -97,9 +98,16 @@ def _settle_product(
         paid,
         FlexTerms(amount_micro=promised, penalty_micro_per_kwh=terms.penalty_micro_per_kwh),
         rule=terms.settlement[product],
-        prepaid_micro=np.maximum(-money[points:], 0),
+        prepaid_micro=_shares(terms, window, product, money=money[points:]),
     )
     return ProductLines(delivery=found, due_micro=due, money=lines)
+
+
+def _shares(terms: FlexMarketTerms, window: tuple[PeriodState, ...], product: int, *, money: Ints) -> Ints:
+    """Return the buyers' shares in refunds: what they paid; where nobody paid anything, the Wh they hold."""
+    held = _columns([period.paid_kw[product, len(terms.points) :] for period in window])
+    paid = np.maximum(-money, 0)
+    return np.where(paid.any(axis=0), paid, to_wh(np.maximum(held, 0.0) * terms.period_hours))
 
 
 def _delivery(
