@@ -5,12 +5,15 @@ import pytest
 from flex_markets import CAP, DOWN, H, auction, bids, faults_of, opened, order, settle, terms
 from test_engine_flexibility_faults import told
 
+from gridagora.adapters.grids import Grid
+from gridagora.engine.feasible import ScheduleCheck
 from gridagora.engine.flexibility.books import journal_codes
 from gridagora.engine.flexibility.commands import (
     CancelFlexOrder,
     OpenFlexAuction,
     PairRedispatch,
     SubmitFlexBids,
+    SubmitFlexOrder,
 )
 from gridagora.engine.flexibility.machine import replay
 from gridagora.errors import InputError, InvariantError
@@ -20,7 +23,8 @@ from gridagora.market.mechanisms.redispatch_pairs import RedispatchOrder
 from gridagora.model.bids import Bids
 from gridagora.model.events import canonical_bytes
 from gridagora.model.flexibility import FlexProduct
-from gridagora.model.flexibility_market import FlexAuction
+from gridagora.model.flexibility_market import ConnectionPoint, FlexAuction
+from gridagora.model.study import GridLimits
 
 FULL = [[0.0], [0.0], [0.0]]
 
@@ -218,3 +222,56 @@ def test_accounts_fit_into_the_journal_of_a_study() -> None:
         "participant:ann", "participant:bob", "participant:cat", "participant:DSO",
         "retailer", "dso:network", "state:taxes", "operator:surplus", "rounding",
     ]  # fmt: skip
+
+
+def test_redispatch_of_an_area_that_exports_too_much_is_checked_by_power_flow() -> None:
+    grid = Grid.by_name("cigre-lv")
+    kw, kvar = grid.base_import()
+    kw = kw / 10
+    for bus, solar in (("Bus R18", 200.0), ("Bus R15", 100.0)):
+        kw[grid.bus_position[bus]] -= solar
+    points = tuple(
+        ConnectionPoint(participant=name, bus=f"Bus {name}", import_kw=200.0, export_kw=250.0)
+        for name in ("R18", "C1", "C12")
+    )
+    market = opened(points=points, buyers=("DSO", "TSO"))
+    check = ScheduleCheck(
+        grid,
+        np.tile(kw, (24, 1)),
+        np.tile(kvar, (24, 1)),
+        bus_of={point.participant: point.bus for point in points},
+        limits=GridLimits(vm_max_pu=1.05),
+    )
+    command = PairRedispatch(
+        at=0,
+        inside=(RedispatchOrder(participant="R18", side="buy", period=5, kw=60.0, price=-0.05),),
+        outside=(
+            RedispatchOrder(participant="C1", side="sell", period=5, kw=60.0, price=0.2),
+            RedispatchOrder(participant="C12", side="sell", period=5, kw=60.0, price=0.1),
+        ),
+        needed_kw={5: 50.0},
+        shares={"DSO": 2, "TSO": 1},
+    )
+    event = market.do(command, feasible=check)
+    # R18 is paid for importing 50 kW more, C12 for importing less; the operators pay 2 : 1
+    due = dict(zip(event.party.tolist(), event.due_micro.tolist(), strict=True))
+    assert due == {0: 2_500_000, 2: 5_000_000, 3: -5_000_000, 4: -2_500_000}
+    relief = {found.element: found for found in check.relief({("R18", 5): 50.0, ("C12", 5): -50.0})}
+    assert relief["Bus R10"].cured
+    assert relief["Bus R18"].after < relief["Bus R18"].before
+
+
+def test_more_import_than_the_baseline_is_traded_on_and_settled() -> None:
+    up = FlexProduct(direction="up")
+    market = opened(products=(("up", up),), settlement=("uftp",), activation_payment="pay_as_bid")
+    rows = bids(("DSO", "buy", 4, 5.0, 1.0), ("ann", "sell", 4, 5.0, 0.2))
+    auction(market, rows, at=0, first=4, product="up")
+    given = {"direction": "up", "first": 4, "periods": 1, "quantity_kw": 2.0}
+    for number, (who, side, price) in enumerate((("bob", "sell", 0.1), ("ann", "buy", 0.3))):
+        row = {"number": number, "participant": who, "side": side, "price": price, **given}
+        market.do(SubmitFlexOrder(at=H, product="up", bid=row))
+    event = settle(market, 4, [[3.0], [1.0], [0.0]], baseline=[[0.0], [0.0], [np.nan]])
+    assert event.ordered_wh[0, :, 0].tolist() == [3000, 2000, 0]
+    assert event.delivered_wh[0, :, 0].tolist() == [3000, 1000, 0]
+    # ann: 5 x 0.2 - 2 x 0.1; bob: 2 x 0.1, half of it taken back, and 1 kWh at the penalty of 0.5
+    assert market.state.balance[:4].tolist() == [800_000, -400_000, 0, -400_000]
