@@ -81,9 +81,11 @@ def tally_book(
     state: FlexMarketState, before: FlexBookState, *, trades: Iterable[FlexTrade], ended: Iterable[FlexEnd]
 ) -> FlexMarketState:
     """Note what orders of contracts sold, and what of them stood in the book ``before`` until its gate."""
-    named = {entry.bid.number: entry.bid.contract for entry in before.sells}
     parts: list[tuple[str, FlexTrade | FlexEnd]] = [(trade.contract, trade) for trade in trades]
-    parts += [(named.get(end.number, ""), end) for end in ended if end.reason == "closed"]
+    closed = [end for end in ended if end.reason == "closed"]
+    if closed:
+        named = {entry.bid.number: entry.bid.contract for entry in before.sells}
+        parts += [(named.get(end.number, ""), end) for end in closed]
     for contract, part in parts:
         if contract:
             state = _offered(state, contract, part)
