@@ -5,7 +5,9 @@ bounds of import or export in its periods.  Load that a limit cannot serve may b
 every limit has a plan; what a home has to miss more than it would anyway is never part of an offer.
 """
 
+from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -42,6 +44,7 @@ class HomeModels:
         self.slots = max(2, slots)
         self._fleet = fleet
         self._rings: dict[int, Ring] = {}
+        self._latest: tuple[FlexibilityDay, LimitedHomes] | None = None
 
     def ring(self, home: int) -> Ring:
         """Return the program of a home."""
@@ -51,6 +54,20 @@ class HomeModels:
             params[Param.IMPORT_KW] = 0.0
             self._rings[home] = Ring(params, self.slots)
         return self._rings[home]
+
+    def of(self, day: "FlexibilityDay") -> "LimitedHomes":
+        """Return the homes of a day with what was planned for them so far, if it is the day of the last call.
+
+        Whose days differ in ``fleet.tradable`` alone plan alike.
+        """
+        if self._latest is not None:
+            last, homes = self._latest
+            if (last.t, last.value_left) == (day.t, day.value_left) and all(
+                getattr(last, name) is getattr(day, name) for name in ("state", "outlook", "price")
+            ):
+                return homes
+        self._latest = (day, LimitedHomes(day))
+        return self._latest[1]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -124,7 +141,7 @@ class LimitedPlan:
 
 
 class LimitedHomes:
-    """The programs of a day's homes, solved hot under one limit after the other."""
+    """The programs of a day's homes, solved hot under one limit after the other; each plan once."""
 
     def __init__(self, day: FlexibilityDay) -> None:
         fleet, horizon = day.fleet, day.periods
@@ -136,6 +153,8 @@ class LimitedHomes:
         self._day, self._held = day, day.state.array()
         self._models = day.models or HomeModels(fleet, horizon)
         self._slots = self._models.slots
+        self._plans: dict[tuple[int, bytes, bytes], LimitedPlan] = {}
+        self.curves: dict[tuple[Hashable, ...], Any] = {}
         homes: Ints = np.arange(fleet.homes)
         self._numbers = windows(
             fleet, homes, day.t,
@@ -144,7 +163,10 @@ class LimitedHomes:
 
     def plan(self, home: int, limits: Limits) -> LimitedPlan:
         """Plan of least cost under the limits of the home's row; raises `SolverError` without an optimum."""
-        return self._solve(home, limits, cost=self._numbers.cost[home])
+        key = (home, limits.import_kw[home].tobytes(), limits.export_kw[home].tobytes())
+        if key not in self._plans:
+            self._plans[key] = self._solve(home, limits, cost=self._numbers.cost[home])
+        return self._plans[key]
 
     def least_import_kw(self, home: int, period: int, *, limits: Limits, plan: LimitedPlan) -> float:
         """Lowest net import of a period of the horizon, missing in no period more than ``plan`` does."""

@@ -174,7 +174,7 @@ def schedule_under_limits(day: FlexibilityDay, limits: Limits | None = None) -> 
     """
     limits = limits or connection_limits(day)
     check_faults(check_day(day, limits))
-    homes = LimitedHomes(day)
+    homes = day.models.of(day) if day.models else LimitedHomes(day)
     plans = [homes.plan(home, limits) for home in range(day.fleet.homes)]
     columns = np.array([plan.columns for plan in plans]).reshape(day.fleet.homes, day.periods, -1)
     power = columns / day.fleet.hours
@@ -271,11 +271,11 @@ def cost_curves(
     spans = [tuple(int(period) for period in window) for window in windows]
     limits = limits or connection_limits(day)
     check_faults(chain(check_day(day, limits), check_windows(day, product, windows=spans, steps=steps)))
-    homes = LimitedHomes(day)
+    homes = day.models.of(day) if day.models else LimitedHomes(day)
     return tuple(
         curve
         for home in np.flatnonzero(day.fleet.tradable).tolist()
-        for curve in _HomeCurves(day, homes, home=home, direction=product.direction).all(
+        for curve in _HomeCurves(day, homes, home=home, direction=product.direction).known(
             spans, steps=steps, limits=limits, hold=hold
         )
     )
@@ -287,6 +287,17 @@ class _HomeCurves:
     def __init__(self, day: FlexibilityDay, homes: LimitedHomes, *, home: int, direction: Direction) -> None:
         self._day, self._homes, self._home = day, homes, home
         self._cap = direction == "cap"
+
+    def known(
+        self, spans: list[tuple[int, ...]], *, steps: int, limits: Limits, hold: bool
+    ) -> list[CostCurve]:
+        """Return the curve of each window, made once for the same limits of the home."""
+        rows = (limits.import_kw[self._home].tobytes(), limits.export_kw[self._home].tobytes())
+        key = (self._home, self._cap, tuple(spans), steps, hold, *rows)
+        made = self._homes.curves
+        if key not in made:
+            made[key] = self.all(spans, steps=steps, limits=limits, hold=hold)
+        return made[key]
 
     def all(self, spans: list[tuple[int, ...]], *, steps: int, limits: Limits, hold: bool) -> list[CostCurve]:
         """Return the curve of each window."""

@@ -113,6 +113,7 @@ def demand_curve(
     steps: CurveSteps | None = None,
     participant: str = "DSO",
     first_period: int = 0,
+    price_cap: float | None = None,
 ) -> Bids:
     """Return the operator's bids to buy a capacity limit in every period of need.
 
@@ -129,6 +130,8 @@ def demand_curve(
     participant : id of the operator
     first_period : period of the study that the forecast starts at: a need counts periods from there, a bid
         from the start of the study
+    price_cap : what another way out costs the operator (a penalty, a temporary subscription, a generator),
+        currency per kWh: the impact of a kW and period counts no more than that; None: no such way
 
     Returns
     -------
@@ -140,7 +143,7 @@ def demand_curve(
     Raises
     ------
     InputError
-        When the needs are of several elements, the basis is unknown or a capacity is missing.
+        When the needs are of several elements, the basis is unknown, a capacity is missing or the cap negative.
 
     Notes
     -----
@@ -161,12 +164,17 @@ def demand_curve(
     >>> bids.to_frame()[["price", "quantity", "step"]].round(2).to_dict("list")
     {'price': [0.02, 0.29, 0.54, 0.0], 'quantity': [288.0, 72.0, 19.86, 7.6], 'step': [0, 1, 2, 3]}
     """
-    check_faults(_curve_faults(need, basis))
+    check_faults(_curve_faults(need, basis, price_cap=price_cap))
     capacity = helping_capacity(need, capacity_kw)
     quantity = step_quantities(capacity, forecast_kw=need.load_kw, limit_kw=need.wanted_kw, steps=steps)
     top = quantity[:, :-1].sum(axis=1) if (steps or CurveSteps()).margin > 0 else quantity.sum(axis=1)
     price = _prices(
-        need, costs, quantity=quantity, top=need.wanted_kw + top, by_probability=basis == "probability"
+        need,
+        costs,
+        quantity=quantity,
+        top=need.wanted_kw + top,
+        by_probability=basis == "probability",
+        most=np.inf if price_cap is None else price_cap * need.hours,
     )
     if basis == "impact":
         order = np.argsort(-price, axis=1, kind="stable")
@@ -184,7 +192,7 @@ def demand_curve(
     )
 
 
-def _curve_faults(need: Need, basis: str) -> Iterator[Fault]:
+def _curve_faults(need: Need, basis: str, *, price_cap: float | None) -> Iterator[Fault]:
     elements = np.unique(need.element)
     if len(elements) > 1:
         fix = "bid for one element at a time: need.at(name)"
@@ -193,10 +201,15 @@ def _curve_faults(need: Need, basis: str) -> Iterator[Fault]:
     if basis not in BASES:
         fix = f"write {' or '.join(BASES)}"
         yield Fault(source="demand curve", place="basis", value=basis, reason="is not known", fix=fix)
+    if price_cap is not None and not price_cap >= 0:
+        fix = "write 0 or more, or None for no cap"
+        yield Fault(source="demand curve", place="price_cap", value=price_cap, reason="is no price", fix=fix)
 
 
-def _prices(need: Need, costs: DsoCosts, *, quantity: Floats, top: Floats, by_probability: bool) -> Floats:
-    """Return the mean of impact (times probability) over each step, (rows, steps)."""
+def _prices(
+    need: Need, costs: DsoCosts, *, quantity: Floats, top: Floats, by_probability: bool, most: float
+) -> Floats:
+    """Return the mean of impact, ``most`` at most, (times probability) over each step, (rows, steps)."""
     ends = top[:, None] - np.cumsum(quantity, axis=1)
     starts = ends + quantity
     part = np.linspace(0, 1, _POINTS + 1)
@@ -204,6 +217,8 @@ def _prices(need: Need, costs: DsoCosts, *, quantity: Floats, top: Floats, by_pr
     rows, steps, points = levels.shape
     cost = sum(costs_at(need, costs, levels.reshape(rows, steps * points)).values())
     saved = -np.diff(np.asarray(cost).reshape(rows, steps, points), axis=2)
+    if most < np.inf:
+        saved = np.minimum(saved, most * quantity[..., None] / _POINTS)
     if by_probability:
         middle = (levels[..., 1:] + levels[..., :-1]) / 2
         saved = saved * _exceeded(need, top, middle)

@@ -95,6 +95,7 @@ class FlexRules:
     tolerance_kw : deficiency that counts as none
     penalty_per_kwh : charged for each kWh above the limit, currency
     activation_cost : of a home for each call beyond its free part, currency
+    price_cap : what another way out costs the operator, currency per kWh: it bids no more; None: no such way
     costs : the operator's costs
     reservation : the long-term auction; None: none is held
 
@@ -120,5 +121,6 @@ class FlexRules:
     tolerance_kw: float = 0.1
     penalty_per_kwh: float = 0.5
     activation_cost: float = 0.0
+    price_cap: float | None = 1.0
     costs: FlexCosts = FlexCosts()
     reservation: ReservationRules | None = None

@@ -47,6 +47,7 @@ def flex_rules(spec: ScenarioSpec) -> FlexRules | None:
         tolerance_kw=flex.tolerance_kw,
         penalty_per_kwh=flex.penalty_per_kwh,
         activation_cost=flex.activation_cost,
+        price_cap=flex.price_cap,
         costs=FlexCosts(**flex.costs.model_dump()),
         reservation=_reservation(flex.reservation, mtu),
     )

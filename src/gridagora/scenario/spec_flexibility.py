@@ -104,6 +104,7 @@ class FlexibilitySpec(Spec):
     tolerance_kw: NonNegative = 0.1
     penalty_per_kwh: NonNegative = 0.5
     activation_cost: NonNegative = 0.0
+    price_cap: NonNegative | None = 1.0
     product: FlexProductSpec = Field(default_factory=FlexProductSpec)
     costs: FlexCostsSpec = FlexCostsSpec()
     reservation: ReservationSpec | None = None

@@ -1,10 +1,8 @@
 """The grid operator: finds what it needs on the plans of homes, bids for it, and proves what none can cure.
 
 Ways to bid (`gridagora.model.flexibility_study.DemandName`): "impact" and "probability" bid once for what
-the forecast shows, as seed 003 does.  "rebound_aware" plans a margin below the threshold; it first bids for
-the periods that shifted energy could overload, so that it cannot go there, then for those in need, in the
-order of time; and it goes on with the plans that homes make under what they have sold, until no need is left
-or nobody offers more.
+the forecast shows, as seed 003 does.  "rebound_aware" plans a margin below the threshold and bids in the
+order that `gridagora.engine.flexibility.trading` tells.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -12,13 +10,13 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from gridagora.engine.flexibility.operate import LimitBook
+from gridagora.engine.flexibility.sellers import flexible_kw
 from gridagora.grid import (
     DsoCosts,
     GridModel,
     Need,
     NeedRules,
     PointForecast,
-    Rebound,
     demand_curve,
     find_need,
     limit_quantity,
@@ -82,6 +80,11 @@ class GridOperator:
         self._sellers = tuple(home.participant for home in study.homes if not home.passive)
         self._margin = max(rules.margin_percent if way == "rebound_aware" else 0.0, LEAST_MARGIN)
         self._yearly_kw: dict[str, float] = {}
+        direction = rules.product.direction
+        self.holds = np.array(
+            [not home.passive and flexible_kw(home, direction) > LEAST_KW for home in study.homes]
+        )
+        """Homes that can do more than they plan, (homes,)."""
         self.direction = rules.product.direction
 
     @property
@@ -95,26 +98,50 @@ class GridOperator:
         return self._way == "probability"
 
     def needs(self, forecast: PointForecast, *, wide: bool = False) -> Need:
-        """Return what it wants cured, as it plans: down to its margin, and with rebound if it minds that.
+        """Return what it wants cured, as it plans: down to its margin.
 
         What is less than half a margin above its plan is left as it is.  ``wide``: homes with little effect
         may help too.
         """
-        rebound = None
-        if self.goes_on:
-            hours = self._rules.rebound_hours
-            rebound = Rebound(hours_after=hours, hours_before=hours, spread="at_once")
-        need = self._find(forecast, self._margin, rebound=rebound, least_effect=WIDE if wide else NARROW)
+        need = self._find(forecast, self._margin, least_effect=WIDE if wide else NARROW)
         voltage = np.char.startswith(need.kind, "voltage")
         enough = np.where(voltage, VOLTAGE_MARGIN, 1.0) * self._margin / 2
         return need.take(np.flatnonzero(np.abs(need.value - need.limit) >= enough))
 
+    def pressed(self, forecast: PointForecast) -> Need:
+        """Return what it wants to rule out where homes do all they can: down to its margin."""
+        names = tuple(point for point, holds in zip(self._points, self.holds, strict=True) if holds)
+        return self._find(forecast, self._margin, least_effect=WIDE, sellers=names)
+
+    def planned(self, forecast: PointForecast) -> Floats:
+        """Return the net import that it plans for, kW, (periods, homes)."""
+        return np.asarray(forecast.import_kw[self._level(forecast)])
+
+    def certain(self, forecast: PointForecast, import_kw: Floats) -> PointForecast:
+        """Return a forecast in which net import, kW, (periods, homes), is known; the rest as planned for."""
+        level = self._level(forecast)
+        return PointForecast.of_levels(
+            forecast.bus_of_point,
+            levels=forecast.levels[level],
+            import_kw=import_kw[None],
+            import_kvar=forecast.import_kvar[level][None],
+            hours=forecast.hours,
+        )
+
+    def _level(self, forecast: PointForecast) -> int:
+        return int(np.abs(forecast.levels - self._rules.planning_level).argmin())
+
     def overloads(self, forecast: PointForecast) -> Need:
         """Return what goes beyond the threshold itself."""
-        return self._find(forecast, 0.0, rebound=None, least_effect=WIDE)
+        return self._find(forecast, 0.0, least_effect=WIDE)
 
     def _find(
-        self, forecast: PointForecast, margin: float, *, rebound: Rebound | None, least_effect: float
+        self,
+        forecast: PointForecast,
+        margin: float,
+        *,
+        least_effect: float,
+        sellers: tuple[str, ...] | None = None,
     ) -> Need:
         rules = NeedRules(
             threshold_percent=self._rules.threshold_percent - margin,
@@ -122,11 +149,22 @@ class GridOperator:
             vm_max_pu=self._limits.vm_max_pu - VOLTAGE_MARGIN * margin,
             planning_level=self._rules.planning_level,
             least_effect=least_effect,
-            rebound=rebound,
-            sellers=self._sellers,
+            sellers=self._sellers if sellers is None else sellers,
         )
         need = find_need(self._grid, forecast, rules)
         return need.take(np.flatnonzero(need.product == self.direction))
+
+    def free_demand(self, period: int, kw: float) -> Bids:
+        """Return a bid for what costs nothing."""
+        return Bids(
+            side=np.ones(1, np.int8),
+            price=np.zeros(1),
+            quantity=np.array([kw]),
+            participant=np.array([self._rules.buyer]),
+            period=np.array([period]),
+            group=np.array([""]),
+            step=np.zeros(1, np.int64),
+        )
 
     def helpers(self, need: Need) -> tuple[str, ...]:
         """Return the homes that help any of the needs."""
@@ -138,19 +176,40 @@ class GridOperator:
         return need.take(np.flatnonzero((left > need.wanted_kw + LEAST_KW) & (left > LEAST_KW)))
 
     def scarcest(self, need: Need) -> Need:
-        """Return the needs of one element and kind in the order in which to bid for them.
+        """Return the needs of one element and kind in the order of time.
 
         It is the one that the fewest homes can cure, of several such the one that needs most: what those
-        homes have is not to be sold for a need that others could cure.  Periods that only a rebound would
-        overload come first.
+        homes have is not to be sold for a need that others could cure.
         """
         names = np.char.add(np.char.add(need.element, "\n"), need.kind)
         _, index = np.unique(names, return_inverse=True)
         total = np.bincount(index, need.meter_kw)
         helping = np.array([(need.effect[index == k] > 0).any(axis=0).sum() for k in range(len(total))])
         rows = np.flatnonzero(index == int(np.lexsort((-total, helping))[0]))
-        guards = need.reason[rows] == "rebound"
-        return need.take(rows[np.lexsort((need.period[rows], ~guards))])
+        return need.take(rows[np.argsort(need.period[rows], kind="stable")])
+
+    def smallest_first(self, need: Need) -> Need:
+        """Return needs so that those of the period with the least cut come first.
+
+        Of a period those come first that the fewest homes can cure.
+        """
+        largest = np.zeros(int(need.period.max(initial=-1)) + 1)
+        np.maximum.at(largest, need.period, need.meter_kw)
+        return need.take(np.lexsort((_helping(need), need.period, largest[need.period])))
+
+    def dearest_first(self, need: Need, book: LimitBook, *, first: int) -> Need:
+        """Return needs so that those whose cure is worth most come first, of equal ones the larger."""
+        worth = np.zeros(len(need))
+        for row in range(len(need)):
+            demand = self.demand(need.take(np.array([row])), book, first=first)
+            worth[row] = demand.price.max(initial=0.0)
+        return need.take(np.lexsort((need.period, -need.meter_kw, -worth)))
+
+    def hardest_of_periods(self, need: Need) -> Need:
+        """Return one need of each period: of those that the fewest homes can cure the largest."""
+        order = np.lexsort((-need.meter_kw, _helping(need), need.period))
+        _, places = np.unique(need.period[order], return_index=True)
+        return need.take(order[places])
 
     def demand(self, need: Need, book: LimitBook, *, first: int) -> Bids:
         """Return bids for needs of one element whose periods count from ``first``; one set per period.
@@ -169,6 +228,7 @@ class GridOperator:
             basis="probability" if self.ordered else "impact",
             participant=self._rules.buyer,
             first_period=first,
+            price_cap=self._rules.price_cap,
         )
 
     def _costs_of(self, need: Need) -> DsoCosts:
@@ -194,18 +254,13 @@ class GridOperator:
         """
         helps, period = need.effect[0] > 0, int(need.period[0])
         sign = 1.0 if self.direction == "cap" else -1.0
-        planned = int(np.abs(plan.levels - self._rules.planning_level).argmin())
-        net = plan.import_kw[planned, period]
-        kept = np.where(helps, sign * np.minimum(sign * net, lowest_kw), net)
-        certain = PointForecast.of_levels(
-            plan.bus_of_point,
-            levels=plan.levels[planned],
-            import_kw=kept[None, None],
-            import_kvar=plan.import_kvar[planned, period][None, None],
-            hours=plan.hours,
+        kept = self.planned(plan).copy()
+        net = kept[period]
+        kept[period] = np.where(helps, sign * np.minimum(sign * net, lowest_kw), net)
+        left = self.overloads(self.certain(plan, kept))
+        same = np.flatnonzero(
+            (left.period == period) & (left.element == need.element[0]) & (left.kind == need.kind[0])
         )
-        left = self.overloads(certain)
-        same = np.flatnonzero((left.element == need.element[0]) & (left.kind == need.kind[0]))
         if not same.size:
             return None
         voltage = "voltage" in str(need.kind[0])
@@ -222,6 +277,11 @@ class GridOperator:
         """Return the sum of the helping homes' limits in force, kW, (rows,)."""
         limits = book.of(self.direction)[:, need.period + first].T
         return np.asarray(np.where(need.effect > 0, limits, 0.0).sum(axis=1))
+
+
+def _helping(need: Need) -> Ints:
+    """Return how many homes help each need."""
+    return np.asarray((need.effect > 0).sum(axis=1), np.int64)
 
 
 def keys_of(need: Need, *, first: int) -> list[NeedKey]:

@@ -8,17 +8,21 @@ from math import ceil, floor
 
 import numpy as np
 
+from gridagora.agents import Fleet
+from gridagora.agents.fleet import Param
 from gridagora.agents.offers import FlexibilityDay, LimitedSchedule, Limits, capacity_offers
 from gridagora.model.bids import Bids
 from gridagora.model.columns import Floats, Ints
 from gridagora.model.continuous import W_PER_KW, FlexBid, FlexSide
-from gridagora.model.flexibility import FlexOffer, FlexProduct
+from gridagora.model.flexibility import FlexOffer, FlexProduct, OfferStep
 from gridagora.model.flexibility_study import FlexRules, ReservationRules
 from gridagora.model.resources import Home
 from gridagora.model.study import Study
 
 BROKEN_KW = 1e-3
 """From here on a limit that cannot be kept is worth buying back."""
+SLACK_KW = 1e-3
+"""Left between a free limit and the plan: meters count whole watt-hours."""
 FEE_SPREAD = 0.5
 """Fees that sellers ask lie within this share of the usual one."""
 
@@ -78,6 +82,28 @@ class Sellers:
         ]
         return tuple(replace(offer, product=product) for offer in kept if offer.steps)
 
+    def free_offers(
+        self, names: Iterable[str], period: int, *, limit_kw: Floats, net_kw: Floats
+    ) -> tuple[FlexOffer, ...]:
+        """Return what costs homes nothing in a period: the part of their limit that they do not plan for.
+
+        ``limit_kw`` and ``net_kw`` (homes,) are the limits in force and the net import that homes plan.
+        """
+        product, offers = self._rules.product, []
+        for name in names:
+            row = self.names.index(name)
+            used = float(net_kw[row] if product.direction == "cap" else -net_kw[row])
+            free = float(limit_kw[row]) - max(used, 0.0) - SLACK_KW
+            if free > SLACK_KW:
+                step = OfferStep(quantity_kw=free, price=0.0, member=name)
+                limit = float(limit_kw[row])
+                offers.append(
+                    FlexOffer(
+                        participant=name, product=product, periods=(period,), capacity_kw=limit, steps=(step,)
+                    )
+                )
+        return tuple(offers)
+
     def buy_backs(
         self, plan: LimitedSchedule, *, offset: int, limit_kw: Floats, connection_kw: Floats
     ) -> list[Wanted]:
@@ -133,6 +159,19 @@ def flexible_kw(home: Home, direction: str) -> float:
         return float(min(power, home.import_limit_kw))
     power = home.battery.charge_kw if home.battery else 0.0
     return float(min(power + home.pv_peak_kw, home.export_limit_kw))
+
+
+def more_kw(fleet: Fleet, plan: LimitedSchedule, direction: str) -> Floats:
+    """Return by how much homes could exceed their plan with all devices, kW, (homes, horizon).
+
+    For a limit on import: all charge and heat at full power; on export: batteries give at full power, nothing
+    is charged, heated or curtailed.
+    """
+    moved = plan.battery_kw + plan.ev_kw + plan.heat_pump_kw
+    if direction == "cap":
+        power = fleet.params[:, [Param.CHARGE_KW, Param.EV_KW, Param.PUMP_KW]].sum(axis=1)
+        return np.asarray(np.maximum(power[:, None] - moved, 0.0))
+    return np.asarray(np.maximum(fleet.params[:, Param.DISCHARGE_KW, None] + moved + plan.curtailed_kw, 0.0))
 
 
 def may_activate(active: AbstractSet[int], period: int, product: FlexProduct, *, day_periods: int) -> bool:
