@@ -16,10 +16,11 @@ from scipy.sparse import coo_array, csr_array, vstack
 
 from gridagora.adapters.grids import Grid
 from gridagora.market._network_limits import Cuts, limits_of, rows_of
-from gridagora.market._network_market import Rules, read_market
+from gridagora.market._network_market import read_market
 from gridagora.market._network_program import build_program, with_rows
+from gridagora.market._network_rules import Rules, auction_rules
 from gridagora.market._network_start import first_basis
-from gridagora.market.mechanisms.network import auction_rules, network_auction
+from gridagora.market.mechanisms.network import network_auction
 from gridagora.market.rolling import RollingMarket
 from gridagora.model.bids import Bids
 from gridagora.model.dependencies import Rolling

@@ -256,3 +256,19 @@ def test_conditions_that_exclude_each_other_are_found_before_the_market():
     with pytest.raises(InputError, match="cannot hold together") as error:
         network_auction(bids, dependencies=circle)
     assert error.value.faults[0].place == "dependency 0, dependency 2, dependency 3"
+
+
+def test_clearing_again_keeps_what_the_market_cannot_do_without():
+    # an OR wants the seller, whose least share only the loss-making buyer can take
+    bids = Bids(
+        side=["sell", "buy", "buy"],
+        price=[3.0, 2.0, 6.0],
+        quantity=[10.0, 10.0, 2.0],
+        participant=["plant", "baths", "homes"],
+    )
+    options = {"dependencies": [Dependency.any_of(0)], "blocks": [0.3, 0.3, 0.0]}
+    told = network_auction(bids, **options)
+    again = network_auction(bids, paradoxes="reclear", **options)
+    assert told.paradoxical["kind"].tolist() == ["accepted"]
+    assert again.paradoxical["kind"].tolist() == ["forced"]
+    assert again.accepted.tolist() == told.accepted.tolist()

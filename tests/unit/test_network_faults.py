@@ -48,12 +48,12 @@ def test_all_faults_of_bids_and_conditions_at_once():
         )
     )
     assert found == [
-        "row 2, column carrier",
-        "row 1, column node",
         "dependency 0",
         "dependency 1",
         "dependency 2",
         "dependency 3",
+        "row 2, column carrier",
+        "row 1, column node",
         "power_factor, row 1",
         "power_factor, row 2",
         "kvar_limits, row 0",
@@ -141,3 +141,75 @@ def test_nothing_to_clear():
     assert result.accepted.tolist() == [0.0]
     assert result.prices.isna().all().all()
     assert (result.budget_balance, len(result.trades)) == (0.0, 0)
+
+
+def test_faults_of_table_rules_conditions_and_bids_come_together():
+    bids = Bids(side=["sell", "buy"], price=[0.1, 0.3], quantity=[5.0, 5.0], node=["a", "nowhere"])
+    options = {"dependencies": [Dependency.xor(0, 9)], "period_hours": 0, "paradoxes": "hide", "horizon": 2}
+    found = places(
+        lambda: network_auction(bids, network=LINE, blocks=[1.0], power_factor="x", kvar_limits=5, **options)
+    )
+    assert found == [
+        "period_hours",
+        "dependency 0",
+        "power_factor",
+        "kvar_limits",
+        "paradoxes",
+        "horizon",
+        "row 1, column node",
+        "blocks",
+    ]
+    bad_table = LINE.assign(capacity_kw=-1.0)
+    assert places(lambda: network_auction(bids, network=bad_table, gap=-1)) == [
+        "row 0, column capacity_kw",
+        "gap",
+    ]
+
+
+def test_what_is_no_network_no_carrier_no_condition():
+    bids = Bids(side=["sell", "buy"], price=[0.1, 0.3], quantity=[5.0, 5.0], node=["a", "b"])
+    plain = LinearNetwork.from_table(LINE)
+    assert places(lambda: network_auction(bids, network="ieee33")) == ["network"]
+    assert places(lambda: network_auction(bids, carriers={"heat": 3})) == ["carriers, heat"]
+    twice = [Carrier(name="heat"), Carrier(name="heat"), "cold"]
+    assert places(lambda: network_auction(bids, carriers=twice)) == ["carriers, 1", "carriers, 2"]
+    own = [Carrier(name="electricity", network=plain)]
+    assert places(lambda: network_auction(bids, network=plain, carriers=own)) == ["network"]
+    assert network_auction(bids, carriers={"electricity": LINE}).prices.loc[0].tolist() == [0.1, 0.3]
+    found = [("xor", 0, 1), Dependency.xor("ann", "bob"), Dependency.all_of(0, 1.5)]
+    odd = [Dependency.sum_of([0], "=", "much"), Dependency.sum_of([0], "=", 0, coefficients=["x"])]
+    assert places(lambda: network_auction(bids, dependencies=[*found, *odd])) == [
+        f"dependency {number}" for number in range(5)
+    ]
+    assert places(lambda: network_auction(bids, dependencies=Dependency.xor(0, 1))) == ["dependencies"]
+
+
+def test_cycle_of_sums_that_cannot_hold():
+    bids = Bids(side=["sell", "buy", "buy"], price=[0.1, 0.3, 0.3], quantity=[5.0, 5.0, 5.0])
+    cycle = [Dependency.sum_of(pair, "=", 1, coefficients=[1, -1]) for pair in ([0, 1], [1, 2], [2, 0])]
+    assert places(lambda: network_auction(bids, dependencies=cycle)) == [
+        "dependency 0, dependency 1, dependency 2"
+    ]
+
+
+def test_faults_of_names_and_connections():
+    table = pd.DataFrame({"from": ["a", None, " "], "to": ["b", "b", "c"], "capacity_kw": [1.0, 1.0, 1.0]})
+    found = places(lambda: LinearNetwork.from_table(table, import_kw=-1, export_kw=float("nan")))
+    assert found[:4] == ["import_kw", "export_kw", "row 1, column from", "row 2, column from"]
+    wrong = LINE.assign(reactance=np.inf, size=1)
+    assert places(lambda: LinearNetwork.from_table(wrong)) == ["column size", "row 0, column reactance"]
+    parallel = pd.concat([LINE, LINE])
+    assert LinearNetwork.from_table(parallel).lines.name.tolist() == ["a-b", "a-b 2"]
+    named = parallel.assign(name="cable")
+    assert places(lambda: LinearNetwork.from_table(named)) == ["row 1, column name"]
+
+
+def test_fixed_loads_that_do_not_fit():
+    network = LinearNetwork.from_table(LINE.assign(reactance=1.0))
+    assert places(lambda: network.with_fixed([1.0, 2.0, 3.0], "x")) == ["import_kvar", "import_kw"]
+    assert places(lambda: network.with_fixed([1.0, np.nan])) == ["import_kw"]
+
+
+@pytest.mark.parametrize("value", [1.5, float("nan"), "one"])
+def test_horizon_in_whole_periods(value):
+    assert places(lambda: Rolling(first_binding=value)) == ["first_binding"]

@@ -233,3 +233,22 @@ def test_faults_of_islands_come_together():
     assert [fault.place for fault in found.value.faults] == ["firm", "value_of_lost_load"]
     with pytest.raises(InputError, match="no such zone"):
         island("north", EVENING, TREE, value_of_lost_load=8.0)
+
+
+def test_all_faults_of_an_island_come_together():
+    strangers = bids(("buy", 0.3, 1.0, "north"))
+    with pytest.raises(InputError) as found:
+        island("south", strangers, TREE, value_of_lost_load="much", firm=["yes"])
+    assert [fault.place for fault in found.value.faults] == [
+        "firm",
+        "value_of_lost_load",
+        "zone",
+        "node north",
+    ]
+
+
+@pytest.mark.parametrize("limits", [{"east": "wide"}, {"east": (1.0, 2.0, 3.0)}, {"east": None}, 5.0])
+def test_limits_that_are_none(limits):
+    with pytest.raises(InputError) as found:
+        hierarchical_clearing(EVENING, TREE, transfer_kw=limits, period_h="hour")
+    assert [fault.place.split()[0] for fault in found.value.faults] == ["transfer_kw", "period_h"]

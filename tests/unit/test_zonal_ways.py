@@ -235,3 +235,16 @@ def test_a_trade_is_approved_just_when_every_gate_on_its_way_has_room(ends, room
     passed += [rooms[zone][0] for zone in back if zone not in out and zone in rooms]
     assert is_approved(way) == all(room >= 2 for room in passed)
     assert [step.decision for step in way].count("rejected") == (not is_approved(way))
+
+
+def test_a_price_without_end_is_rejected_and_supply_of_unknown_size_not_taken():
+    assert told(way_of_trade(trade(price=float("inf")), TREE, checks()))[-1] == (2, "east", "rejected")
+    unknown = [Supply(zone="east", quantity_kwh=float("nan"), price=0.1)]
+    unknown.append(Supply(zone="mv", quantity_kwh=9.0, price=float("nan")))
+    assert told(way_of_trade(shortage(), TREE, checks(supply=unknown)))[-1] == (5, "grid company", "rejected")
+
+
+def test_a_controller_of_another_zone_is_told():
+    controllers = checks().controllers | {"east": checks().controllers["west"]}
+    with pytest.raises(InputError, match="controller west: stands under zone east"):
+        way_of_trade(trade(), TREE, Checks(controllers=controllers))

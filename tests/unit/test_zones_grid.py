@@ -250,3 +250,17 @@ def test_zones_that_meet_in_a_closed_switch_have_no_gate_branch():
     tree = zones_from_table(network, table)
     assert tree.zone("a").gate_elements == ()
     assert gate_limits_kw(network, tree) == {"a": np.inf}
+
+
+def test_faults_of_kinds_and_numbers():
+    with pytest.raises(InputError) as found:
+        zones_from_feeders(town(), sources=["nowhere"], lv_feeders="street")
+    assert [fault.place for fault in found.value.faults] == ["bus nowhere", "lv_feeders"]
+    with pytest.raises(InputError, match="whole number"):
+        zones_by_distance(town(), zones=2.5)
+    tree = zones_from_feeders(town(), sources=["m1 a", "n1 a"])
+    other = Grid.by_name("ieee33").network
+    with pytest.raises(InputError) as found:
+        gate_limits_kw(other, tree, power_factor=2.0, loading_percent=-1.0)
+    assert [fault.place for fault in found.value.faults[:2]] == ["power_factor", "loading_percent"]
+    assert {fault.reason for fault in found.value.faults[2:]} == {"the grid has no such branch"}

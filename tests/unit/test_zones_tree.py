@@ -121,3 +121,8 @@ def test_all_faults_of_a_table_at_once():
 
 def test_columns_that_lack_are_named_together():
     assert reasons(lambda: ZoneTree.from_table(pd.DataFrame({"bus": ["1"]}))) == ["column is missing"] * 2
+
+
+def test_unknown_columns_are_named():
+    table = pd.DataFrame({"bus": ["1"], "zone": ["a"], "parent": [""], "levl": ["lv"]})
+    assert reasons(lambda: ZoneTree.from_table(table)) == ["unknown column"]

@@ -9,6 +9,7 @@ side touches it at the operating point, where it is then exact.  Away from it at
 which the power flow afterwards finds.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -58,7 +59,7 @@ def linear_network(
     ------
     InputError
         Lists every fault: no source, a bus that none feeds, a period without a solution, a three-phase flow,
-        LinDistFlow of a meshed grid.
+        LinDistFlow of a meshed grid, ids of periods that do not fit the flow, limits that are none.
 
     Notes
     -----
@@ -80,7 +81,8 @@ def linear_network(
     bounds = GridLimits() if limits is None else limits
     kw, kvar = _operating_points(grid, flow)
     radial = _is_radial(grid)
-    _check(grid, flow, method=method, radial=radial)
+    connection = {"import_kw": import_kw, "export_kw": export_kw}
+    _check(grid, flow, method=method, radial=radial, connection=connection, periods=periods)
     points = OperatingPoints(grid, kw, kvar)
     exact = method == "sensitivity" or (method == "auto" and not radial)
     build = _sensitivity_rows if exact else _lindistflow_rows
@@ -116,7 +118,15 @@ def _is_radial(grid: GridModel) -> bool:
     return sources == 1 and int(apart.sum()) == len(network.node_kv) - 1
 
 
-def _check(grid: GridModel, flow: PowerFlow | None, *, method: str, radial: bool) -> None:
+def _check(
+    grid: GridModel,
+    flow: PowerFlow | None,
+    *,
+    method: str,
+    radial: bool,
+    connection: Mapping[str, float],
+    periods: Ints | None,
+) -> None:
     found: list[tuple[str, object, str, str]] = []
     if len(grid.network.sources) == 0:
         found.append(("sources", 0, "no source, so no slack", "add the upstream grid"))
@@ -133,6 +143,15 @@ def _check(grid: GridModel, flow: PowerFlow | None, *, method: str, radial: bool
             (f"flow, period {period}", False, "did not converge", fix)
             for period in np.flatnonzero(~flow.converged).tolist()
         ]
+    found += [
+        (name, kw, "is no limit of the connection", "write kW >= 0")
+        for name, kw in connection.items()
+        if not (np.asarray(kw, dtype=np.float64) >= 0).all()
+    ]
+    points = 1 if flow is None or flow.bus_kw is None else len(flow.bus_kw)
+    if periods is not None and (np.shape(periods) != (points,) or (np.diff(periods) <= 0).any()):
+        fix = f"give {points} numbers, ascending, one per period of the flow"
+        found.append(("periods", list(periods), "are no ids of the flow's periods", fix))
     source = grid.network.name
     check_faults(Fault(source=source, place=p, value=v, reason=r, fix=f) for p, v, r, f in found)
 

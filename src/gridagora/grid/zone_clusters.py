@@ -115,7 +115,7 @@ def _cut_faults(
     if (zones is None) == (threshold is None):
         fix = "give one of them"
         yield fault(network, "zones, threshold", (zones, threshold), reason="needs one of the two", fix=fix)
-    if zones is not None and not 1 <= zones <= most:
-        yield fault(network, "zones", zones, reason="cannot be made", fix=f"give 1 to {most}")
+    if zones is not None and not (isinstance(zones, int | np.integer) and 1 <= zones <= most):
+        yield fault(network, "zones", zones, reason="cannot be made", fix=f"give a whole number, 1 to {most}")
     if threshold is not None and not threshold > 0:
         yield fault(network, "threshold", threshold, reason="is no distance", fix="give a number above 0")

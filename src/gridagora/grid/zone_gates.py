@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gridagora.errors import check_faults
+from gridagora.errors import Fault, check_faults
 from gridagora.grid._zone_parts import fault
 from gridagora.grid.admittance import Branches, branches_of
 from gridagora.model.network import NO_LIMIT_A, Network
@@ -25,6 +25,11 @@ def gate_limits_kw(
     power_factor : active power per apparent power
     loading_percent : the share of a rating that may be used
 
+    Raises
+    ------
+    InputError
+        Lists every fault: numbers out of range, a gate of branches that the grid has not.
+
     Examples
     --------
     >>> from gridagora.adapters.grids import Grid
@@ -35,6 +40,7 @@ def gate_limits_kw(
     {'dso': 760, 'lv Bus R1': 520, 'lv Bus C1': 240}
     """
     lines, transformers = network.lines, network.transformers
+    check_faults(_limit_faults(network, tree, power_factor=power_factor, loading_percent=loading_percent))
     kv = network.node_kv[network.bus_node[np.maximum(lines.from_bus, lines.to_bus)]]
     line_kva = np.where(lines.rated_a >= NO_LIMIT_A, np.inf, np.sqrt(3.0) * kv * lines.rated_a)
     kva = dict(zip(network.elements, [*line_kva.tolist(), *transformers.rated_kva.tolist()], strict=True))
@@ -44,6 +50,23 @@ def gate_limits_kw(
         for zone in tree.zones
         if zone.parent is not None
     }
+
+
+def _limit_faults(
+    network: Network, tree: ZoneTree, *, power_factor: float, loading_percent: float
+) -> Iterator[Fault]:
+    if not 0 < power_factor <= 1:
+        fix = "give a number above 0, up to 1"
+        yield fault(network, "power_factor", power_factor, reason="is no power factor", fix=fix)
+    if not 0 < loading_percent < np.inf:
+        fix = "give percent above 0"
+        yield fault(network, "loading_percent", loading_percent, reason="is no loading", fix=fix)
+    known = set(network.elements)
+    for zone in tree.zones:
+        strange = [name for name in zone.gate_elements if name not in known]
+        if strange:
+            fix = "give the grid of these zones"
+            yield fault(network, f"zone {zone.name}", strange, reason="the grid has no such branch", fix=fix)
 
 
 def with_gates(network: Network, tree: ZoneTree) -> ZoneTree:

@@ -80,7 +80,8 @@ def zones_from_feeders(
     Raises
     ------
     InputError
-        Lists every fault: an unknown bus in ``sources``, a disconnected bus, no feeder with a source.
+        Lists every fault: an unknown bus in ``sources``, a disconnected bus, an unknown kind of feeder; or
+        that no feeder has a source.
 
     Notes
     -----
@@ -93,7 +94,11 @@ def zones_from_feeders(
     >>> [(zone.name, zone.parent, len(zone.buses)) for zone in tree.zones]
     [('bulk', None, 4), ('dso', 'bulk', 0), ('lv Bus R1', 'dso', 20), ('lv Bus C1', 'dso', 20)]
     """
-    check_faults([*dead_faults(network), *unknown_faults(network, sources or ())])
+    faults = [*dead_faults(network), *unknown_faults(network, sources or ())]
+    if lv_feeders not in ("station", "outgoing"):
+        reason, fix = "is no kind of feeder", "write station or outgoing"
+        faults.append(fault(network, "lv_feeders", lv_feeders, reason=reason, fix=fix))
+    check_faults(faults)
     label, level = _feeders(network, outgoing=lv_feeders == "outgoing")
     above, head = hanging(network, label, labels=len(level))
     # A feeder that hangs on the upstream connection itself is still the DSO's.

@@ -1,37 +1,24 @@
 """The bids of a network auction, read once: period, carrier and node of each, and what binds it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from gridagora.errors import Fault, check_faults
 from gridagora.market._capacity_check import block_faults
+from gridagora.market._network_rules import Rules
 from gridagora.model.bids import Bids
-from gridagora.model.dependencies import Carrier, Dependency, dependency_faults
+from gridagora.model.dependencies import Carrier, Dependency
 from gridagora.model.linear_network import LinearNetwork
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-ELECTRICITY = "electricity"
 SMALLEST_SHARE = 1e-3
 """A bid of an AND or OR without a least share counts as accepted from this share of its quantity on."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rules:
-    """What an auction is held by, beside its bids; see `network_auction`."""
-
-    carriers: tuple[Carrier, ...]
-    dependencies: tuple[Dependency, ...] = ()
-    blocks: "Literal['group'] | ArrayLike | None" = None
-    power_factor: ArrayLike | None = None
-    kvar_limits: tuple[ArrayLike, ArrayLike] | None = None
-    kw_per_unit: float = 1.0
-    gap: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -75,44 +62,19 @@ class Market:
         return LinearNetwork.single() if found is None else found
 
 
-def carriers_of(
-    bids: Bids,
-    network: LinearNetwork | None,
-    carriers: "Mapping[str, LinearNetwork | None] | Sequence[Carrier] | None",
-) -> tuple[Carrier, ...]:
-    """Return the carriers of an auction: those given, else those that bids name, electricity first."""
-    listed: list[Carrier] = []
-    if isinstance(carriers, Mapping):
-        listed = [Carrier(name=name, network=found) for name, found in carriers.items()]
-    elif carriers is not None:
-        listed = list(carriers)
-    names = [one.name for one in listed]
-    if carriers is None and bids.carrier is not None:
-        listed = [Carrier(name=str(name)) for name in np.unique(bids.carrier).tolist()]
-        names = [one.name for one in listed]
-    if network is None and listed:
-        return tuple(listed)
-    first = ELECTRICITY if ELECTRICITY in names or len(listed) != 1 or carriers is not None else names[0]
-    others = [one for one in listed if one.name != first]
-    given = [one.network for one in listed if one.name == first and one.network is not None]
-    own = given[0] if network is None and given else network
-    return (Carrier(name=first, network=own), *others)
-
-
 def read_market(bids: Bids, rules: Rules) -> Market:
     """Read bids and rules; raises `InputError` with every fault of both."""
-    faults: list[Fault] = []
+    faults = list(rules.faults)
     period = np.unique(bids.period)
     slot = np.searchsorted(period, bids.period)
     block = _blocks(bids, rules.carriers, faults)
     node = _nodes(bids, rules.carriers, block, faults=faults)
     quantity = bids.quantity.astype(np.float64)
-    faults += dependency_faults(rules.dependencies, quantity)
     kvar = _kvar_per_kw(bids, rules, (block, node), faults=faults)
     low, high = _kvar_limits(rules, len(bids), faults)
     for one in rules.carriers:
         if one.network is not None:
-            one.network.point_of(period)
+            faults += one.network.period_faults(period)
     switch, least = _switches(bids, rules, faults)
     faults += _supply_faults(bids, rules.carriers, block)
     check_faults(faults)
@@ -193,7 +155,7 @@ def _kvar_per_kw(bids: Bids, rules: Rules, at: tuple[Ints, Ints], *, faults: lis
             kvar[mine] = one.network.kvar_per_kw[node[mine]]
     if rules.power_factor is None:
         return kvar
-    factor = np.asarray(rules.power_factor, dtype=np.float64)
+    factor = rules.power_factor
     if factor.shape not in ((), (len(bids),)):
         text = ("has another length than the bids", "give one power factor, or one per bid (NaN: the node's)")
         faults.append(_fault("power_factor", factor.shape, text))
@@ -210,7 +172,7 @@ def _kvar_per_kw(bids: Bids, rules: Rules, at: tuple[Ints, Ints], *, faults: lis
 def _kvar_limits(rules: Rules, count: int, faults: list[Fault]) -> tuple[Floats, Floats]:
     if rules.kvar_limits is None:
         return np.zeros(count), np.zeros(count)
-    low, high = (np.asarray(side, dtype=np.float64) for side in rules.kvar_limits)
+    low, high = rules.kvar_limits
     if any(side.shape not in ((), (count,)) for side in (low, high)):
         text = ("has another length than the bids", "give (least, most) kvar, one number or one per bid")
         faults.append(_fault("kvar_limits", (low.shape, high.shape), text))
@@ -233,16 +195,17 @@ def _switches(bids: Bids, rules: Rules, faults: list[Fault]) -> tuple[Ints, Floa
             switch = _links(bids, bids.group)
             least[switch >= 0] = 1.0
     elif rules.blocks is not None:
-        given = np.broadcast_to(np.asarray(rules.blocks, dtype=np.float64), (len(bids),))
+        each = rules.blocks.ndim == 0
+        given = np.broadcast_to(rules.blocks, (len(bids),)) if each else rules.blocks
         found = list(block_faults(given, len(bids)))
         faults += found
         if not found:
             least = given.copy()
     used = int(switch.max(initial=-1)) + 1
     discrete = [one for one in rules.dependencies if one.kind != "sum"]
-    known = [[row for row in one.bids if 0 <= row < len(bids)] for one in discrete]
     needs = (least > 0) & (switch < 0)
-    for one, rows in zip(discrete, known, strict=True):
+    for one in discrete:
+        rows = list(one.bids)
         needs[rows] |= switch[rows] < 0
         if one.kind != "xor":
             least[rows] = np.maximum(least[rows], SMALLEST_SHARE)

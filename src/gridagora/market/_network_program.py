@@ -182,8 +182,9 @@ def _linear(out: _Entries, cost: Floats) -> LinearProgram:
     place = (np.concatenate(out.row), np.concatenate(out.column)) if out.row else (np.zeros(0, int),) * 2
     entries = np.concatenate(out.entry) if out.entry else np.zeros(0)
     matrix = coo_array((entries, place), shape=shape).tocsc()
+    none = [np.zeros(0)]
     lower, upper = (np.concatenate([pair[side] for pair in out.columns]) for side in (0, 1))
-    row_lower, row_upper = (np.concatenate([pair[side] for pair in out.rows]) for side in (0, 1))
+    row_lower, row_upper = (np.concatenate(none + [pair[side] for pair in out.rows]) for side in (0, 1))
     return LinearProgram(
         cost=cost,
         lower=lower,

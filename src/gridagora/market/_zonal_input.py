@@ -1,6 +1,6 @@
 """What zone markets are given: bids placed in zones, limits of gates; every fault at once."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from gridagora.errors import Fault, check_faults
 from gridagora.model.bids import Bids
+from gridagora.model.numbers import read_numbers
 from gridagora.model.zones import ZoneTree
 from gridagora.units import WH_PER_KWH
 
@@ -35,18 +36,28 @@ class ZonalInput:
 
 
 def zonal_input(
-    bids: Bids, tree: ZoneTree, *, transfer_kw: TransferLimits | None, period_h: float
+    bids: Bids,
+    tree: ZoneTree,
+    *,
+    transfer_kw: TransferLimits | None,
+    period_h: float,
+    known: Sequence[Fault] = (),
 ) -> ZonalInput:
     """Place bids in zones and turn limits into energy per period; raises `InputError` with every fault.
 
-    Whole quantities are Wh and others kWh; a limit that is no whole Wh is rounded down.
+    Whole quantities are Wh and others kWh; a limit that is no whole Wh is rounded down.  ``known`` are faults
+    found before, told with the others.
     """
-    limits = {} if transfer_kw is None else dict(transfer_kw)
-    zone, faults = _zones_of(bids, tree)
-    check_faults([*faults, *_carrier_faults(bids), *_limit_faults(tree, limits, period_h)])
+    limits, faults = _limits_of(tree, transfer_kw)
+    zone, strangers = _zones_of(bids, tree)
+    hours, found = read_numbers("zones", period_h=period_h)
+    if not found and not (hours[0].ndim == 0 and 0 < hours[0] < np.inf):
+        fix = "give hours above 0"
+        found = [_fault("period_h", period_h, "is no length of a period", fix=fix)]
+    check_faults([*known, *strangers, *_carrier_faults(bids), *faults, *found])
     both = np.full((2, len(tree.zones)), np.inf)
-    for name, given in limits.items():
-        both[:, tree.position(name)] = given
+    for name, limit in limits.items():
+        both[:, tree.position(name)] = limit
     energy = both * period_h
     if bids.is_integer:
         energy = np.floor(energy * WH_PER_KWH)
@@ -78,18 +89,28 @@ def _carrier_faults(bids: Bids) -> Iterator[Fault]:
         yield _fault("column carrier", names, reason, fix=fix)
 
 
-def _limit_faults(tree: ZoneTree, limits: TransferLimits, period_h: float) -> Iterator[Fault]:
-    for name, given in limits.items():
+def _limits_of(tree: ZoneTree, given: object) -> tuple[dict[str, Floats], list[Fault]]:
+    """Return the limits by zone, one or two numbers each, and their faults."""
+    if given is None:
+        return {}, []
+    if not isinstance(given, Mapping):
+        fix = "give kW by the names of zones"
+        return {}, [_fault("transfer_kw", given, "is no table of limits", fix=fix)]
+    limits: dict[str, Floats] = {}
+    faults = []
+    for name, value in given.items():
+        place = f"transfer_kw {name}"
         if name not in tree:
             fix = f"use one of {tree.names[:9]}"
-            yield _fault(f"transfer_kw {name}", name, "there is no such zone", fix=fix)
+            faults.append(_fault(place, name, "there is no such zone", fix=fix))
         elif tree.zone(name).parent is None:
-            yield _fault(f"transfer_kw {name}", given, "the root has no gate", fix="leave it out")
-        if not (np.atleast_1d(np.asarray(given, dtype=np.float64)) >= 0).all() or np.size(given) > 2:
+            faults.append(_fault(place, value, "the root has no gate", fix="leave it out"))
+        (limit,), strange = read_numbers("zones", limit=value)
+        if strange or not (limit >= 0).all() or limit.shape not in ((), (1,), (2,)):
             fix = "give kW >= 0, or (import, export)"
-            yield _fault(f"transfer_kw {name}", given, "is no limit", fix=fix)
-    if not (0 < period_h < np.inf):
-        yield _fault("period_h", period_h, "is no length of a period", fix="give hours above 0")
+            faults.append(_fault(place, value, "is no limit", fix=fix))
+        limits[str(name)] = limit
+    return limits, faults
 
 
 def _fault(place: str, value: object, reason: str, *, fix: str) -> Fault:

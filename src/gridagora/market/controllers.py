@@ -98,7 +98,7 @@ def way_of_trade(request: TradeRequest, tree: ZoneTree, checks: Checks) -> tuple
     Raises
     ------
     InputError
-        Lists every fault: an unknown zone, a zone on the way without a controller.
+        Lists every fault: an unknown zone, a zone on the way without a controller, or with another's.
 
     Notes
     -----
@@ -210,9 +210,9 @@ def _supplied(request: TradeRequest, tree: ZoneTree, checks: Checks) -> Approval
 
 
 def _supply_fault(request: TradeRequest, tree: ZoneTree, supply: Supply, *, checks: Checks) -> str:
-    if supply.quantity_kwh < request.quantity_kwh:
+    if not supply.quantity_kwh >= request.quantity_kwh:
         return f"has only {supply.quantity_kwh:g} kWh"
-    if supply.price > request.price:
+    if not supply.price <= request.price:
         return f"asks {supply.price:g}, approved is {request.price:g}"
     leaves, enters = _between(tree, supply.zone, request.buyer_zone)
     for zone, gates, out in ((supply.zone, leaves, True), (request.buyer_zone, enters, False)):
@@ -252,7 +252,7 @@ def _data_fault(request: TradeRequest, controller: LocalController, names: Seque
         faults.append(
             f"the quantity {request.quantity_kwh:g} kWh is not above 0 and up to {controller.most_kwh:g}"
         )
-    if not low <= request.price <= high:
+    if not (low <= request.price <= high and np.isfinite(request.price)):
         faults.append(f"the price {request.price:g} is not within {low:g} to {high:g}")
     if not controller.is_open(request.period):
         faults.append(f"period {request.period} is closed")
@@ -273,6 +273,11 @@ def _dso(tree: ZoneTree) -> str:
 def _faults(request: TradeRequest, tree: ZoneTree, checks: Checks) -> Iterator[Fault]:
     """Yield the zones of a trade that there are not, and those on its way that have no controller."""
     ends = [request.buyer_zone] if request.is_shortage else [request.seller_zone, request.buyer_zone]
+    for name, controller in checks.controllers.items():
+        if controller.zone != name:
+            reason, fix = f"stands under zone {name}", "give each zone its own controller"
+            source, place = f"trade {request.trade}", f"controller {controller.zone}"
+            yield Fault(source=source, place=place, value=name, reason=reason, fix=fix)
     unknown = [name for name in dict.fromkeys(ends) if name not in tree]
     for name in unknown:
         fix = f"use one of {tree.names[:9]}"

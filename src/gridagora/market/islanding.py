@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gridagora.errors import Fault, check_faults
+from gridagora.errors import Fault
 from gridagora.market._zonal_input import zonal_input
 from gridagora.market.merit import merit_order
 from gridagora.model.bids import Bids
+from gridagora.model.numbers import read_numbers
 from gridagora.model.results import sum_by
 from gridagora.model.zones import ZoneTree
 
@@ -114,9 +115,14 @@ def island(
     >>> result.served.tolist(), result.not_served.tolist(), result.lost_load_cost
     ([2.0, 2.0, 4.0], [0.0, 1.0, 0.0], 5.0)
     """
-    given = zonal_input(bids, tree, transfer_kw=None, period_h=1.0)
     flags = np.ones(len(bids), dtype=bool) if firm is None else np.asarray(firm)
-    check_faults(_faults(bids, flags, value_of_lost_load))
+    known = _faults(bids, flags, value_of_lost_load)
+    if zone not in tree:
+        fix = f"use one of {tree.names[:9]}"
+        known.append(
+            Fault(source="island", place="zone", value=zone, reason="there is no such zone", fix=fix)
+        )
+    given = zonal_input(bids, tree, transfer_kw=None, period_h=1.0, known=known)
     rows = np.flatnonzero(tree.inside(zone)[given.zone])
     own = bids.take(rows)
     is_firm = flags[rows].astype(bool) & own.is_buy
@@ -173,7 +179,12 @@ def _faults(bids: Bids, flags: NDArray[Any], value_of_lost_load: float) -> list[
     if flags.shape != (len(bids),):
         fix = f"give {len(bids)} flags, one per bid"
         faults.append(Fault(source="island", place="firm", value=flags.shape, reason="does not fit", fix=fix))
-    if not 0 < value_of_lost_load < np.inf:
+    elif flags.dtype.kind != "b" and not np.isin(flags, (0, 1)).all():
+        reason, fix = "has flags that are neither true nor false", "give True or False per bid"
+        value = sorted({str(flag) for flag in flags.tolist()})[:8]
+        faults.append(Fault(source="island", place="firm", value=value, reason=reason, fix=fix))
+    (worth,), strange = read_numbers("island", value_of_lost_load=value_of_lost_load)
+    if strange or worth.ndim or not 0 < worth < np.inf:
         reason, fix = "is no value of lost load", "give currency per unit of energy, above 0"
         faults.append(
             Fault(

@@ -74,7 +74,8 @@ class Paradoxes:
     """Bids that prices alone do not explain, one entry each.
 
     ``kind`` "accepted": with its unit accepted at a loss, though all of the unit could have stayed out;
-    "rejected": left out, though it would gain at these prices; "forced": at a loss by its own conditions.
+    "rejected": left out, though it would gain at these prices; "forced": at a loss by its own conditions, or
+    because the market has no answer without it.
     ``loss`` is currency, of the whole unit: bids that switches and conditions join, numbered by ``unit``.
     """
 

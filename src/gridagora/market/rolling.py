@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from gridagora.market._network_rules import auction_rules
 from gridagora.market._network_start import Warm
-from gridagora.market.mechanisms.network import ParadoxRule, auction_rules, clear_network
+from gridagora.market.mechanisms.network import ParadoxRule, clear_network
 from gridagora.market.network_result import NetworkResult
 from gridagora.model.bids import Bids
 from gridagora.model.dependencies import Rolling

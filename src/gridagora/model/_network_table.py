@@ -1,6 +1,7 @@
 """Reading a table of lines: every fault at once."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,24 +19,28 @@ NUMBERS = ("capacity_kw", "reverse_kw", "loss_share", "reactance")
 KNOWN = ("from", "to", *NUMBERS, "name")
 
 
-def read_table(table: "pd.DataFrame", slack: str | None) -> tuple[list[str], list[str], Floats, list[str]]:
+def read_table(
+    table: "pd.DataFrame", slack: str | None, *, connection: Mapping[str, float] | None = None
+) -> tuple[list[str], list[str], Floats, list[str]]:
     """Return the ends, (capacity, reverse, loss share, reactance) and the names of the lines of a table.
 
-    Raises `InputError` with every fault.
+    Raises `InputError` with every fault, those of the limits of the upstream connection too.
 
     >>> import pandas as pd
     >>> read_table(pd.DataFrame({"from": ["a"], "to": ["b"], "capacity_kw": [5.0]}), None)[2].tolist()
     [[5.0], [5.0], [0.0], [nan]]
     """
     columns = [str(name) for name in table.columns]
-    check_faults(_header_faults(columns))
-    start, end = (table[name].astype(str).tolist() for name in ("from", "to"))
-    names = (
-        table["name"].astype(str).tolist()
-        if "name" in columns
-        else [f"{a}-{b}" for a, b in zip(start, end, strict=True)]
-    )
-    faults: list[Fault] = []
+    faults = [*_header_faults(columns), *_connection_faults(connection or {})]
+    if not set(REQUIRED) <= set(columns):
+        check_faults(faults)
+    start, end = (_names(table, name, faults) for name in ("from", "to"))
+    names = _names(table, "name", faults) if "name" in columns else _numbered(start, end)
+    faults += [
+        _fault(f"row {row}, column name", name, ("another line has this name", "give each its own"))
+        for row, name in enumerate(names)
+        if name in names[:row]
+    ]
     numbers = np.stack(
         [_column(table, name, faults) if name in columns else _absent(name, len(table)) for name in NUMBERS]
     )
@@ -46,6 +51,35 @@ def read_table(table: "pd.DataFrame", slack: str | None) -> tuple[list[str], lis
     capacity = np.where(np.isnan(capacity), np.inf, capacity)
     reverse = np.where(np.isnan(reverse), capacity, reverse)
     return start, end, np.stack([capacity, reverse, np.nan_to_num(share), reactance]), names
+
+
+def _names(table: "pd.DataFrame", column: str, faults: list[Fault]) -> list[str]:
+    """Return names as text, "" with a fault where there is none."""
+    missing = table[column].isna().to_numpy()
+    found = ["" if gap else text for gap, text in zip(missing, table[column].astype(str), strict=True)]
+    what = "line" if column == "name" else "node"
+    for row, text in enumerate(found):
+        if not text.strip():
+            fault = _fault(f"row {row}, column {column}", None, (f"names no {what}", f"name the {what}"))
+            faults.append(fault)
+    return found
+
+
+def _numbered(start: list[str], end: list[str]) -> list[str]:
+    """Return the names of lines by their ends; parallel ones are numbered."""
+    count: Counter[str] = Counter()
+    names = []
+    for a, b in zip(start, end, strict=True):
+        name = f"{a}-{b}"
+        count[name] += 1
+        names.append(name if count[name] == 1 else f"{name} {count[name]}")
+    return names
+
+
+def _connection_faults(connection: Mapping[str, float]) -> Iterator[Fault]:
+    for name, value in connection.items():
+        if not (isinstance(value, int | float | np.number) and value >= 0):
+            yield _fault(name, value, ("is no limit of the connection", "write kW >= 0"))
 
 
 def _absent(name: str, count: int) -> Floats:
@@ -77,7 +111,13 @@ def _value_faults(numbers: Floats, columns: list[str]) -> Iterator[Fault]:
         ("capacity_kw", capacity < 0, capacity, "is negative", "write kW >= 0, or nothing for no limit"),
         ("reverse_kw", reverse < 0, reverse, "is negative", "write kW >= 0, or nothing for no limit"),
         ("loss_share", (share < 0) | (share >= 1), share, "is no share", "write a number from 0 to below 1"),
-        ("reactance", reactance <= 0, reactance, "is not above 0", "write a reactance > 0"),
+        (
+            "reactance",
+            (reactance <= 0) | np.isinf(reactance),
+            reactance,
+            "is not above 0 and finite",
+            "write a reactance > 0",
+        ),
     )
     for name, bad, values, reason, fix in wrong:
         for row in np.flatnonzero(bad).tolist():
@@ -99,20 +139,20 @@ def _line_faults(start: list[str], end: list[str]) -> Iterator[Fault]:
     if not start:
         yield _fault("table", 0, ("has no lines", "give at least one line, or no network at all"))
     for row, (a, b) in enumerate(zip(start, end, strict=True)):
-        if a == b:
+        if a == b != "":
             yield _fault(f"row {row}", a, ("a line from a node to itself", "name two nodes"))
 
 
 def _joined_faults(start: list[str], end: list[str], slack: str | None) -> Iterator[Fault]:
     """No slack, or nodes that no line joins to it."""
-    nodes = list(dict.fromkeys(name for pair in zip(start, end, strict=True) for name in pair))
+    nodes = list(dict.fromkeys(name for pair in zip(start, end, strict=True) for name in pair if name))
     if not nodes:
         return
     if slack is not None and slack not in nodes:
         reason, fix = "no line ends at the slack, so the network has none", f"name one of {nodes[:8]}"
         yield _fault("slack", slack, (reason, fix))
         return
-    beside: dict[str, list[str]] = {name: [] for name in nodes}
+    beside: dict[str, list[str]] = {name: [] for name in ("", *nodes)}
     for a, b in zip(start, end, strict=True):
         beside[a].append(b)
         beside[b].append(a)

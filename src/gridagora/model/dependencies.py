@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridagora.errors import Fault, check_faults
 from gridagora.model.linear_network import LinearNetwork
+from gridagora.model.numbers import read_numbers
 
 Floats = NDArray[np.float64]
 
@@ -71,9 +72,15 @@ class Dependency:
         coefficients: Sequence[float] | None = None,
     ) -> "Dependency":
         """SUM: what is accepted of the bids, weighted, is at most, at least or exactly a quantity."""
-        weights = None if coefficients is None else tuple(float(value) for value in coefficients)
-        bids = tuple(int(row) for row in rows)
-        return cls(kind="sum", bids=bids, op=op, quantity=float(quantity), coefficients=weights)
+        weights = None if coefficients is None else tuple(coefficients)
+        return cls(kind="sum", bids=tuple(rows), op=op, quantity=quantity, coefficients=weights)
+
+    def __post_init__(self) -> None:
+        """Hold plain numbers; what is none stays and is told with the other faults of a market."""
+        weights = None if self.coefficients is None else tuple(map(_plain, self.coefficients))
+        values = {"bids": tuple(map(_plain, self.bids)), "quantity": _plain(self.quantity)}
+        for name, value in (*values.items(), ("coefficients", weights)):
+            object.__setattr__(self, name, value)
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -118,9 +125,10 @@ class Rolling:
     first_binding: int = 1
 
     def __post_init__(self) -> None:
-        if self.first_binding < 1:
+        whole = isinstance(self.first_binding, int | np.integer)
+        if not whole or self.first_binding < 1:
             value, fix = self.first_binding, "write a whole number of at least 1"
-            reason = "no period would hold"
+            reason = "no period would hold" if whole else "is no whole number"
             check_faults(
                 [Fault(source="horizon", place="first_binding", value=value, reason=reason, fix=fix)]
             )
@@ -134,7 +142,7 @@ def dependency_faults(dependencies: Sequence[Dependency], quantity: Floats) -> l
     """
     faults: list[Fault] = []
     for number, one in enumerate(dependencies):
-        found = list(_faults_of(one, quantity))
+        found = list(_faults_of(one, quantity)) if isinstance(one, Dependency) else [_NO_CONDITION]
         faults += [
             Fault(source="dependencies", place=f"dependency {number}", value=value, reason=reason, fix=fix)
             for value, reason, fix in found
@@ -142,8 +150,15 @@ def dependency_faults(dependencies: Sequence[Dependency], quantity: Floats) -> l
     return faults
 
 
+_NO_CONDITION = (None, "is no condition", "give Dependency values")
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def _faults_of(one: Dependency, quantity: Floats) -> Iterable[tuple[object, str, str]]:
-    unknown = [row for row in one.bids if not 0 <= row < len(quantity)]
+    unknown = [row for row in one.bids if not (isinstance(row, int) and 0 <= row < len(quantity))]
     if unknown:
         yield unknown, "names bids that do not exist", f"name rows from 0 to {len(quantity) - 1}"
     if len(set(one.bids)) < len(one.bids):
@@ -159,11 +174,11 @@ def _faults_of(one: Dependency, quantity: Floats) -> Iterable[tuple[object, str,
 def _sum_faults(one: Dependency, quantity: Floats, *, known: bool) -> Iterable[tuple[object, str, str]]:
     if one.op not in OPERATORS:
         yield one.op, "is no comparison", "write <=, >= or ="
-    weights = np.array(one.weights)
+    (weights, wanted), found = read_numbers("", weights=one.weights, quantity=one.quantity)
     if len(weights) != len(one.bids):
         yield len(weights), f"has not one coefficient for each of {len(one.bids)} bids", "give as many"
         return
-    if not (np.isfinite(weights).all() and np.isfinite(one.quantity)):
+    if found or not (np.isfinite(weights).all() and np.isfinite(wanted)):
         yield one.quantity, "has numbers that are not finite", "write finite numbers"
         return
     if not known:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gridagora.errors import Fault, check_faults
+from gridagora.model.numbers import read_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -161,7 +162,8 @@ class LinearNetwork:
         ------
         InputError
             Lists every fault: missing or unknown columns, values that are no limits, a line from a node to
-            itself, reactances of some lines only, no slack, a node that no line joins to it.
+            itself, reactances of some lines only, no slack, a node that no line joins to it; limits of the
+            connection that are none.
 
         Examples
         --------
@@ -173,7 +175,9 @@ class LinearNetwork:
         """
         from gridagora.model._network_table import read_table
 
-        start, end, numbers, names = read_table(table, slack)
+        start, end, numbers, names = read_table(
+            table, slack, connection={"import_kw": import_kw, "export_kw": export_kw}
+        )
         nodes = tuple(dict.fromkeys(name for pair in zip(start, end, strict=True) for name in pair))
         at = {node: position for position, node in enumerate(nodes)}
         lines = _lines([at[name] for name in start], [at[name] for name in end], numbers[:3], names=names)
@@ -207,9 +211,7 @@ class LinearNetwork:
             reason = "flows of a transfer network are chosen by the market"
             check_faults([_fault("with_fixed", self.kind, (reason, "give these loads as bids"))])
             return self
-        kw = np.atleast_2d(np.asarray(import_kw, dtype=np.float64))
-        kw = np.broadcast_to(kw, (len(kw), len(self.nodes)))
-        kvar = np.broadcast_to(np.asarray(import_kvar, dtype=np.float64), kw.shape)
+        kw, kvar = self._fixed(import_kw, import_kvar)
         limits = self.limits
         moved = np.einsum("krn,kn->kr", *_same(limits.per_kw, kw)) + np.einsum(
             "krn,kn->kr", *_same(limits.per_kvar, kvar)
@@ -234,6 +236,23 @@ class LinearNetwork:
             export_kw=_plain(self.export_kw + inside),
         )
 
+    def _fixed(self, import_kw: ArrayLike, import_kvar: ArrayLike) -> tuple[Floats, Floats]:
+        """Return loads as (K, nodes) arrays; raises `InputError` with what is no such array."""
+        given, faults = read_numbers("network", import_kw=import_kw, import_kvar=import_kvar)
+        told = {fault.place for fault in faults}
+        points = (1,) if self.periods is None else (1, len(self.periods))
+        for place, array in zip(("import_kw", "import_kvar"), given, strict=True):
+            shape = np.atleast_2d(array).shape
+            fits = array.ndim <= 2 and shape[-1] in (1, len(self.nodes))
+            fits &= shape[0] in points or self.periods is None
+            reason, fix = "does not fit", f"give finite numbers, ({len(self.nodes)},) or (points, nodes)"
+            if place not in told and not (fits and np.isfinite(array).all()):
+                faults.append(_fault(place, array.shape, (reason, fix)))
+        check_faults(faults)
+        count = max(len(np.atleast_2d(array)) for array in given)
+        kw, kvar = (np.broadcast_to(array, (count, len(self.nodes))) for array in given)
+        return kw, kvar
+
     def rows(self) -> LimitRows | None:
         """Return the limits with that of the connection, whose value is what the slack's bids feed in, kW."""
         if self.limits is None:
@@ -253,12 +272,17 @@ class LinearNetwork:
         """
         if self.periods is None:
             return np.zeros(len(periods), dtype=np.int64)
-        found = np.searchsorted(self.periods, periods)
-        known = self.periods[np.minimum(found, len(self.periods) - 1)] == periods
+        check_faults(self.period_faults(periods))
+        return np.searchsorted(self.periods, periods)
+
+    def period_faults(self, periods: Ints) -> list[Fault]:
+        """Return a fault for each period that the network does not know."""
+        if self.periods is None:
+            return []
+        unknown = periods[~np.isin(periods, self.periods)]
         reason = "the network has no operating point for it"
         fix = f"build the network for its periods (it has {self.periods.tolist()[:8]} ...)"
-        check_faults(_fault(f"period {p}", p, (reason, fix)) for p in periods[~known].tolist())
-        return found
+        return [_fault(f"period {p}", p, (reason, fix)) for p in unknown.tolist()]
 
 
 def _same(matrix: Floats, vector: Floats) -> tuple[Floats, Floats]:

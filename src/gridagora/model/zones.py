@@ -24,6 +24,9 @@ DSO = "dso"
 """Level of the zone of the distribution system operator, and its name."""
 
 
+TABLE_COLUMNS = ("bus", "zone", "parent", "level")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Zone:
     """One zone.
@@ -249,12 +252,16 @@ def read_zone_table(table: "pd.DataFrame", *, root: str = ROOT) -> tuple[tuple[Z
     """
     columns = [str(name) for name in table.columns]
     lacking = [name for name in ("bus", "zone", "parent") if name not in columns]
-    check_faults(_fault(f"column {name}", None, "column is missing", fix="add it") for name in lacking)
+    strange = [name for name in columns if name not in TABLE_COLUMNS]
+    use = f"use only {', '.join(TABLE_COLUMNS)}"
+    faults = [_fault(f"column {name}", None, "column is missing", fix="add it") for name in lacking]
+    faults += [_fault(f"column {name}", name, "unknown column", fix=use) for name in strange]
+    if lacking:
+        check_faults(faults)
     text = {name: _texts(table[name].tolist()) for name in ("bus", "zone", "parent")}
     level = _texts(table["level"].tolist()) if "level" in columns else [""] * len(table)
     buses: dict[str, list[str]] = {root: []}
     first: dict[str, int] = {}
-    faults: list[Fault] = []
     for row, (bus, zone, parent) in enumerate(zip(text["bus"], text["zone"], text["parent"], strict=True)):
         if not zone:
             faults.append(_fault(f"row {row}", bus, "no zone", fix="name the zone of the bus"))

@@ -1,16 +1,16 @@
 """The energy market that knows its wires: one price per node, at the highest welfare the network allows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gridagora.errors import Fault, SolverError, check_faults
+from gridagora.errors import Fault, SolverError
 from gridagora.market._network_conflict import check_conditions, explain
 from gridagora.market._network_limits import Cuts
-from gridagora.market._network_market import Market, Rules, carriers_of, read_market
+from gridagora.market._network_market import Market, read_market
 from gridagora.market._network_outcome import (
     BidOutcome,
     all_prices,
@@ -21,6 +21,7 @@ from gridagora.market._network_outcome import (
 from gridagora.market._network_paradox import Units, compensate, find_paradoxes, units_of
 from gridagora.market._network_plate import clear_plates
 from gridagora.market._network_prices import price_duals
+from gridagora.market._network_rules import Rules, auction_rules
 from gridagora.market._network_solve import Solved, share_ties, solve_market
 from gridagora.market._network_start import Warm
 from gridagora.market.network_result import NetworkResult, Paradoxes
@@ -52,7 +53,7 @@ def network_auction(
     bids: Bids,
     *,
     network: "LinearNetwork | pd.DataFrame | None" = None,
-    carriers: Mapping[str, LinearNetwork | None] | Sequence[Carrier] | None = None,
+    carriers: "Mapping[str, LinearNetwork | pd.DataFrame | None] | Sequence[Carrier] | None" = None,
     dependencies: Sequence[Dependency] | None = None,
     horizon: Rolling | None = None,
     blocks: Literal["group"] | ArrayLike | None = None,
@@ -82,7 +83,8 @@ def network_auction(
     kvar_limits : (least, most) reactive import that each bid's inverter adds at no cost, kvar
     paradoxes : what happens to units (bids that switches or conditions join) accepted at a loss: "report";
         "compensate": they are made whole from the rent, then by those who gain, in proportion; "reclear":
-        they are left out and the market is cleared again until there are none
+        they are left out and the market is cleared again until there are none, but for those without
+        which it has no answer, which are told as "forced"
     period_hours, unit_kwh : length of a period, h, and what one unit of quantity is, kWh
     gap : relative gap of the mixed-integer program
 
@@ -140,11 +142,8 @@ def clear_network(
     warm: Warm | None = None,
 ) -> tuple[NetworkResult, Warm | None]:
     """Clear by rules read already; ``warm`` is what an earlier clearing learned of the same periods."""
-    if paradoxes not in ("report", "compensate", "reclear"):
-        fix = "write report, compensate or reclear"
-        reason, source = "unknown rule", "network_auction"
-        check_faults([Fault(source=source, place="paradoxes", value=paradoxes, reason=reason, fix=fix)])
-    market = read_market(bids, rules)
+    found = _rule_faults(horizon, paradoxes)
+    market = read_market(bids, replace(rules, faults=(*rules.faults, *found)))
     binding = None if horizon is None else min(horizon.first_binding, len(market.period))
     is_plain = not rules.dependencies and rules.blocks is None
     if len(bids) == 0 or (is_plain and all(one.network is None for one in rules.carriers)):
@@ -153,52 +152,15 @@ def clear_network(
     units = units_of(market)
     try:
         cleared = _cleared(market, rules, units, warm=warm)
-        while paradoxes == "reclear" and (cleared.paradoxes.kind == "accepted").any():
-            cleared = _cleared(market, rules, units, off=_off(market, units, cleared), warm=warm)
     except SolverError:
         conflict = explain(market)
         if conflict is None:
             raise
         raise conflict from None
+    if paradoxes == "reclear":
+        cleared = _cleared_again(market, rules, units, cleared, warm=warm)
     learned = _learned(market, cleared)
     return _result(bids, market, cleared, binding=binding, paid=paradoxes == "compensate"), learned
-
-
-def auction_rules(
-    bids: Bids,
-    *,
-    network: "LinearNetwork | pd.DataFrame | None" = None,
-    carriers: Mapping[str, LinearNetwork | None] | Sequence[Carrier] | None = None,
-    dependencies: Sequence[Dependency] | None = None,
-    blocks: Literal["group"] | ArrayLike | None = None,
-    power_factor: ArrayLike | None = None,
-    kvar_limits: tuple[ArrayLike, ArrayLike] | None = None,
-    period_hours: float = 1.0,
-    unit_kwh: float = 1.0,
-    gap: float = 0.0,
-) -> Rules:
-    """Return what an auction is held by; arguments and errors as of `network_auction`."""
-    check_faults(
-        Fault(
-            source="network_auction", place=name, value=value, reason="out of range", fix="write a number > 0"
-        )
-        for name, value in (("period_hours", period_hours), ("unit_kwh", unit_kwh), ("gap", gap))
-        if not (0 < value < np.inf or (name == "gap" and value == 0))
-    )
-    wires = (
-        network
-        if network is None or isinstance(network, LinearNetwork)
-        else LinearNetwork.from_table(network)
-    )
-    return Rules(
-        carriers=carriers_of(bids, wires, carriers),
-        dependencies=tuple(dependencies or ()),
-        blocks=blocks,
-        power_factor=power_factor,
-        kvar_limits=kvar_limits,
-        kw_per_unit=unit_kwh / period_hours,
-        gap=gap,
-    )
 
 
 def _cleared(
@@ -224,11 +186,47 @@ def _cleared(
     return Cleared(solved=solved, duals=duals, of_bids=of_bids, paradoxes=found)
 
 
-def _off(market: Market, units: Units, cleared: Cleared) -> NDArray[np.bool_]:
-    """Return the switches to leave off: those off already, and those of units accepted at a loss."""
+def _rule_faults(horizon: object, paradoxes: object) -> Iterator[Fault]:
+    source = "network_auction"
+    if paradoxes not in ("report", "compensate", "reclear"):
+        reason, fix = "unknown rule", "write report, compensate or reclear"
+        yield Fault(source=source, place="paradoxes", value=paradoxes, reason=reason, fix=fix)
+    if horizon is not None and not isinstance(horizon, Rolling):
+        reason, fix = "is no horizon", "give Rolling(first_binding=...), or None: all periods hold"
+        yield Fault(source=source, place="horizon", value=horizon, reason=reason, fix=fix)
+
+
+def _cleared_again(
+    market: Market, rules: Rules, units: Units, cleared: Cleared, *, warm: Warm | None
+) -> Cleared:
+    """Leave out units accepted at a loss until there are none but those that the market cannot do without.
+
+    Where it has no answer without all of them, the one that loses most is tried alone; if it cannot be left
+    out either, conditions or limits force it in.
+    """
+    forced: set[int] = set()
+    while True:
+        found = cleared.paradoxes
+        open_units = (found.kind == "accepted") & ~np.isin(found.unit, sorted(forced))
+        lossy = found.unit[open_units]
+        if not len(lossy):
+            kind = np.where(found.kind == "accepted", "forced", found.kind)
+            return replace(cleared, paradoxes=replace(found, kind=kind))
+        worst = lossy[[np.argmax(found.loss[open_units])]]
+        for chosen in (lossy, worst) if (lossy != worst).any() else (lossy,):
+            try:
+                cleared = _cleared(market, rules, units, off=_off(market, units, cleared, chosen), warm=warm)
+                break
+            except SolverError:
+                continue
+        else:
+            forced.add(int(worst[0]))
+
+
+def _off(market: Market, units: Units, cleared: Cleared, chosen: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return the switches to leave off: those off already, and those of the chosen units."""
     off = np.zeros(market.switches, dtype=np.bool_)
-    found = cleared.paradoxes
-    lossy = np.isin(units.of_bid, found.unit[found.kind == "accepted"]) & (market.switch >= 0)
+    lossy = np.isin(units.of_bid, chosen) & (market.switch >= 0)
     off[market.switch[lossy]] = True
     hung = np.flatnonzero(market.switch >= 0)
     off[market.switch[hung]] |= ~cleared.solved.allowed[market.switch[hung]]
