@@ -344,6 +344,8 @@ def make_strategy(study, demand, *, payment=None, contract=None, trade=None):
         needed_kw=np.array([60.0] if demand == "impact" else []),
         offered_kw=np.array([41.0] if demand == "impact" else []),
         loading_percent=np.array([97.4] if demand == "impact" else []),
+        least_kw=np.array([3.0] if demand == "impact" else []),
+        least_percent=np.array([96.1] if demand == "impact" else []),
     )
     return FlexStrategy(
         name=demand, events=tuple(events), metered_wh=metered, flows=make_flows(metered / 1000), unmet=unmet

@@ -177,6 +177,7 @@ def test_contracts_tell_reserved_called_released_offered_and_fees(run):
 def test_unmet_needs_are_told(run):
     row = run.flex_unmet.iloc[0]
     assert (row["strategy"], row["element"], row["loading_percent"]) == ("impact", "T1", 97.4)
+    assert (row["least_kw"], row["least_percent"], row["proven"]) == (3.0, 96.1, True)
 
 
 # ---- payments by every rule -----
@@ -318,6 +319,8 @@ def test_a_market_in_which_nothing_happened_has_whole_tables(run):
             needed_kw=np.zeros(0),
             offered_kw=np.zeros(0),
             loading_percent=np.zeros(0),
+            least_kw=np.zeros(0),
+            least_percent=np.zeros(0),
         )
         silent.append(dataclasses.replace(strategy, events=kept, unmet=none))
     flexibility = dataclasses.replace(run.record.flexibility, strategies=tuple(silent))

@@ -6,8 +6,8 @@ every limit has a plan; what a home has to miss more than it would anyway is nev
 """
 
 from collections.abc import Hashable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,9 +22,15 @@ from gridagora.agents.ring import (
     SHED,
     SHORT,
     Ring,
+    Window,
+    whole_program,
     windows,
 )
 from gridagora.agents.rules import Outlook, known_stays
+from gridagora.solve import LinearProgram
+
+if TYPE_CHECKING:
+    from gridagora.agents.offers import CostCurve
 
 MISSING = [SHED, SHORT, COLD]
 """Columns of what a home does without: load, energy in the vehicle, heat."""
@@ -49,11 +55,15 @@ class HomeModels:
     def ring(self, home: int) -> Ring:
         """Return the program of a home."""
         if home not in self._rings:
-            params = self._fleet.params[home].copy()
-            # the ring has a column for shed load only where the connection has a limit: here each may get one
-            params[Param.IMPORT_KW] = 0.0
-            self._rings[home] = Ring(params, self.slots)
+            self._rings[home] = Ring(self.params(home), self.slots)
         return self._rings[home]
+
+    def params(self, home: int) -> Floats:
+        """Return the row of `Fleet.params` that a home's program is built of."""
+        params: Floats = self._fleet.params[home].copy()
+        # a program has a column for shed load only where the connection has a limit: here each may get one
+        params[Param.IMPORT_KW] = 0.0
+        return params
 
     def of(self, day: "FlexibilityDay") -> "LimitedHomes":
         """Return the homes of a day with what was planned for them so far, if it is the day of the last call.
@@ -154,7 +164,7 @@ class LimitedHomes:
         self._models = day.models or HomeModels(fleet, horizon)
         self._slots = self._models.slots
         self._plans: dict[tuple[int, bytes, bytes], LimitedPlan] = {}
-        self.curves: dict[tuple[Hashable, ...], Any] = {}
+        self.curves: dict[tuple[Hashable, ...], list[CostCurve]] = {}
         homes: Ints = np.arange(fleet.homes)
         self._numbers = windows(
             fleet, homes, day.t,
@@ -174,10 +184,25 @@ class LimitedHomes:
         goal[period, IMPORT] = 1.0
         return self._solve(home, limits, cost=goal, kept=plan).cost / self._day.fleet.hours
 
+    def program(self, home: int, limits: Limits) -> tuple[LinearProgram, int]:
+        """Return the program of a home that misses no more than in its plan, and its columns per period."""
+        window = self._window(home, limits, cost=self._numbers.cost[home], kept=self.plan(home, limits))
+        return whole_program(self._models.params(home), window, self._held[home])
+
     def _solve(
         self, home: int, limits: Limits, *, cost: Floats, kept: LimitedPlan | None = None
     ) -> LimitedPlan:
         """Solve a home's program; ``kept`` is a plan whose missing energy is the most that is allowed."""
+        changed, now = self._window(home, limits, cost=cost, kept=kept), slice(0, self._day.periods)
+        values, _ = self._models.ring(home).solve(changed, self._held[home], self._day.t)
+        return LimitedPlan(
+            columns=values[now],
+            cost=float((cost * values).sum()),
+            hours=self._day.fleet.hours,
+            due_kwh=self._numbers.upper[home, now, SHORT],
+        )
+
+    def _window(self, home: int, limits: Limits, *, cost: Floats, kept: LimitedPlan | None) -> Window:
         horizon, hours = self._day.periods, self._day.fleet.hours
         job = self._numbers.of(home)
         upper, now = job.upper.copy(), slice(0, horizon)
@@ -186,13 +211,4 @@ class LimitedHomes:
         upper[now, SHED] = np.maximum(job.row_lower[now, BALANCE] - upper[now, IMPORT], 0.0)
         if kept is not None:
             upper[now, MISSING] = np.minimum(upper[now, MISSING], kept.columns[:, MISSING])
-        changed = type(job)(
-            cost=cost, upper=upper, row_lower=job.row_lower, row_upper=job.row_upper, cop=job.cop
-        )
-        values, _ = self._models.ring(home).solve(changed, self._held[home], self._day.t)
-        return LimitedPlan(
-            columns=values[now],
-            cost=float((cost * values).sum()),
-            hours=hours,
-            due_kwh=job.upper[now, SHORT],
-        )
+        return replace(job, cost=cost, upper=upper)

@@ -16,7 +16,7 @@ At the seam, the first slot of the window, ``before`` is the present content: it
 zeroed. Slots beyond the end of the study are free rows with all columns fixed to zero.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -183,8 +183,7 @@ class Ring:
         slot = np.arange(t, t + self._slots) % self._slots
         place = np.argsort(slot)
         self._set_entries(window.cop[place], t % self._slots)
-        lower = np.zeros(window.upper.shape)
-        lower[:, BATTERY] = np.minimum(self._minimum, window.upper[:, BATTERY])
+        lower = _lower(window, self._minimum)
         low, high = window.row_lower[:, self._rows], window.row_upper[:, self._rows]
         for row, _, keep, which in self._stores:
             low[0, row] += keep * state[which]
@@ -219,6 +218,48 @@ class Ring:
                     before = (slot - 1) % self._slots
                     self._model.change_entry(slot * rows + row, before * columns + column, entry)
         self._seam = seam
+
+
+def whole_program(params: Floats, window: Window, state: Floats) -> tuple[LinearProgram, int]:
+    """Return a home's program by period, not as a ring, with all numbers, and its columns per period.
+
+    A period's columns begin with import and export; ``state`` is as in `Ring.solve`.
+    """
+    columns, rows = _present(params)
+    slots, minimum = len(window.cop), params[Param.BATTERY_MIN_KWH]
+    ring = _program(params, slots, columns=columns, rows=rows)
+    column = np.repeat(np.arange(len(ring.cost)), np.diff(ring.starts))
+    entries = ring.entries.copy()
+    entries[(ring.rows < len(rows)) & (column >= (slots - 1) * len(columns))] = 0.0
+    low, high = window.row_lower[:, rows].copy(), window.row_upper[:, rows].copy()
+    for place, (row, keep) in enumerate(
+        ((BATTERY_ROW, 1.0), (CAR_ROW, 1.0), (TANK_ROW, params[Param.TANK_KEEP]))
+    ):
+        if row in rows:
+            low[0, rows.index(row)] += keep * state[place]
+            high[0, rows.index(row)] += keep * state[place]
+    if PUMP in columns:
+        heat = (column % len(columns) == columns.index(PUMP)) & (
+            ring.rows % len(rows) == rows.index(TANK_ROW)
+        )
+        entries[heat] = -window.cop[ring.rows[heat] // len(rows)]
+    program = replace(
+        ring,
+        cost=window.cost[:, columns].ravel(),
+        lower=_lower(window, minimum)[:, columns].ravel(),
+        upper=window.upper[:, columns].ravel(),
+        row_lower=low.ravel(),
+        row_upper=high.ravel(),
+        entries=entries,
+    )
+    return program, len(columns)
+
+
+def _lower(window: Window, minimum: float) -> Floats:
+    """Return the lower bounds of the columns, (slots, 13)."""
+    lower = np.zeros(window.upper.shape)
+    lower[:, BATTERY] = np.minimum(minimum, window.upper[:, BATTERY])
+    return lower
 
 
 def _present(params: Floats) -> tuple[list[int], list[int]]:

@@ -95,6 +95,8 @@ def _unmet(run: FlexSimulated) -> FlexUnmet:
         needed_kw=np.array([need.needed_kw for need in run.unmet], dtype=np.float64),
         offered_kw=np.array([need.offered_kw for need in run.unmet], dtype=np.float64),
         loading_percent=np.array([need.value for need in run.unmet], dtype=np.float64),
+        least_kw=np.array([need.least_kw for need in run.unmet], dtype=np.float64),
+        least_percent=np.array([need.least_value for need in run.unmet], dtype=np.float64),
     )
 
 

@@ -384,15 +384,22 @@ UNMET = {
     "needed_kw": "float",
     "offered_kw": "float",
     "loading_percent": "float",
+    "least_kw": "float",
+    "least_percent": "float",
+    "proven": "flag",
 }
 
 
 def unmet_table(record: RunRecord) -> pd.DataFrame:
-    """One row per need that stays although all offers are taken, with the loading that is left."""
-    parts = []
+    """One row per need that stays although all offers are taken, with the loading that is left.
+
+    ``proven``: joint dispatch of all devices leaves an overload there too.
+    """
+    parts, given = [], [name for name in UNMET if name not in ("strategy", "start", "proven")]
     for view in views(record):
         unmet = view.strategy.unmet
-        part: Columns = {name: getattr(unmet, name) for name in UNMET if name not in ("strategy", "start")}
+        part: Columns = {name: getattr(unmet, name) for name in given}
+        part["proven"] = unmet.least_kw > 0.0
         part["strategy"] = np.full(len(unmet.element), view.strategy.name)
         parts.append(part)
     return frame_of(record, UNMET, parts)

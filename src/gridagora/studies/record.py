@@ -59,6 +59,7 @@ class FlexUnmet:
 
     ``needed_kw`` is the cut asked of the element's connection points (below their capacities for a cap or a
     floor), ``offered_kw`` all that they offered, ``loading_percent`` the element's loading with all of that.
+    ``least_kw`` and ``least_percent`` are the overload and loading that joint dispatch of all devices leaves.
     """
 
     period: Ints
@@ -66,6 +67,8 @@ class FlexUnmet:
     needed_kw: Floats
     offered_kw: Floats
     loading_percent: Floats
+    least_kw: Floats
+    least_percent: Floats
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

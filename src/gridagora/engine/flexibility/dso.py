@@ -48,6 +48,9 @@ class UnmetNeed:
 
     ``needed_kw`` and ``offered_kw`` count from the connection capacities of the helping homes; ``value`` is
     the loading in percent (voltages: percent of the nominal one) with all that was offered, by power flow.
+    ``least_kw`` is what somebody who ran all devices of all homes, so that the overloads of the day together
+    are least, would leave at the element, kW, and ``least_value`` its value then, by power flow: above 0 the
+    flexibility at hand is not enough for all needs, at 0 the market left something.
     """
 
     period: int
@@ -56,6 +59,8 @@ class UnmetNeed:
     needed_kw: float
     offered_kw: float
     value: float
+    least_kw: float = 0.0
+    least_value: float = 0.0
 
 
 def dso_costs(rules: FlexRules) -> DsoCosts:

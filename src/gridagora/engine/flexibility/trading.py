@@ -11,7 +11,7 @@ where the energy goes that a cut shifts:
 3. Relieve.  What is left on offer is bought for the other periods, the dearest ones first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -21,6 +21,7 @@ from gridagora.agents.offers import FlexibilityDay, LimitedSchedule, schedule_un
 from gridagora.engine.flexibility.desk import FlexDesk
 from gridagora.engine.flexibility.dso import GridOperator, NeedKey, UnmetNeed, keys_of
 from gridagora.engine.flexibility.forecasts import FlexForecasts
+from gridagora.engine.flexibility.proof import Proofs
 from gridagora.engine.flexibility.sellers import Sellers, Wanted, more_kw, within_cap
 from gridagora.engine.ports import Clock
 from gridagora.grid import Need, PointForecast
@@ -63,9 +64,14 @@ class ShortTerm:
         self._operator, self._sellers, self._desk = desks.operator, desks.sellers, desks.desk
         self._forecasts, self._clock = desks.forecasts, desks.clock
         self._near = round(rules.rebound_hours / study.axis.hours)
-        self.unmet: dict[NeedKey, UnmetNeed] = {}
+        self._proofs = Proofs(desks.operator, desks.forecasts, connection_kw)
         self.ends = 0
         """Moment from which nothing is traded: set by who keeps the time."""
+
+    @property
+    def unmet(self) -> Mapping[NeedKey, UnmetNeed]:
+        """Needs that stay with all that is offered."""
+        return self._proofs.unmet
 
     @property
     def _direction(self) -> str:
@@ -234,6 +240,9 @@ class ShortTerm:
     def _buy_late(self, day: FlexibilityDay, period: int) -> bool:
         """Let the operator buy what its new forecast of a period still needs; returns whether it did."""
         changed = False
+        self._proofs.forget(period)
+        if not len(self.needs(day, period, 1)):
+            return False
         for wide in (False, True):
             for _ in range(ROUNDS):
                 seen = self._look(day, self.plan(day), first=period, count=1)
@@ -242,8 +251,6 @@ class ShortTerm:
                 if not len(need) or not self._traded_for(day, self._operator.scarcest(need), period):
                     break
                 changed = True
-        for key in [key for key in self.unmet if key[2] == period]:
-            del self.unmet[key]
         self._prove(day, self._look(day, self.plan(day), first=period, count=1), period)
         return changed
 
@@ -298,15 +305,7 @@ class ShortTerm:
             lowest = self._desk.book.of(self._direction)[:, key[2]].copy()
             for offer in self._offers(day, key[2], self._operator.helpers(one)):
                 lowest[self._sellers.names.index(offer.participant)] -= offer.quantity_kw
-            proof = self._operator.proof(
-                one,
-                first=first,
-                connection_kw=self._connection,
-                lowest_kw=np.maximum(lowest, 0.0),
-                plan=seen,
-            )
-            if proof is not None:
-                self.unmet[key] = proof
+            self._proofs.keep(day, seen, one, first=first, lowest_kw=np.maximum(lowest, 0.0))
 
 
 def _without(need: Need, keys: AbstractSet[NeedKey], *, first: int) -> Need:
