@@ -5,6 +5,7 @@
     GridAgoraError
     ├── InputError        bad input: carries every fault found, each with place, value, reason and fix
     ├── SolverError       an optimisation has no answer: infeasible, unbounded or failed
+    │   └── InfeasibleMarket   a market whose conditions and limits exclude each other: names some that do
     └── InvariantError    a rule that must always hold was broken: a defect of ours, the run stops
 
 Bad input is reported all at once, never one fault a time and never silently mended.
@@ -76,6 +77,22 @@ class InputError(GridAgoraError, ValueError):
 
 class SolverError(GridAgoraError):
     """An optimisation that has no answer: infeasible, unbounded, or the solver failed."""
+
+
+class InfeasibleMarket(SolverError):  # noqa: N818 - the name says what is wrong
+    """A market in which not all conditions and limits can hold; ``conflict`` names some that cannot.
+
+    Each of them is needed for the conflict: without any one of them the others can hold.
+    """
+
+    def __init__(self, conflict: Iterable[str]) -> None:
+        self.conflict = tuple(conflict)
+        text = "\n  ".join(["the market cannot be cleared, these exclude each other:", *self.conflict])
+        super().__init__(text)
+
+    def __reduce__(self) -> tuple[type["InfeasibleMarket"], tuple[tuple[str, ...]]]:
+        """Pickle by the conflict, so that the error crosses processes whole."""
+        return type(self), (self.conflict,)
 
 
 class InvariantError(GridAgoraError, AssertionError):

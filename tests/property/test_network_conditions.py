@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gridagora.errors import InputError
-from gridagora.market._network_conflict import InfeasibleMarket
+from gridagora.errors import InfeasibleMarket, InputError
 from gridagora.market.mechanisms.network import network_auction
 from gridagora.market.rolling import RollingMarket
 from gridagora.model.bids import Bids

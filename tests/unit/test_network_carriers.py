@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gridagora.errors import InfeasibleMarket
 from gridagora.market.mechanisms.network import network_auction
 from gridagora.market.network_result import NetworkResult
 from gridagora.model.bids import Bids
@@ -114,3 +115,31 @@ def test_tables_have_their_periods_and_nodes():
     trades = result.trades
     assert set(trades["buyer"]) | set(trades["seller"]) == {*district().participant.tolist(), "market"}
     assert (trades["quantity"] > 0).all()
+
+
+def burning(least):
+    """Return a plant that is paid to make heat, homes behind a lossy pipe that want little of it."""
+    pipe = pd.DataFrame({"from": ["plant"], "to": ["homes"], "capacity_kw": [9.0], "loss_share": [0.1]})
+    bids = Bids(
+        side=["sell", "buy"],
+        price=[-1.0, 0.5],
+        quantity=[20.0, 4.5],
+        node=["plant", "homes"],
+        carrier=["heat", "heat"],
+    )
+    dependencies = [Dependency.sum_of([0], ">=", least)] if least else None
+    return network_auction(bids, carriers={"heat": pipe}, dependencies=dependencies)
+
+
+def test_a_pipe_carries_heat_one_way_at_a_time_even_where_waste_pays():
+    result = burning(least=0.0)
+    assert result.accepted == pytest.approx([5.0, 4.5])
+    assert result.losses.loc[0, "heat"] == pytest.approx(0.5)
+    assert result.flows.loc[0].tolist() == pytest.approx([5.0])
+    assert result.prices.loc[0].tolist() == pytest.approx([-1.0, -1.0 / 0.9])
+    assert result.binding.empty
+
+
+def test_what_only_waste_could_meet_has_no_answer():
+    with pytest.raises(InfeasibleMarket, match=r"plant-homes in period 0: more is asked of it"):
+        burning(least=5.5)

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gridagora.errors import InputError
-from gridagora.market._network_conflict import InfeasibleMarket
+from gridagora.errors import InfeasibleMarket, InputError
 from gridagora.market.mechanisms.network import network_auction
 from gridagora.model.bids import Bids
 from gridagora.model.dependencies import Carrier, Dependency, Rolling

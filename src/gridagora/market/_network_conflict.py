@@ -5,27 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from gridagora.errors import Fault, SolverError, check_faults
+from gridagora.errors import Fault, InfeasibleMarket, SolverError, check_faults
 from gridagora.market._network_limits import NO_CUTS, Cuts, Limits, broken_limits, limits_of, rows_of
 from gridagora.market._network_market import SMALLEST_SHARE, Market
+from gridagora.market._network_one_way import circulates
 from gridagora.market._network_program import Program, build_program, with_rows
 from gridagora.solve import Answer, solve, solve_mixed
-
-
-class InfeasibleMarket(SolverError):  # noqa: N818 - the name says what is wrong
-    """A market in which not all conditions and limits can hold; ``conflict`` names some that cannot.
-
-    Each of them is needed for the conflict: without any one of them the others can hold.
-    """
-
-    def __init__(self, conflict: Sequence[str]) -> None:
-        self.conflict = tuple(conflict)
-        text = "\n  ".join(["the market cannot be cleared, these exclude each other:", *self.conflict])
-        super().__init__(text)
-
-    def __reduce__(self) -> tuple[type["InfeasibleMarket"], tuple[tuple[str, ...]]]:
-        """Pickle by the conflict, so that the error crosses processes whole."""
-        return type(self), (self.conflict,)
 
 
 def smallest_conflict(names: Sequence[str], holds: Callable[[Sequence[str]], bool]) -> list[str]:
@@ -108,7 +93,7 @@ def explain(market: Market) -> InfeasibleMarket | None:
     while (answer := _answer(program, rows=(limits, cuts))) is not None:
         new = broken_limits(program, limits, answer, known=cuts)
         if not len(new):
-            return None
+            return _too_much(market, program, answer)
         cuts = cuts.joined(new)
     of_limits = {f"limit {place}": place for place in range(len(cuts))}
     conditions = [f"condition {number}" for number in range(len(market.dependencies))]
@@ -135,6 +120,19 @@ def explain(market: Market) -> InfeasibleMarket | None:
         for name in found
     ]
     return InfeasibleMarket(told or ["what the network itself asks for: its fixed loads and losses"])
+
+
+def _too_much(market: Market, program: Program, answer: Answer) -> InfeasibleMarket | None:
+    """Name the lines that would have to lose energy by carrying it both ways at once."""
+    names = [
+        f"{block.lines.name[line]} in period {period}: more is asked of it than any flow one way allows"
+        for block in program.blocks
+        if block.lines is not None
+        for period in market.period.tolist()
+        for line in block.lossy.tolist()
+    ]
+    told = [name for name, both in zip(names, circulates(program, answer).tolist(), strict=True) if both]
+    return InfeasibleMarket(told) if told else None
 
 
 def _lines(program: Program) -> list[str]:

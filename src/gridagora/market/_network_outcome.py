@@ -199,7 +199,11 @@ def _binding_lines(
     lossless = np.ones(block.flows, dtype=np.bool_)
     lossless[block.lossy], lossless[count:] = False, False
     # a column with losses has 0 below it, which is no limit of the network
-    slot, place = np.nonzero((reduced < -WORTH) | ((reduced > WORTH) & lossless))
+    # nor is that the other direction is in use
+    columns = slice(block.flow_column, block.flow_column + size)
+    room = np.concatenate([block.lines.capacity_kw, block.lines.reverse_kw[block.lossy]])
+    open_ways = (solved.linear.upper[columns].reshape(reduced.shape) > 0) | (room == 0) | lossless
+    slot, place = np.nonzero(((reduced < -WORTH) & open_ways) | ((reduced > WORTH) & lossless))
     line = np.where(
         place < count, place, block.lossy[np.maximum(place - count, 0)] if len(block.lossy) else place
     )

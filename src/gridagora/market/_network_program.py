@@ -143,7 +143,7 @@ def build_program(
     whole[first_switch : first_switch + switches] = True
     linear = _linear(out, cost)
     return Program(
-        linear=_bounded(linear, market, scale) if switches else linear,
+        linear=bounded(linear, market, scale) if switches else linear,
         whole=whole,
         blocks=blocks,
         periods=len(market.period),
@@ -155,7 +155,7 @@ def build_program(
     )
 
 
-def _bounded(linear: LinearProgram, market: Market, scale: float) -> LinearProgram:
+def bounded(linear: LinearProgram, market: Market, scale: float) -> LinearProgram:
     """Bound every column by what all bids of a period together could make of it.
 
     In a mixed-integer program with columns without bounds, HiGHS 1.15 may cut off the optimum and still

@@ -17,6 +17,7 @@ from gridagora.market._network_limits import (
     rows_of,
 )
 from gridagora.market._network_market import Market
+from gridagora.market._network_one_way import circulates, closed_against, with_directions
 from gridagora.market._network_program import Block, Program, build_program, with_rows
 from gridagora.market._network_start import Warm, first_basis
 from gridagora.solve import BASIC, UPPER, Answer, Basis, HotModel, LinearProgram, solve_mixed
@@ -48,6 +49,15 @@ class Solved:
     allowed: NDArray[np.bool_]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Decided:
+    """What is on, which way lines with losses carry (None: any), and the limits found on the way."""
+
+    on: NDArray[np.bool_]
+    ahead: NDArray[np.bool_] | None
+    cuts: Cuts
+
+
 def solve_market(
     market: Market, *, gap: float = 0.0, off: NDArray[np.bool_] | None = None, warm: Warm | None = None
 ) -> Solved:
@@ -59,13 +69,25 @@ def solve_market(
     off : switches that must stay off
     warm : what an earlier clearing learned
     """
-    on, cuts = np.ones(len(market), dtype=np.bool_), NO_CUTS
+    decided = Decided(on=np.ones(len(market), dtype=np.bool_), ahead=None, cuts=NO_CUTS)
     if market.switches:
-        on, cuts = _decide(market, gap=gap, off=off)
+        decided = _decide(market, gap=gap, off=off)
+    solved = _priced(market, decided, off=off, warm=warm)
+    if circulates(solved.program, solved.answer).any():
+        decided = _decide(market, gap=gap, off=off, one_way=True)
+        solved = _priced(market, decided, off=off, warm=warm)
+    return solved
+
+
+def _priced(market: Market, decided: Decided, *, off: NDArray[np.bool_] | None, warm: Warm | None) -> Solved:
+    """Solve the linear program that is left when all is decided."""
+    on, cuts = decided.on, decided.cuts
     hung = market.switch >= 0
     low = np.where(on & hung, market.least * market.quantity, 0.0)
     high = np.where(on, market.quantity, 0.0)
     program = build_program(market, bounds=(low, high))
+    if decided.ahead is not None:
+        program = closed_against(program, decided.ahead)
     if warm is not None:
         cuts = warm.limits_in(market, cuts)
     basis = first_basis(market, program, warm=warm)
@@ -75,22 +97,26 @@ def solve_market(
     return replace(solve_linear(program, basis, known=cuts), on=on, allowed=allowed)
 
 
-def _decide(market: Market, *, gap: float, off: NDArray[np.bool_] | None) -> tuple[NDArray[np.bool_], Cuts]:
-    """Decide what is on: the mixed-integer program, with the limits that its answers break."""
+def _decide(market: Market, *, gap: float, off: NDArray[np.bool_] | None, one_way: bool = False) -> Decided:
+    """Decide what is on, and the directions of lines: the mixed program with the limits its answers break."""
     program = build_program(market)
     if off is not None:
         upper = program.linear.upper.copy()
-        upper[np.flatnonzero(program.whole)[off]] = 0.0
+        upper[np.flatnonzero(program.whole)[: market.switches][off]] = 0.0
         program = replace(program, linear=replace(program.linear, upper=upper))
     limits = limits_of(program.blocks)
     cuts = solve_linear(program, first_basis(market, program)).cuts
+    if one_way:
+        program = with_directions(program, market)
     for _ in range(ROUNDS):
         linear = with_rows(program.linear, rows_of(program, limits, cuts))
         answer = solve_mixed(linear, whole=program.whole, gap=gap)
         new = broken_limits(program, limits, answer, known=cuts)
         if not len(new):
-            lit = np.append(answer.values[program.whole] > WHOLE, True)
-            return lit[market.switch], cuts
+            found = answer.values[program.whole] > WHOLE
+            lit = np.append(found[: market.switches], True)
+            ahead = found[market.switches :] if one_way else None
+            return Decided(on=lit[market.switch], ahead=ahead, cuts=cuts)
         cuts = cuts.joined(new)
     raise SolverError("limits of the network keep being broken")
 
