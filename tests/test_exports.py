@@ -10,7 +10,18 @@ import pytest
 
 import gridagora
 
-PROMISED = {"Bids", "Grid", "OrderBook", "pay_as_bid", "pay_as_cleared", "run", "trade_reduction", "vickrey"}
+PROMISED = {
+    "Bids",
+    "Grid",
+    "LinearNetwork",
+    "OrderBook",
+    "network_auction",
+    "pay_as_bid",
+    "pay_as_cleared",
+    "run",
+    "trade_reduction",
+    "vickrey",
+}
 """Names that others build on: they stay."""
 
 HEAVY = ("highspy", "numba", "pandapower", "pandas", "plotly", "power_grid_model", "pyarrow", "scipy")
@@ -53,6 +64,15 @@ def test_all_of_a_flexibility_market_is_in_one_module() -> None:
         assert inspect.getdoc(getattr(flexibility, name)), (
             f"gridagora.flexibility.{name} says nothing of itself"
         )
+
+
+def test_all_of_zone_markets_is_in_one_module() -> None:
+    from gridagora import zones
+
+    assert len(zones.__all__) == len(set(zones.__all__))
+    for name in zones.__all__:
+        value = getattr(zones, name)
+        assert name == "STEPS" or inspect.getdoc(value), f"gridagora.zones.{name} says nothing of itself"
 
 
 def test_unknown_name_is_an_attribute_error() -> None:

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gridagora.adapters.grids import Grid
     from gridagora.engine.flexibility.machine import FlexMarket
-    from gridagora.errors import Fault, GridAgoraError, InputError, InvariantError, SolverError
+    from gridagora.errors import (
+        Fault,
+        GridAgoraError,
+        InfeasibleMarket,
+        InputError,
+        InvariantError,
+        SolverError,
+    )
     from gridagora.market import (
         ActivationLimits,
         CapacityLimitResult,
@@ -23,11 +30,16 @@ if TYPE_CHECKING:
     )
     from gridagora.market.book import OrderBook
     from gridagora.market.checks import check_mechanism
+    from gridagora.market.mechanisms.network import network_auction
     from gridagora.market.mechanisms.redispatch_pairs import pair_redispatch
     from gridagora.market.mechanisms.tender import award_tender
+    from gridagora.market.network_result import NetworkResult
     from gridagora.market.payments import Payments, payments, shapley_value
+    from gridagora.market.rolling import RollingMarket
     from gridagora.model.bids import Bids
+    from gridagora.model.dependencies import Carrier, Dependency, Rolling
     from gridagora.model.flexibility import FlexOffer, FlexProduct, OfferStep
+    from gridagora.model.linear_network import LinearNetwork
     from gridagora.model.results import ClearingResult
     from gridagora.studies.run import Run, run
 
@@ -35,7 +47,9 @@ _HOME = {
     "ActivationLimits": "gridagora.market",
     "Bids": "gridagora.model.bids",
     "CapacityLimitResult": "gridagora.market",
+    "Carrier": "gridagora.model.dependencies",
     "ClearingResult": "gridagora.model.results",
+    "Dependency": "gridagora.model.dependencies",
     "Fault": "gridagora.errors",
     "FlexMarket": "gridagora.engine.flexibility.machine",
     "FlexOffer": "gridagora.model.flexibility",
@@ -43,17 +57,23 @@ _HOME = {
     "Grid": "gridagora.adapters.grids",
     "GridAgoraError": "gridagora.errors",
     "Horizon": "gridagora.market",
+    "InfeasibleMarket": "gridagora.errors",
     "InputError": "gridagora.errors",
     "InvariantError": "gridagora.errors",
+    "LinearNetwork": "gridagora.model.linear_network",
+    "NetworkResult": "gridagora.market.network_result",
     "OfferStep": "gridagora.model.flexibility",
     "OrderBook": "gridagora.market.book",
     "Payments": "gridagora.market.payments",
+    "Rolling": "gridagora.model.dependencies",
+    "RollingMarket": "gridagora.market.rolling",
     "Run": "gridagora.studies.run",
     "SolverError": "gridagora.errors",
     "award_tender": "gridagora.market.mechanisms.tender",
     "capacity_limit_auction": "gridagora.market",
     "check_mechanism": "gridagora.market.checks",
     "check_offers": "gridagora.market",
+    "network_auction": "gridagora.market.mechanisms.network",
     "pair_redispatch": "gridagora.market.mechanisms.redispatch_pairs",
     "pay_as_bid": "gridagora.market",
     "pay_as_cleared": "gridagora.market",
@@ -68,7 +88,9 @@ __all__ = [
     "ActivationLimits",
     "Bids",
     "CapacityLimitResult",
+    "Carrier",
     "ClearingResult",
+    "Dependency",
     "Fault",
     "FlexMarket",
     "FlexOffer",
@@ -76,17 +98,23 @@ __all__ = [
     "Grid",
     "GridAgoraError",
     "Horizon",
+    "InfeasibleMarket",
     "InputError",
     "InvariantError",
+    "LinearNetwork",
+    "NetworkResult",
     "OfferStep",
     "OrderBook",
     "Payments",
+    "Rolling",
+    "RollingMarket",
     "Run",
     "SolverError",
     "award_tender",
     "capacity_limit_auction",
     "check_mechanism",
     "check_offers",
+    "network_auction",
     "pair_redispatch",
     "pay_as_bid",
     "pay_as_cleared",
