@@ -20,6 +20,7 @@ from gridagora.engine.flexibility.forecasts import FlexForecasts
 from gridagora.engine.flexibility.operate import FlexHomes, run_without_limits
 from gridagora.engine.flexibility.simulate import FlexOutcome, FlexWorld, run_flexibility
 from gridagora.engine.machine import MarketContext
+from gridagora.engine.network import NetworkPool
 from gridagora.engine.outlook import Expectation
 from gridagora.engine.simulate import World, join_deliveries, run_sessions, run_without_market
 from gridagora.engine.wires import Wires
@@ -42,6 +43,7 @@ MECHANISMS = {
     "pay_as_bid": pay_as_bid,
     "vickrey": vickrey,
     "trade_reduction": trade_reduction,
+    "network": pay_as_cleared,  # what the wires cannot carry is cleared anew by `NetworkPool`
 }
 
 BUSY = 100_000
@@ -245,6 +247,7 @@ def _context(prepared: Prepared, wires: Wires) -> MarketContext:
         mechanism=MECHANISMS[study.market.mechanism],
         check=wires.check_schedule,
         rules_text=prepared.scenario_yaml,
+        network=NetworkPool(wires, study) if study.market.mechanism == "network" else None,
     )
 
 

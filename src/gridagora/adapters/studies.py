@@ -305,6 +305,9 @@ def _study(spec: ScenarioSpec, axis: TimeAxis, homes: tuple[Home, ...], *, tarif
             import_limit_kw=infinite if market.import_limit_kw is None else market.import_limit_kw,
             export_limit_kw=infinite if market.export_limit_kw is None else market.export_limit_kw,
             value_of_lost_load=market.value_of_lost_load,
+            grid_margin=market.grid_margin,
+            hold_from=market.hold_from,
+            price_losses=market.price_losses,
         ),
         agents=AgentRules(
             ems=agents.ems,

@@ -2,11 +2,12 @@
 
 from gridagora.agents.check import check_homes
 from gridagora.agents.fleet import Fleet, FleetState, fleet_from_homes, initial_state
-from gridagora.agents.rules import Delivery, Outlook, Plan
+from gridagora.agents.rules import Delivery, Envelope, Outlook, Plan
 from gridagora.agents.team import Team
 
 __all__ = [
     "Delivery",
+    "Envelope",
     "Fleet",
     "FleetState",
     "Outlook",

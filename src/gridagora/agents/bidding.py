@@ -50,7 +50,9 @@ class Options:
     can curtail), ``wedge`` the network tariff and taxes on a locally bought kWh, ``meter`` what the
     retailer's kWh costs with all that is on it.  No price above ``highest`` or below ``lowest`` can come
     about because the retailer's orders stand there; infinite where those are limited.  ``short`` and ``long``
-    are what the retailer asks and pays for imbalance (islanded nothing makes up for it).
+    are what the retailer asks and pays for imbalance (islanded nothing makes up for it).  ``load`` is what
+    inflexible load pays at most and ``surplus`` what production asks at least: ``buy`` and ``sell``, but the
+    value of lost load and zero where the market knows the wires, which may cut a home off from the retailer.
     """
 
     buy: Floats
@@ -61,6 +63,8 @@ class Options:
     lowest: Floats
     short: Floats
     long: Floats
+    load: Floats
+    surplus: Floats
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,18 +102,24 @@ def outside_options(tariffs: Tariffs, market: MarketRules, *, t: int, n: int) ->
             lowest=-unlimited,
             short=lost,
             long=-unlimited,
+            load=lost,
+            surplus=np.zeros(size),
         )
-    highest = retail if np.isinf(market.import_limit_kw) else unlimited
-    lowest = feed_in if np.isinf(market.export_limit_kw) else -unlimited
+    wires = market.mechanism == "network"
+    highest = retail if np.isinf(market.import_limit_kw) and not wires else unlimited
+    lowest = feed_in if np.isinf(market.export_limit_kw) and not wires else -unlimited
+    sell = np.maximum(feed_in, 0.0)
     return Options(
         buy=retail,
-        sell=np.maximum(feed_in, 0.0),
+        sell=sell,
         wedge=wedge,
         meter=meter,
         highest=highest,
         lowest=lowest,
         short=tariffs.imbalance_short[window],
         long=tariffs.imbalance_long[window],
+        load=np.maximum(retail, market.value_of_lost_load) if wires else retail,
+        surplus=np.zeros(size) if wires else sell,
     )
 
 
@@ -117,12 +127,19 @@ def net_position(fleet: Fleet, plan: Plan, options: Options) -> Curves:
     """One step per home and period: the planned net import at retail, the planned surplus at feed-in.
 
     The surplus holds what the plan curtails for want of a buyer, up to the export limit: a neighbour may buy.
+    Where inflexible load is worth more than the retailer's kWh, it is a step of its own, before the devices'.
     """
     export_kw = fleet.params[:, Param.EXPORT_KW, None]
     spare = np.minimum(plan.curtailed_kw, np.maximum(export_kw + plan.net_kw, 0.0))
     quantity = (plan.net_kw - spare) * fleet.hours
-    price = np.where(quantity > 0.0, options.buy, options.sell)
-    return Curves(t=plan.t, quantity=quantity[:, :, None], price=price[:, :, None])
+    price = np.where(quantity > 0.0, options.buy, options.surplus)
+    if not (options.load > options.buy).any():
+        return Curves(t=plan.t, quantity=quantity[:, :, None], price=price[:, :, None])
+    firm = np.clip((plan.load_kw - plan.pv_kw) * fleet.hours, 0.0, np.maximum(quantity, 0.0))
+    load = np.broadcast_to(options.load, quantity.shape)
+    return Curves(
+        t=plan.t, quantity=np.stack([firm, quantity - firm], axis=2), price=np.stack([load, price], axis=2)
+    )
 
 
 def truthful(fleet: Fleet, plan: Plan, options: Options) -> Curves:
@@ -139,12 +156,12 @@ def truthful(fleet: Fleet, plan: Plan, options: Options) -> Curves:
     limits = fleet.params[:, None, None, :]
     edges = base[:, :, None] + np.concatenate([np.zeros((*base.shape, 1)), np.cumsum(steps, axis=2)], axis=2)
     edges = np.clip(edges, -limits[..., Param.EXPORT_KW], limits[..., Param.IMPORT_KW])
-    buy, sell, one = options.buy[:, None], options.sell[:, None], np.ones((*base.shape, 1))
+    load, surplus, one = options.load[:, None], options.surplus[:, None], np.ones((*base.shape, 1))
     bought, sold = np.maximum(edges, 0.0), np.minimum(edges, 0.0)
     parts = [bought[:, :, :1], np.diff(bought, axis=2), -np.diff(sold, axis=2), sold[:, :, -1:]]
-    at_most = np.where(values < options.meter[:, None], buy - MICRO_PRICE, buy)
-    bid, offer = np.minimum(values - options.wedge[:, None], at_most), np.maximum(values, sell)
-    prices = [buy * one, bid, offer, sell * one]
+    at_most = np.where(values < options.meter[:, None], options.buy[:, None] - MICRO_PRICE, load)
+    bid, offer = np.minimum(values - options.wedge[:, None], at_most), np.maximum(values, surplus)
+    prices = [load * one, bid, offer, surplus * one]
     quantity = np.concatenate(parts, axis=2) * fleet.hours
     return Curves(t=plan.t, quantity=quantity, price=np.concatenate(prices, axis=2))
 

@@ -12,7 +12,7 @@ Order of use in a period (the rule is the same in planning and in delivery):
    keeps the planned direction of exchange: an import that was planned stays an import, a planned zero stays
    zero; a rule-based home has no target;
 4. beyond the import limit the vehicle is throttled first, then the pump, then load is shed (reported);
-   beyond the export limit production is curtailed.
+   beyond the export limit production is curtailed.  So it is where the net import is held between bounds.
 """
 
 import numpy as np
@@ -227,7 +227,7 @@ def simulate(
     curtail: Bools,
     first: int,
     hours: float,
-    islanded: bool,
+    held: Floats,
     known_until: int,
 ) -> Floats:
     """Run all homes through n periods from period ``first``; returns `OUTPUTS` (11, homes, n).
@@ -236,8 +236,8 @@ def simulate(
     ``stays`` or -1; ``state`` (homes, 3) battery, car, tank kWh, changed in place; ``planned`` (homes, n, 5):
     net, battery, pump, car kW and kWh in the car, or (homes, n, 0) for the rules; ``committed`` (homes, n)
     net kW or NaN; ``loose`` (homes, n, 2) 1 where an import, an export may fall short of its commitment;
-    ``curtail`` (n,) True where surplus shall not be exported; ``islanded``: a commitment is also a limit; the
-    plan knew of stays that begin at ``known_until`` or before.
+    ``curtail`` (n,) True where surplus shall not be exported; ``held`` (homes, n, 2) least and most net
+    import beside the connection's limits; the plan knew of stays that begin at ``known_until`` or before.
     """
     homes, periods = stay.shape
     out = np.zeros((11, homes, periods))
@@ -260,8 +260,7 @@ def simulate(
             low, high = -p[EXPORT_KW], p[IMPORT_KW]
             if curtail[k]:
                 low = max(low, 0.0 if np.isnan(due) else min(due, 0.0))
-            if islanded and not np.isnan(due):
-                low, high = due, due
+            low, high = max(low, held[i, k, 0]), min(high, held[i, k, 1])
             net = _absorb(net, low, high, powers, ranges, 1)
             net, shed, curtailed = _limit(net, low, high, x[0], x[1], powers)
             cold = _store(p, x, powers, state[i], hours)

@@ -103,6 +103,28 @@ class Delivery:
     state: FleetState
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Envelope:
+    """What the wires let homes exchange, kW, shape (homes, n); infinite where they set no bound.
+
+    ``least_kw`` and ``most_kw`` bound the net import; ``shed_kw`` is load that was not supplied in the
+    clearing: only that much is shed, however far the load is from its forecast.
+    """
+
+    least_kw: Floats
+    most_kw: Floats
+    shed_kw: Floats
+
+    def part(self, offset: int, n: int) -> "Envelope":
+        """Return the bounds of ``n`` periods from ``offset`` on."""
+        window = slice(offset, offset + n)
+        return Envelope(
+            least_kw=self.least_kw[:, window],
+            most_kw=self.most_kw[:, window],
+            shed_kw=self.shed_kw[:, window],
+        )
+
+
 def run_devices(
     fleet: Fleet,
     state: FleetState,
@@ -113,7 +135,7 @@ def run_devices(
     plan: Plan | None = None,
     committed_kw: Floats | None = None,
     loose: Floats | None = None,
-    islanded: bool = False,
+    held: Floats | None = None,
 ) -> Delivery:
     """Run the devices of all homes through the periods of the outlook, by plan or, without one, by rule.
 
@@ -127,7 +149,8 @@ def run_devices(
     committed_kw : net import to be kept, kW, shape (homes, periods); NaN where there is none
     loose : shape (homes, periods, 2), 1 where the devices need not make up for an import (an export) that
         falls short of its commitment, as long as its direction stays; None for nowhere
-    islanded : a commitment is also a limit: surplus is curtailed to it, load is shed to it
+    held : least and most net import, kW, shape (homes, periods, 2), infinite for none: surplus is curtailed,
+        load is shed to keep them; None for nowhere
     """
     from gridagora.agents.kernels import simulate
 
@@ -145,10 +168,12 @@ def run_devices(
         committed_kw = np.full((fleet.homes, periods), np.nan)
     if loose is None:
         loose = np.zeros((fleet.homes, periods, 2))
+    if held is None:
+        held = np.tile([-np.inf, np.inf], (fleet.homes, periods, 1))
     now = state.array()
     out = simulate(
         fleet.params, series, np.ascontiguousarray(stay), fleet.stays, now, planned,
-        np.ascontiguousarray(committed_kw), loose, curtail, t, fleet.hours, islanded, known_until,
+        np.ascontiguousarray(committed_kw), loose, curtail, t, fleet.hours, held, known_until,
     )  # fmt: skip
     return delivery_from_rows(t, out, state_from_array(now))
 

@@ -22,13 +22,16 @@ import numpy as np
 from gridagora.agents import bidding
 from gridagora.agents.check import check_homes
 from gridagora.agents.ems import Planner, planning_prices
-from gridagora.agents.fleet import Fleet, FleetState, Floats, fleet_from_homes, initial_state
-from gridagora.agents.rules import Delivery, Outlook, Plan, rule_plan, run_devices
+from gridagora.agents.fleet import Fleet, FleetState, Floats, Param, fleet_from_homes, initial_state
+from gridagora.agents.rules import Delivery, Envelope, Outlook, Plan, rule_plan, run_devices
 from gridagora.errors import check_faults
 from gridagora.model.bids import Bids
 from gridagora.model.resources import Home
 from gridagora.model.study import AgentRules, MarketRules, Tariffs
 from gridagora.model.time import TimeAxis
+
+ROUNDING_KW = 1e-9
+"""Load is not shed for the last digits of a difference."""
 
 
 class Team:
@@ -137,12 +140,14 @@ class Team:
         *,
         plan: Plan | None = None,
         committed_kw: Floats | None = None,
+        envelope: Envelope | None = None,
     ) -> Delivery:
         """Run the devices with what really happens; without a plan by the rules, without a commitment freely.
 
         Planned homes run the steps of their bids that were accepted and then make good what was not foreseen.
         Rule-based homes take no set points from the plan: the rules decide on what is, the battery alone
-        keeps the commitment.
+        keeps the commitment.  Within an envelope devices and production give way; load only as far as the
+        market left it without supply.  On an island the commitment is the envelope.
         """
         loose = None
         if plan is not None and committed_kw is not None:
@@ -157,5 +162,21 @@ class Team:
             plan=plan if plan is not None and plan.battery_value is not None else None,
             committed_kw=committed_kw,
             loose=loose,
-            islanded=self._market.islanded,
+            held=self._held(t, n, committed_kw=committed_kw, envelope=envelope),
         )
+
+    def _held(
+        self, t: int, n: int, *, committed_kw: Floats | None, envelope: Envelope | None
+    ) -> Floats | None:
+        """Return least and most net import, kW, shape (homes, n, 2)."""
+        if self._market.islanded and committed_kw is not None:
+            limits = self.fleet.params[:, [Param.EXPORT_KW, Param.IMPORT_KW], None]
+            due = np.clip(committed_kw, -limits[:, 0], limits[:, 1])
+            free = np.isnan(due)
+            return np.stack([np.where(free, -np.inf, due), np.where(free, np.inf, due)], axis=2)
+        if envelope is None:
+            return None
+        window = slice(t, t + n)
+        served = self.fleet.load_kw[:, window] - self.fleet.pv_kw[:, window] - envelope.shed_kw
+        most = np.maximum(envelope.most_kw, served + ROUNDING_KW)
+        return np.stack([envelope.least_kw, most], axis=2)

@@ -19,11 +19,17 @@ class OpenMarket:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClearAuction:
-    """Clear a session: the homes' bids (participant = home number, currency per kWh, kWh), retailer apart."""
+    """Clear a session: the homes' bids (participant = home number, currency per kWh, kWh), retailer apart.
+
+    A market that knows the wires also needs what loads them without a bid: the planned net import of homes
+    that do not trade, kW, and the reactive import of all, kvar, shape (periods, homes).
+    """
 
     at: int
     session: MarketSession
     bids: Bids
+    fixed_kw: Floats | None = None
+    net_kvar: Floats | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

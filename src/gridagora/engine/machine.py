@@ -18,6 +18,7 @@ from gridagora.engine.commands import (
     RecordDelivery,
     SettleSession,
 )
+from gridagora.engine.network import Fixed, NetworkClearing
 from gridagora.engine.pool import Mechanism, pool_orders, positions
 from gridagora.errors import require
 from gridagora.ledger import Postings, check_postings, join, post
@@ -46,7 +47,8 @@ class MarketContext:
     """What does not change while a market runs: the study, its prices, its rule and its grid check.
 
     ``standing_micro`` is the standing charge that each home owes from a period on, in micro-units: a day's in
-    the first period of each local day, shape (periods,).
+    the first period of each local day, shape (periods,).  ``network`` clears what the wires cannot carry
+    anew; None: the pool does not know them.
     """
 
     study: Study
@@ -55,6 +57,7 @@ class MarketContext:
     mechanism: Mechanism
     check: CheckFunction
     rules_text: str
+    network: NetworkClearing | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,6 +165,12 @@ def clear_auction(command: ClearAuction, context: MarketContext) -> AuctionClear
     )
     price = np.full(session.count, np.nan)
     price[np.asarray(result.period) - session.first] = np.asarray(result.price, np.float64).reshape(-1)
+    accepted, paid = np.asarray(result.accepted, np.int64), np.asarray(result.paid, np.float64)
+    network = None
+    if context.network is not None and command.fixed_kw is not None and command.net_kvar is not None:
+        fixed = Fixed(kw=command.fixed_kw, kvar=command.net_kvar)
+        known = context.network(orders, (accepted, paid, price), first=session.first, fixed=fixed)
+        accepted, paid, price, network = known.accepted, known.paid, known.clearing_price, known.network
     return AuctionCleared(
         at=command.at,
         session=session.number,
@@ -171,9 +180,10 @@ def clear_auction(command: ClearAuction, context: MarketContext) -> AuctionClear
         side=orders.side,
         price=orders.price,
         quantity=orders.quantity,
-        accepted=np.asarray(result.accepted, np.int64),
-        paid=np.asarray(result.paid, np.float64),
+        accepted=accepted,
+        paid=paid,
         clearing_price=price,
+        network=network,
     )
 
 
@@ -233,7 +243,8 @@ def settle_session(
         nominated_wh=np.where(passive, delivered.metered_wh, announced),
     )
     standing = context.standing_micro[session.first : session.first + session.count].sum()
-    postings = _postings(session.number, trades, lines, standing=int(standing))
+    losses = 0 if cleared.network is None else losses_micro(cleared)
+    postings = _postings(session.number, trades, lines, standing=int(standing), losses=losses)
     check_postings(postings)
     return SessionSettled(
         at=command.at,
@@ -247,10 +258,21 @@ def settle_session(
     )
 
 
-def _postings(session: int, trades: PoolTrades, lines: SettlementLines, *, standing: int) -> Postings:
+def losses_micro(cleared: AuctionCleared) -> int:
+    """Return what the operator pays the retailer for losses that nodal prices contain, micro-currency."""
+    if cleared.network is None:
+        return 0
+    price = np.nan_to_num(cleared.clearing_price[cleared.network.period - cleared.first])
+    return int(amount_micro(cleared.network.loss_wh, np.rint(price).astype(np.int64)).sum())
+
+
+def _postings(
+    session: int, trades: PoolTrades, lines: SettlementLines, *, standing: int, losses: int
+) -> Postings:
     """Book a session: trades leave the operator's surplus, the rest is with retailer, DSO and state.
 
-    The retailer, who writes the invoices, takes the standing charge.
+    The surplus takes what nodal prices collect for the wires (congestion rent) and pays for the losses in
+    them.  The retailer, who writes the invoices, takes the standing charge.
     """
     homes = lines.energy.shape[1]
     retailer = homes + SystemAccount.RETAILER
@@ -259,7 +281,7 @@ def _postings(session: int, trades: PoolTrades, lines: SettlementLines, *, stand
     sold = amount_micro(trades.quantity_wh, trades.seller_price)[trades.seller == homes].sum()
     bought = amount_micro(trades.quantity_wh, trades.buyer_price)[trades.buyer == homes].sum()
     booked = (
-        (EntryKind.TRADE, np.append(lines.energy.sum(axis=0), sold - bought), operator),
+        (EntryKind.TRADE, np.append(lines.energy.sum(axis=0), sold - bought + losses), operator),
         (EntryKind.RETAIL, lines.retail.sum(axis=0), retailer),
         (EntryKind.IMBALANCE, lines.imbalance.sum(axis=0), retailer),
         (EntryKind.NETWORK, lines.network.sum(axis=0), dso),

@@ -83,8 +83,8 @@ def nominated_kwh(cleared: AuctionCleared, study: Study, *, prices: Prices) -> t
     That is what was accepted, and what is firm although it was not: a bid at the retailer's own price that
     found no partner is bought from (sold to) the retailer at that price, while a device that bid what it is
     worth to it stays off.  Where homes do not bid values (zero intelligence, fixed margin) the whole plan is
-    firm, but for a surplus that the retailer wants money for: it is curtailed.  Nothing is firm on an island
-    or beyond a limit of the upstream connection.
+    firm, but for a surplus that the retailer wants money for: it is curtailed.  Nothing is firm on an island,
+    beyond a limit of the upstream connection, or where the market knows the wires.
     """
     rules, homes = study.market, len(study.homes)
     count = len(cleared.clearing_price)
@@ -94,7 +94,7 @@ def nominated_kwh(cleared: AuctionCleared, study: Study, *, prices: Prices) -> t
     retail, feed_in = prices.retail[cleared.period], prices.feed_in[cleared.period]
     firm_buy = np.isinf(rules.import_limit_kw) & (whole | (cleared.price >= retail))
     firm_sell = np.isinf(rules.export_limit_kw) & ((whole & (feed_in >= 0)) | (cleared.price <= feed_in))
-    firm = np.where(buys, firm_buy, firm_sell) & (not rules.islanded)
+    firm = np.where(buys, firm_buy, firm_sell) & (not rules.islanded and rules.mechanism != "network")
     wh = np.where(firm, cleared.quantity, cleared.accepted)
 
     def table(rows: NDArray[np.bool_]) -> Floats:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from gridagora.agents import Delivery, FleetState, Plan, Team
+from gridagora.agents import Delivery, Envelope, FleetState, Plan, Team
 from gridagora.engine.commands import (
     CheckSchedule,
     ClearAuction,
@@ -21,6 +21,7 @@ from gridagora.engine.commands import (
     RecordDelivery,
     SettleSession,
 )
+from gridagora.engine.envelope import envelope_of
 from gridagora.engine.island import balance_island
 from gridagora.engine.machine import MarketContext, MarketState, apply, handle
 from gridagora.engine.outlook import Expectation
@@ -82,9 +83,9 @@ def run_sessions(context: MarketContext, world: World, *, progress: Progress, st
             break
         plan = planner.plan(state, session)
         world.clock.wait_until(session.gate_closure)
-        committed = _trade(market, world, session, plan=plan, rng=rng)
+        committed, envelope = _trade(market, world, session, plan=plan, rng=rng)
         world.clock.wait_until(session.delivery_end)
-        delivery = planner.deliver(state, session, plan, committed_kw=committed)
+        delivery = planner.deliver(state, session, plan, committed_kw=committed, envelope=envelope)
         if study.market.islanded:
             delivery = _balanced(delivery, world.team)
         market.do(record_delivery(world.clock.now(), session, delivery, committed=committed))
@@ -137,19 +138,28 @@ class Planner:
         return held.part(first, count)
 
     def deliver(
-        self, state: FleetState, session: MarketSession, plan: Plan | None, *, committed_kw: Floats | None
+        self,
+        state: FleetState,
+        session: MarketSession,
+        plan: Plan | None,
+        *,
+        committed_kw: Floats | None,
+        envelope: Envelope | None = None,
     ) -> Delivery:
         """Run a session's devices; where homes plan anew within it, each part follows the newest plan."""
         if plan is None or plan.battery_value is None or self._replan >= session.count:
             return self._team.deliver(
-                state, session.first, session.count, plan=plan, committed_kw=committed_kw
+                state, session.first, session.count, plan=plan, committed_kw=committed_kw, envelope=envelope
             )
         parts = []
         for offset in range(0, session.count, self._replan):
             first, count = session.first + offset, min(self._replan, session.count - offset)
             part = plan.part(first, count) if offset == 0 else self._make(state, first, count, gate=first)
             due = None if committed_kw is None else committed_kw[:, offset : offset + count]
-            parts.append(self._team.deliver(state, first, count, plan=part, committed_kw=due))
+            bounds = None if envelope is None else envelope.part(offset, count)
+            parts.append(
+                self._team.deliver(state, first, count, plan=part, committed_kw=due, envelope=bounds)
+            )
             state = parts[-1].state
         return join_deliveries(parts)
 
@@ -161,18 +171,30 @@ class Planner:
 
 def _trade(
     market: Market, world: World, session: MarketSession, *, plan: Plan, rng: np.random.Generator
-) -> Floats:
-    """Bid, clear and check a session; returns the net import committed to, kW, shape (homes, periods)."""
+) -> tuple[Floats, Envelope | None]:
+    """Bid, clear and check a session.
+
+    Returns the net import committed to, kW, shape (homes, periods), and what the wires let homes exchange.
+    """
     now = world.clock.now()
-    cleared = market.do(ClearAuction(at=now, session=session, bids=world.team.bids(plan, rng=rng)))
+    net_kvar = world.expectation.reactive(session.gate, session.first, session.count)
+    fixed_kw = np.where(world.team.fleet.tradable[:, None], 0.0, plan.net_kw)
+    cleared = market.do(
+        ClearAuction(
+            at=now,
+            session=session,
+            bids=world.team.bids(plan, rng=rng),
+            fixed_kw=fixed_kw.T,
+            net_kvar=net_kvar.T,
+        )
+    )
     if not isinstance(cleared, AuctionCleared):
         raise TypeError(cleared)
     bought, sold = nominated_kwh(cleared, market.context.study, prices=market.context.prices)
     committed = world.team.committed_kw(bought, sold)
     net_kw = np.where(np.isnan(committed), plan.net_kw, committed)
-    net_kvar = world.expectation.reactive(session.gate, session.first, session.count)
     market.do(CheckSchedule(at=now, session=session, net_kw=net_kw.T, net_kvar=net_kvar.T))
-    return committed
+    return committed, envelope_of(cleared, market.context, committed_kw=committed)
 
 
 def record_delivery(

@@ -1,10 +1,33 @@
 """The homes on their grid: power at connection points in, power flow and broken limits out."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from gridagora.grid import GridModel, PowerFlow, check_limits, participants_behind
-from gridagora.model.columns import Findings, Floats
-from gridagora.model.study import Study
+from gridagora.grid.linear import linear_network
+from gridagora.grid.linear_phases import linear_network_3ph, node_name
+from gridagora.model.columns import Findings, Floats, Ints
+from gridagora.model.linear_network import LinearNetwork
+from gridagora.model.study import GridLimits, Study
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Nodes:
+    """Where homes stand in the linear network: names of its nodes, that of each home, that of the source.
+
+    With phases a node is a bus and its phase, or a bus where a home loads all three.
+    """
+
+    names: tuple[str, ...]
+    of_home: Ints
+    slack: int
+
+    def totals(self, values: Floats) -> Floats:
+        """Sum values of homes, (periods, homes), at the nodes."""
+        total = np.zeros((len(values), len(self.names)))
+        np.add.at(total.T, self.of_home, np.ascontiguousarray(values.T))
+        return total
 
 
 class Wires:
@@ -25,6 +48,8 @@ class Wires:
         self._bus = np.array([grid.bus_position[home.bus] for home in study.homes], dtype=np.int64)
         self._phases = np.array([_phase_shares(home.phase) for home in study.homes])
         self.three_phase = any(home.phase is not None for home in study.homes)
+        self._points = list(dict.fromkeys((home.bus, home.phase) for home in study.homes))
+        self._place = [self._points.index((home.bus, home.phase)) for home in study.homes]
 
     def flow(self, net_kw: Floats, net_kvar: Floats) -> PowerFlow:
         """Calculate the power flow of net imports of homes, kW and kvar, shape (periods, homes)."""
@@ -45,9 +70,30 @@ class Wires:
         """Check a cleared schedule from period ``first`` on: what limits it breaks, and who stands behind."""
         return self.check(self.flow(net_kw, net_kvar), net_kw, first=first)
 
-    def check(self, flow: PowerFlow, net_kw: Floats, *, first: int = 0) -> Findings:
-        """Return the limits that a power flow breaks, with the homes behind each."""
-        found = check_limits(flow, self._limits)
+    @property
+    def nodes(self) -> Nodes:
+        """Where the homes stand in the networks of `linear`."""
+        slack = int(self.grid.network.sources.bus[0])
+        if not self.three_phase:
+            return Nodes(names=self.grid.buses, of_home=self._bus, slack=slack)
+        names = (*(node_name(*point) for point in self._points), self.grid.buses[slack])
+        return Nodes(names=names, of_home=np.array(self._place, dtype=np.int64), slack=len(names) - 1)
+
+    def linear(
+        self, net_kw: Floats, net_kvar: Floats, *, limits: GridLimits, losses: bool = False
+    ) -> LinearNetwork:
+        """Return the grid as a market sees it around net imports of homes, kW and kvar, (1, homes)."""
+        if not self.three_phase:
+            return linear_network(self.grid, self.flow(net_kw, net_kvar), limits=limits, losses=losses)
+        at = self.nodes
+        kw, kvar = (at.totals(values)[:, :-1] for values in (net_kw, net_kvar))
+        return linear_network_3ph(self.grid, kw, kvar, points=self._points, limits=limits, losses=losses)
+
+    def check(
+        self, flow: PowerFlow, net_kw: Floats, *, first: int = 0, limits: GridLimits | None = None
+    ) -> Findings:
+        """Return the limits that a power flow breaks, with the homes behind each; default: the study's."""
+        found = check_limits(flow, self._limits if limits is None else limits)
         behind: tuple[str, ...] = ()
         if len(found):
             names = participants_behind(

@@ -27,6 +27,45 @@ class Findings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class NodalClearing:
+    """What the wires made of a session: nodal prices, and what the pool without them would have done.
+
+    Micro-currency per kWh, Wh; k periods were cleared on the network, N nodes.
+
+    Parameters
+    ----------
+    nodes : buses; in three phases "bus.phase" where a home has one phase
+    period : (k,) periods of the study
+    price : (k, N) whole; parts : (4, k, N) energy, loss, congestion, voltage; -1 and NaN where nothing traded
+    rounds : (k,) how often each period was cleared and its network made anew
+    status : (k,) "passed": the power flow keeps all limits; "unavoidable": no accepted bids can, by the
+        linear program, and ``reason`` names the limits; "open": not within the rounds
+    reason : (k,) what stands in the way, "" where nothing does
+    loss_wh : (k,) losses that the operator buys where prices contain them
+    residual_wh : (k,) what rounding to whole Wh moved to the retailer
+    held : (periods,) of the session: -1 where all homes are held to what they give, 1 to what they take,
+        because the schedule comes near a limit; else 0
+    plate_accepted : (bids,) what the pool without wires would have accepted
+    plate_price : (k,) and at what price
+    plate : limits that this would have broken, over the whole session
+    """
+
+    nodes: tuple[str, ...]
+    period: Ints
+    price: Ints
+    parts: Floats
+    rounds: Ints
+    status: tuple[str, ...]
+    reason: tuple[str, ...]
+    loss_wh: Ints
+    residual_wh: Ints
+    held: NDArray[np.int8]
+    plate_accepted: Ints
+    plate_price: Floats
+    plate: Findings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DeviceColumns:
     """What devices did, kW, and their states at each period's end, kWh; shape (periods, homes).
 

@@ -14,7 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridagora.model.columns import DeviceColumns, Findings, Floats, Ints, PoolTrades, SettlementLines
+from gridagora.model.columns import (
+    DeviceColumns,
+    Findings,
+    Floats,
+    Ints,
+    NodalClearing,
+    PoolTrades,
+    SettlementLines,
+)
 from gridagora.model.flexibility_events import FlexEvent
 
 GENESIS = bytes(32)
@@ -37,7 +45,9 @@ class AuctionCleared:
     """A session's bids and what became of them; shapes (bids,) and, per delivery period, (periods,).
 
     ``price`` is micro-currency per kWh and ``quantity``, ``accepted`` are Wh, all whole; ``paid`` is
-    micro-currency x Wh / kWh, + received; ``clearing_price`` is NaN where nothing traded.
+    micro-currency x Wh / kWh, + received; ``clearing_price`` is NaN where nothing traded.  ``network`` is
+    there where the market knows the wires; prices then differ by node, and ``clearing_price`` is that of the
+    upstream connection.
     """
 
     at: int
@@ -51,6 +61,7 @@ class AuctionCleared:
     accepted: Ints
     paid: Floats
     clearing_price: Floats
+    network: NodalClearing | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,7 @@ from gridagora.model.resources import Home
 from gridagora.model.time import TimeAxis
 
 Floats = NDArray[np.float64]
-MechanismName = Literal["pay_as_cleared", "pay_as_bid", "vickrey", "trade_reduction"]
+MechanismName = Literal["pay_as_cleared", "pay_as_bid", "vickrey", "trade_reduction", "network"]
 ForecastName = Literal["perfect", "naive", "seasonal", "blended"]
 BiddingName = Literal["truthful", "zero_intelligence", "fixed_margin"]
 
@@ -47,6 +47,10 @@ class MarketRules:
     ``session_periods`` delivery periods are auctioned at once, ``gate_lead_periods`` before the first.
     ``islanded``: no upstream orders; unserved load is valued at ``value_of_lost_load``.
     ``import_limit_kw`` and ``export_limit_kw`` bound the retailer's two orders.
+    Mechanism "network": the pool keeps ``grid_margin`` (a share) of every limit of the grid free, for what
+    forecasts miss, values load that the wires cannot supply at ``value_of_lost_load``, and holds homes to
+    what they sold in periods whose schedule uses more than ``hold_from`` (a share) of a limit; with
+    ``price_losses`` prices contain marginal losses.
     """
 
     mechanism: MechanismName = "pay_as_cleared"
@@ -56,6 +60,9 @@ class MarketRules:
     import_limit_kw: float = np.inf
     export_limit_kw: float = np.inf
     value_of_lost_load: float = 10.0
+    grid_margin: float = 0.0
+    hold_from: float = 0.8
+    price_losses: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

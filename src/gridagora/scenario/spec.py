@@ -256,7 +256,12 @@ class ProfilesSpec(Spec):
 
 
 class MarketSpec(Spec):
-    """How the local pool works: a session auctions ``session`` at once, ``gate_lead`` before it begins."""
+    """How the local pool works: a session auctions ``session`` at once, ``gate_lead`` before it begins.
+
+    ``grid_margin``, ``hold_from`` and ``price_losses`` are for the mechanism "network" alone: the share of
+    every limit that is kept free for what forecasts miss; the used share of a limit from which homes are held
+    to what they sold; whether prices contain marginal losses.
+    """
 
     mechanism: MechanismName = "pay_as_cleared"
     session: Duration = Field(default_factory=lambda: parse_duration("1h"))
@@ -265,6 +270,21 @@ class MarketSpec(Spec):
     import_limit_kw: NonNegative | None = None
     export_limit_kw: NonNegative | None = None
     value_of_lost_load: NonNegative = 10.0
+    grid_margin: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.0
+    hold_from: Share = 0.8
+    price_losses: Truth = False
+
+    @model_validator(mode="after")
+    def _knows_the_wires(self) -> "MarketSpec":
+        if self.mechanism == "network" and self.islanded:
+            fix = "leave out islanded, or choose another mechanism"
+            raise custom("an island has no upstream grid for the network market", fix)
+        others = sorted({"grid_margin", "hold_from", "price_losses"} & self.model_fields_set)
+        if self.mechanism != "network" and any(
+            getattr(self, name) != type(self).model_fields[name].default for name in others
+        ):
+            raise custom(f"has {', '.join(others)} without the network market", "write mechanism: network")
+        return self
 
 
 class AgentsSpec(Spec):
@@ -322,6 +342,13 @@ class ScenarioSpec(Spec):
         if agents is not None and not isinstance(agents, dict):
             return data
         return {**data, "agents": {"ems": "optimal", **(agents or {})}}
+
+    @model_validator(mode="after")
+    def _values_are_bid(self) -> "ScenarioSpec":
+        if self.market.mechanism == "network" and self.agents.bidding != "truthful":
+            fix = "write agents.bidding: truthful, or choose another mechanism"
+            raise custom("needs bids of what energy is worth for mechanism: network", fix)
+        return self
 
     @property
     def origin(self) -> str:

@@ -1,0 +1,40 @@
+"""From a clearing on the wires to the bounds within which homes then stay."""
+
+import numpy as np
+
+from gridagora.agents import Envelope
+from gridagora.engine.machine import MarketContext
+from gridagora.engine.network import cut_off, nodes_of_homes
+from gridagora.engine.pool import positions
+from gridagora.model.columns import Floats
+from gridagora.model.events import AuctionCleared
+from gridagora.units import WH_PER_KWH, to_micro
+
+
+def envelope_of(cleared: AuctionCleared, context: MarketContext, *, committed_kw: Floats) -> Envelope | None:
+    """Return what a session leaves homes, kW, (homes, periods); None where the market knows no wires.
+
+    A home whose node the wires hold keeps to what was accepted on that side (`cut_off`): it takes no more
+    where its price is higher for its place in the grid, gives no more where it is lower, and so do all homes
+    in a period whose schedule comes near a limit.  Load that the clearing could not supply (bids at the value
+    of lost load) is shed.  All else, and homes that do not trade, are free.
+    """
+    if cleared.network is None or context.network is None:
+        return None
+    study, count = context.study, len(cleared.clearing_price)
+    homes = len(study.homes)
+    lost = cleared.price >= to_micro(study.market.value_of_lost_load)
+    rows = np.flatnonzero((cleared.side > 0) & lost & (cleared.participant < homes))
+    missing = positions(
+        cleared.participant[rows],
+        cleared.period[rows] - cleared.first,
+        (cleared.quantity - cleared.accepted)[rows],
+        shape=(count, homes),
+    )
+    bound = cut_off(cleared.network, count, first=cleared.first)[:, nodes_of_homes(cleared.network, study)].T
+    free = np.isnan(committed_kw)
+    return Envelope(
+        least_kw=np.where((bound < 0) & ~free, committed_kw, -np.inf),
+        most_kw=np.where((bound > 0) & ~free, committed_kw, np.inf),
+        shed_kw=missing.T / (WH_PER_KWH * study.axis.hours),
+    )
