@@ -302,10 +302,15 @@ def test_where_energy_is_scarce_nothing_gets_worse_and_most_is_cured(scale, batt
     prepared = stressed(scale, battery, compare=["impact"], **options)
     found = simulated(prepared)
     check_none_is_worse(prepared, found)
-    before = loading(prepared, found.baseline.net_kw.T) > 95
-    cured = [int((before & (loading(prepared, run.metered_kw) <= 95)).sum()) for run in found.strategies]
-    assert before.sum() >= 3
-    assert cured[0] >= cured[1]
+    before = loading(prepared, found.baseline.net_kw.T)
+    mine, impact = (loading(prepared, run.metered_kw) for run in found.strategies)
+    assert (before > 95).sum() >= 3
+    beyond = [np.maximum(after - 95.0, 0.0).sum() for after in (before, mine, impact)]
+    assert beyond[1] < beyond[0] + 0.05
+    # it plans a percentage point below the threshold, which takes energy too
+    assert beyond[1] <= beyond[2] + 1.0 * (before > 95).sum()
+    if (impact <= np.maximum(before, 95.0) + 0.05).all():
+        assert ((before > 95) & (mine <= 95)).sum() >= ((before > 95) & (impact <= 95)).sum()
 
 
 @settings(deadline=None, max_examples=6)

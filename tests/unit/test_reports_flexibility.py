@@ -132,7 +132,7 @@ def test_new_overloads_and_unmet_needs_are_not_hidden(run):
     text = headline(worse.tables, worse.tables.flexibility)
     row = worse.flex_strategies.iloc[0]
     assert f"{row['newly_overloaded_h']:.0f} h are newly overloaded." in text
-    assert "1 need could not have been cured with all that was offered." in text
+    assert "1 need could not have been cured with all that was offered; 1 of them not even if" in text
     page = Page(build_report(worse.tables))
     assert re.search(r'<p class="caution"><strong>Bidding impact-based', page.html)
     assert "kWh were missing, at R15" in page.text

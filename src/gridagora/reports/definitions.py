@@ -66,7 +66,10 @@ KPI_DEFINITIONS = {
     "flex_hours_newly_overloaded": (
         "Time above the threshold after and not before: energy that came back (rebound)."
     ),
-    "flex_unmet_needs": "Needs that stay although all that was offered is taken, by the grid model.",
+    "flex_unmet_needs": (
+        "Needs that stay although all that was offered is taken, by the grid model; flex_unmet tells which "
+        "of them joint dispatch of all devices would leave too."
+    ),
     "flex_sold_kwh": (
         "Flexibility sold in activation auctions, kW x h; for limits it is counted from the connection "
         "capacity, so much of it was not going to be used."

@@ -102,7 +102,10 @@ def headline(tables: RunTables, flex: FlexTables) -> str:
     text += cost
     if row["unmet"]:
         needs = "need" if row["unmet"] == 1 else "needs"
-        text += f" {int(row['unmet'])} {needs} could not have been cured with all that was offered."
+        text += f" {int(row['unmet'])} {needs} could not have been cured with all that was offered"
+        unmet = flex.flex_unmet[flex.flex_unmet["strategy"] == row["strategy"]]
+        proven = int(unmet["proven"].sum())
+        text += f"; {proven} of them not even if one hand ran all devices." if proven else "."
     return text
 
 

@@ -251,4 +251,7 @@ def _unmet(line: Timeline, frame: "pd.DataFrame") -> list[Column]:
         numbers("needed", "needed (kW)", frame["needed_kw"], digits=1),
         numbers("offered", "offered (kW)", frame["offered_kw"], digits=1),
         numbers("left", "loading with all of it (%)", frame["loading_percent"], digits=2),
+        numbers("least", "least overload (kW)", frame["least_kw"], digits=1),
+        numbers("least_percent", "loading then (%)", frame["least_percent"], digits=2),
+        texts("proven", "could be cured", np.where(frame["proven"], "no", "yes, the market left something")),
     ]

@@ -40,6 +40,9 @@ FLEX_TABLE_NAMES = (
 )
 """The further tables of a run with a flexibility market; also the names of their Parquet files."""
 
+NETWORK_TABLE_NAMES = ("nodal_prices", "network_clearings")
+"""The further tables of a market that knows the wires; also the names of their Parquet files."""
+
 UPSTREAM = "upstream"
 """The participant that stands for the retailer beyond the feeder."""
 
@@ -114,6 +117,14 @@ class FlexTables:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class NetworkTables:
+    """What a market that knows the wires adds: `gridagora.studies.network_tables`."""
+
+    nodal_prices: "pd.DataFrame"
+    network_clearings: "pd.DataFrame"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunTables:
     """The tables of one run as a report needs them.
 
@@ -129,6 +140,7 @@ class RunTables:
     limits : operational limits drawn in the charts
     versions : package versions for the method notes
     flexibility : the flexibility market in place of the pool; None: the run has a pool
+    network : what a pool that knows the wires adds; None: it does not know them
     """
 
     title: str
@@ -149,6 +161,7 @@ class RunTables:
     limits: GridLimits = field(default_factory=GridLimits)
     versions: Mapping[str, str] = field(default_factory=installed_versions)
     flexibility: FlexTables | None = None
+    network: NetworkTables | None = None
 
     def key(self, name: str) -> str:
         """Return the name of a key figure with ``{cur}`` replaced by the currency as key figures spell it."""
