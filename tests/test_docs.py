@@ -114,6 +114,18 @@ def test_python_of_a_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.Mo
         assert (tmp_path / "village.html").stat().st_size > 100_000
 
 
+def test_zones_page_shows_what_it_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, object] = {}
+    for block in python_blocks("docs/how-to/zones.md"):
+        exec(block, names)
+    printed = capsys.readouterr().out
+    text = (ROOT / "docs/how-to/zones.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```text\n(.*?)```", text, flags=re.DOTALL)
+    assert shown in printed
+    for result in re.findall(r"print\(.*\)  # (.+)", text):
+        assert result in printed
+
+
 def test_files_of_the_flexibility_study_are_a_scenario_that_runs(tmp_path: Path) -> None:
     import gridagora as ga
     from gridagora.bootstrap import prepare
