@@ -275,4 +275,4 @@ def test_a_long_run_shows_the_hours_that_matter_and_says_so(run, monkeypatch):
 
 def test_every_asset_of_the_page_is_used():
     names = {path.stem for path in Path(ASSETS).glob("*.js")}
-    assert names == {"core", "charts", "grid", "curve", "flexibility", "tables", "main"}
+    assert names == {"core", "charts", "grid", "curve", "flexibility", "network", "tables", "main"}

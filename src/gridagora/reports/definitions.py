@@ -33,7 +33,9 @@ KPI_DEFINITIONS = {
         "Share of production used inside the feeder in the same period: 1 - export / production."
     ),
     "curtailed_kwh": "Solar energy that was available and not used.",
-    "energy_not_served_kwh": "Load that could not be supplied (an islanded feeder).",
+    "energy_not_served_kwh": (
+        "Load that could not be supplied (an islanded feeder, or a network market that had to cut it off)."
+    ),
     "losses_kwh": "Losses of lines and transformers, from the power flow of the metered schedules.",
     "transformer_loading_max_percent": (
         "Highest loading of a transformer in any period, percent of its rating."
@@ -51,6 +53,31 @@ KPI_DEFINITIONS = {
     "violation_periods_cleared": (
         "Periods in which the schedules as cleared, before delivery, would break a limit."
     ),
+    "violation_periods_copper_plate": (
+        "Periods in which the same bids, cleared in a pool that does not know the wires, would break a limit."
+    ),
+    "network_cleared_periods": "Periods cleared on the network because one pool would break a limit.",
+    "network_unavoidable_periods": (
+        "Periods of them in which no accepted bids can keep all limits, by the linear program."
+    ),
+    "network_open_periods": "Periods of them in which the power flow still breaks a limit after all rounds.",
+    "network_rounds_max": "Most clearings of a period, each on the network at the schedule before.",
+    "network_held_periods": (
+        "Periods in which all homes were held to what they sold, because the schedule comes near a limit."
+    ),
+    "safety_cost_{cur}": (
+        "Price of safety: value of what the pool without wires would accept, by the bids' own prices, less "
+        "the value of what was accepted."
+    ),
+    "safety_bought_less_kwh": (
+        "Energy that homes bought less than in the pool without wires, in those periods; most comes later."
+    ),
+    "safety_sold_less_kwh": "Energy that homes sold less than in the pool without wires, in those periods.",
+    "safety_shed_kwh": "Of what was bought less, bids at the value of lost load: load without supply.",
+    "congestion_rent_{cur}": (
+        "What nodal prices collect and do not pay out, less the losses in them; left with the operator."
+    ),
+    "priced_losses_{cur}": "What the operator pays for the losses that nodal prices contain.",
     "not_converged_periods": (
         "Periods in which the power flow found no solution; their grid values are left out."
     ),
@@ -102,6 +129,11 @@ MECHANISMS = {
     "vickrey": (
         "Vickrey-Clarke-Groves: the best allocation; everyone pays or gets what their presence costs or "
         "spares the others. The price drawn here is the mean of a period's trades."
+    ),
+    "network": (
+        "Uniform price where the wires carry the cleared schedule; where the power flow breaks a limit, the "
+        "highest welfare that the grid allows, and a price at each bus: energy, losses, congestion, voltage. "
+        "The price drawn here is that at the source."
     ),
     "trade_reduction": (
         "McAfee (1992): the least valuable trade is given up where needed, so that truthful bids are best "

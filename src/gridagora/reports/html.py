@@ -6,7 +6,7 @@ from html import escape
 from string import Template
 
 from gridagora.errors import require
-from gridagora.reports import flexibility
+from gridagora.reports import flexibility, network
 from gridagora.reports.definitions import CHOICES, definition
 from gridagora.reports.payload import MAX_VIOLATIONS, invoice_numbers, invoice_totals, payload, to_json
 from gridagora.reports.series import Timeline, not_converged, timeline
@@ -22,6 +22,8 @@ TILES = (
     ("Better off", "participants_better_off", "of {count} participants", 1.0, 0, ""),
     ("Overload cured", "flex_hours_cured", "of {overloaded} h", 1.0, 0, ""),
     ("Newly overloaded", "flex_hours_newly_overloaded", "h", 1.0, 0, ""),
+    ("Without the wires", "violation_periods_copper_plate", "periods with a broken limit", 1.0, 0, ""),
+    ("Price of safety", "safety_cost_{cur}", "{money} of welfare", 1.0, 2, ""),
     ("Paid for flexibility", "flex_cost_{cur}", "{money}", 1.0, 2, ""),
     ("Gain of its sellers", "flex_sellers_gain_{cur}", "{money}", 1.0, 2, ""),
     ("Traded between participants", "local_volume_kwh", "kWh", 1.0, None, ""),
@@ -117,13 +119,15 @@ def build_report(tables: RunTables) -> str:
         "style": _asset("report.css"),
         "data": to_json(payload(tables, line)),
         "plotly": _plotly(),
-        "scripts": "\n".join(_asset(name.format(market=_market_name(tables))) for name in SCRIPTS),
+        "scripts": "\n".join(_asset(name) for name in _scripts(tables)),
     }
     return Template(_asset("report.html")).substitute(parts)
 
 
-def _market_name(tables: RunTables) -> str:
-    return "curve" if tables.flexibility is None else "flexibility"
+def _scripts(tables: RunTables) -> list[str]:
+    market = "curve" if tables.flexibility is None else "flexibility"
+    names = [name.format(market=market) for name in SCRIPTS]
+    return names if tables.network is None else [*names[:-1], "network.js", names[-1]]
 
 
 def _market(tables: RunTables, *, aggregation: str) -> dict[str, str]:
@@ -132,8 +136,17 @@ def _market(tables: RunTables, *, aggregation: str) -> dict[str, str]:
     if flex is None:
         pool = Template(_asset("pool.html")).substitute(aggregation=aggregation)
         links = _links(("prices", "Prices"), ("curve", "Supply and demand"))
-        nothing = {"flexibility": "", "nav_flexibility": ""}
-        return nothing | {"pool": pool, "nav_pool": links, "method_text": POOL_METHOD}
+        wires, link = "", ""
+        if tables.network is not None:
+            wires = Template(_asset("network.html")).substitute(network.parts(tables, tables.network))
+            link = _links(("network", "Wires"))
+        return {
+            "flexibility": wires,
+            "nav_flexibility": link,
+            "pool": pool,
+            "nav_pool": links,
+            "method_text": POOL_METHOD,
+        }
     section = Template(_asset("flexibility.html")).substitute(
         aggregation=aggregation, **flexibility.parts(tables, flex)
     )
@@ -263,10 +276,15 @@ def _violations(tables: RunTables) -> str:
     return (
         f"<p>Limits: {escape(band)}. <em>cleared</em>: the schedule the market sold; <em>metered</em>: "
         f"what was "
-        f"delivered; <em>baseline</em>: the feeder without a market.{cut}</p>"
+        f"delivered; <em>baseline</em>: the feeder without a market{_plate(tables)}.{cut}</p>"
         '<div class="scroll"><table><thead><tr><th>stage</th><th class="text">kind</th><th>periods</th>'
         f"<th>elements</th><th>entries</th></tr></thead><tbody>{rows}</tbody></table></div>"
     )
+
+
+def _plate(tables: RunTables) -> str:
+    text = "; <em>copper_plate</em>: the same bids in a pool that does not know the wires"
+    return "" if tables.network is None else text
 
 
 def _invoice_totals(tables: RunTables) -> str:

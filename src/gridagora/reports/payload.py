@@ -10,6 +10,7 @@ from gridagora.reports.columns import Column, numbers, texts
 from gridagora.reports.curves import curve_data
 from gridagora.reports.flexibility_payload import flex_data
 from gridagora.reports.layout import bus_points, participants_behind
+from gridagora.reports.network import network_data
 from gridagora.reports.series import (
     Timeline,
     duration_series,
@@ -83,7 +84,10 @@ def payload(tables: RunTables, line: Timeline) -> dict[str, Any]:
 def _market(tables: RunTables, line: Timeline) -> dict[str, Any]:
     if tables.flexibility is not None:
         return {"flexibility": flex_data(tables, tables.flexibility, line)}
-    return {"price": price_series(tables, line), "curve": curve_data(tables, line)}
+    pool = {"price": price_series(tables, line), "curve": curve_data(tables, line)}
+    if tables.network is None:
+        return pool
+    return {**pool, "network": network_data(tables, tables.network, line)}
 
 
 def grid_data(tables: RunTables, line: Timeline) -> dict[str, Any]:

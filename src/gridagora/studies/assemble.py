@@ -13,7 +13,7 @@ from gridagora.bootstrap import FlexSimulated, Prepared, Simulated, simulate, wi
 from gridagora.engine.wires import Wires
 from gridagora.grid import PowerFlow
 from gridagora.model.columns import Findings, Floats, Ints, SettlementLines
-from gridagora.model.events import EnergyDelivered, PoolEvent, ScheduleChecked
+from gridagora.model.events import AuctionCleared, EnergyDelivered, PoolEvent, ScheduleChecked
 from gridagora.model.network import NO_LIMIT_A, Bools
 from gridagora.model.study import Study
 from gridagora.settlement import Prices, settle_without_market
@@ -50,6 +50,8 @@ def simulate_study(prepared: Prepared, *, progress: Progress, stop: Stop) -> Run
         wires, study, baseline, progress=progress, what="power flow without a market"
     )
     cleared = [e.found for e in simulated.events if isinstance(e, ScheduleChecked)]
+    networks = [e.network for e in simulated.events if isinstance(e, AuctionCleared)]
+    plates = [one.plate for one in networks if one is not None]
     return RunRecord(
         study=study,
         periods=periods,
@@ -60,7 +62,9 @@ def simulate_study(prepared: Prepared, *, progress: Progress, stop: Stop) -> Run
         flows=flows,
         flows_baseline=flows_baseline,
         violations=join_violations(
-            [("cleared", e) for e in cleared] + [("metered", found), ("baseline", found_baseline)]
+            [("cleared", e) for e in cleared]
+            + [("metered", found), ("baseline", found_baseline)]
+            + [("copper_plate", e) for e in plates]
         ),
         drawing=_drawing(wires),
         flexibility=_flexibility(simulated, wires, study, settled=flows, progress=progress),

@@ -15,6 +15,7 @@ from gridagora.model.columns import Floats
 from gridagora.model.events import AuctionCleared
 from gridagora.studies.flexibility_tables import strategies_table
 from gridagora.studies.flexibility_view import flex_money
+from gridagora.studies.network_tables import network_kpis
 from gridagora.studies.record import Flows, RunRecord
 from gridagora.studies.tables import local_days, money_per_home
 from gridagora.units import MICRO, WH_PER_KWH, to_micro
@@ -134,6 +135,7 @@ def kpis(record: RunRecord, participants: pd.DataFrame) -> dict[str, float | int
         | (_market_kpis(record, cur) if record.flexibility is None else _flex_kpis(record, cur))
         | _energy_kpis(record)
         | _grid_kpis(record)
+        | network_kpis(record, cur)
         | {"event_hash": record.event_hash}
     )
 

@@ -13,8 +13,15 @@ import pandas as pd
 from gridagora.bootstrap import Prepared, prepare
 from gridagora.errors import Fault, InputError
 from gridagora.reports import build_report
-from gridagora.reports.tables import FLEX_TABLE_NAMES, TABLE_NAMES, FlexTables, RunTables
-from gridagora.studies import flexibility_tables, metrics, tables
+from gridagora.reports.tables import (
+    FLEX_TABLE_NAMES,
+    NETWORK_TABLE_NAMES,
+    TABLE_NAMES,
+    FlexTables,
+    NetworkTables,
+    RunTables,
+)
+from gridagora.studies import flexibility_tables, metrics, network_tables, tables
 from gridagora.studies.assemble import simulate_study
 from gridagora.studies.flexibility_contracts import contracts_table
 from gridagora.studies.flexibility_payments import DayGame, day_games, payments_table, rules_table
@@ -32,7 +39,8 @@ FILES = frozenset(
         REPORT_NAME,
         KPIS_NAME,
         SCENARIO_NAME,
-        *(f"{name}.parquet" for name in (*TABLE_NAMES, *WIDE_TABLES, *FLEX_TABLE_NAMES)),
+        *(f"{name}.parquet" for name in TABLE_NAMES),
+        *(f"{name}.parquet" for name in (*WIDE_TABLES, *FLEX_TABLE_NAMES, *NETWORK_TABLE_NAMES)),
     }
 )
 """All that a run writes; a folder that holds anything else is not replaced."""
@@ -49,6 +57,7 @@ class Run:
     flex_strategies, flex_hours, flex_loadings, flex_auctions, flex_bids, flex_payments, flex_rules,
     flex_orders, flex_deliveries, flex_trades, flex_contracts, flex_unmet : DataFrames of a flexibility
         market; for a run without one asking for them raises `InvariantError`
+    nodal_prices, network_clearings : DataFrames of a market that knows the wires; empty without one
     finished : False when the run was stopped before its end; results then hold the finished sessions
 
     Examples
@@ -139,6 +148,16 @@ class Run:
         return tables.wide_table(self.record.flows.loading_percent, self.record.drawing.elements)
 
     @cached_property
+    def nodal_prices(self) -> pd.DataFrame:
+        """Price per node and its parts, in the periods that were cleared on the network."""
+        return network_tables.nodal_prices_table(self.record)
+
+    @cached_property
+    def network_clearings(self) -> pd.DataFrame:
+        """The periods that were cleared on the network, and the price of keeping the limits."""
+        return network_tables.network_clearings_table(self.record)
+
+    @cached_property
     def flex_strategies(self) -> pd.DataFrame:
         """The operator's ways of bidding side by side; the settled one is the first."""
         return flexibility_tables.strategies_table(self.record)
@@ -206,7 +225,8 @@ class Run:
     def table_names(self) -> tuple[str, ...]:
         """Names of the tables that the run has; also those of its Parquet files."""
         more = () if self.record.flexibility is None else FLEX_TABLE_NAMES
-        return (*TABLE_NAMES, *WIDE_TABLES, *more)
+        wires = NETWORK_TABLE_NAMES if network_tables.clearings(self.record) else ()
+        return (*TABLE_NAMES, *WIDE_TABLES, *more, *wires)
 
     @property
     def tables(self) -> RunTables:
@@ -220,8 +240,14 @@ class Run:
             currency=study.tariffs.currency,
             limits=study.limits,
             flexibility=self._flex_tables(),
+            network=self._network_tables(),
             **{name: getattr(self, name) for name in TABLE_NAMES},
         )
+
+    def _network_tables(self) -> NetworkTables | None:
+        if not network_tables.clearings(self.record):
+            return None
+        return NetworkTables(nodal_prices=self.nodal_prices, network_clearings=self.network_clearings)
 
     def _flex_tables(self) -> FlexTables | None:
         rules = self.record.study.flexibility

@@ -23,6 +23,9 @@ from gridagora.studies.flexibility_view import flex_money, views
 from gridagora.studies.record import Flows, RunRecord
 from gridagora.units import MICRO, WH_PER_KWH, amount_micro, to_micro
 
+STAGES = ("cleared", "metered", "baseline", "copper_plate")
+"""Stages of a schedule; the last is that of a network market's bids in a pool that knows no wires."""
+
 
 def _names(record: RunRecord) -> list[str]:
     return [home.participant for home in record.study.homes]
@@ -217,13 +220,13 @@ def elements_table(record: RunRecord) -> pd.DataFrame:
 
 
 def violations_table(record: RunRecord) -> pd.DataFrame:
-    """One row per limit broken: stage ("cleared", "metered", "baseline"), value, limit, those behind it."""
+    """One row per limit broken: stage (`STAGES`), value, limit, those behind it."""
     found = record.violations
     return pd.DataFrame(
         {
             "period": found.period,
             "start": _start(record, found.period),
-            "stage": pd.Categorical(found.stage, categories=["cleared", "metered", "baseline"]),
+            "stage": pd.Categorical(found.stage, categories=STAGES),
             "kind": list(found.kind),
             "element": list(found.element),
             "value": found.value,
