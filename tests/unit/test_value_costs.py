@@ -158,6 +158,23 @@ def test_impact_curve_falls_and_is_never_below_the_probable():
             assert price <= by_size[size] + 1e-12
 
 
+def test_a_price_cap_bounds_the_impact_before_it_is_weighted():
+    need = overloaded(kw=(25.0,))
+    capacity = dict.fromkeys(points(), 70.0)
+    free, capped = (
+        demand_curve(need, capacity_kw=capacity, costs=COSTS, basis="impact", price_cap=cap)
+        for cap in (None, 0.05)
+    )
+    assert free.price.max() > 0.05 * need.hours
+    assert capped.price.max() == pytest.approx(0.05 * need.hours)
+    assert (np.sort(capped.price) <= np.sort(free.price) + 1e-12).all()
+    assert capped.quantity.sum() == pytest.approx(free.quantity.sum())
+    probable = demand_curve(need, capacity_kw=capacity, costs=COSTS, basis="probability", price_cap=0.05)
+    assert probable.price.max() < capped.price.max()
+    with pytest.raises(InputError, match="price_cap"):
+        demand_curve(need, capacity_kw=capacity, costs=COSTS, basis="impact", price_cap=-1.0)
+
+
 def test_finer_steps_sum_to_the_same_value():
     need, capacity = overloaded(), dict.fromkeys(points(), 40.0)
     worth = [

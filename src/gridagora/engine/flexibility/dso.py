@@ -122,14 +122,20 @@ class GridOperator:
         """Return the net import that it plans for, kW, (periods, homes)."""
         return np.asarray(forecast.import_kw[self._level(forecast)])
 
-    def certain(self, forecast: PointForecast, import_kw: Floats) -> PointForecast:
-        """Return a forecast in which net import, kW, (periods, homes), is known; the rest as planned for."""
+    def certain(
+        self, forecast: PointForecast, import_kw: Floats, *, periods: Ints | None = None
+    ) -> PointForecast:
+        """Return a forecast in which net import, kW, (periods, homes), is known; the rest as planned for.
+
+        ``periods``: those of the forecast that it is of; None: all.
+        """
         level = self._level(forecast)
+        kvar = forecast.import_kvar[level]
         return PointForecast.of_levels(
             forecast.bus_of_point,
             levels=forecast.levels[level],
             import_kw=import_kw[None],
-            import_kvar=forecast.import_kvar[level][None],
+            import_kvar=(kvar if periods is None else kvar[periods])[None],
             hours=forecast.hours,
         )
 

@@ -13,7 +13,7 @@ where the energy goes that a cut shifts:
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -172,10 +172,11 @@ class ShortTerm:
         near = np.flatnonzero((np.abs(np.arange(count)[:, None] - needed) <= self._near).any(axis=1))
         done: set[NeedKey] = set()
         for _ in range(ROUNDS):
+            if not len(near):
+                break
             need = self._pressed(day, plan, seen, near=near, first=first)
             need = _without(need, done, first=first)
-            if not len(need):
-                break
+            near = np.unique(need.period)
             chosen = self._operator.hardest_of_periods(need)
             for row, key in enumerate(keys_of(chosen, first=first)):
                 if self._take_free(day, plan, chosen.take(np.array([row])), first=first) < TRADED_KW:
@@ -186,15 +187,15 @@ class ShortTerm:
     ) -> Need:
         """Return the needs of some periods if all homes took what their limits and devices allow."""
         expected = self._operator.planned(seen)
-        more = self._most(day, plan, expected, first=first) - expected
-        share = np.zeros((len(expected), 1))
-        share[near] = 1.0
+        more = (self._most(day, plan, expected, first=first) - expected)[near]
+        share = np.ones((len(near), 1))
         for _ in range(HALVINGS):
-            need = self._operator.pressed(self._operator.certain(seen, expected + share * more))
-            if not share[need.unsolved].any():
+            state = self._operator.certain(seen, expected[near] + share * more, periods=near)
+            need = self._operator.pressed(state)
+            if not len(need.unsolved):
                 break
             share[need.unsolved] /= 2
-        return need.take(np.flatnonzero(np.isin(need.period, near)))
+        return replace(need, period=near[need.period])
 
     def _most(self, day: FlexibilityDay, plan: LimitedSchedule, expected: Floats, *, first: int) -> Floats:
         """Return net import, kW, (periods, homes), with devices at full power as far as limits allow."""
