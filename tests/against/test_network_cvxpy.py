@@ -65,3 +65,44 @@ def test_branch_flows_as_variables_give_the_same_prices(seed):
     dual = dual * np.sign(dual[0]) * np.sign(result.price[0])
     np.testing.assert_allclose(result.prices.loc[0].to_numpy(), dual, atol=1e-6)
     np.testing.assert_allclose(result.accepted, y.value, atol=1e-5)
+
+
+def _at_negative_prices(seed):
+    grid = Grid.by_name("ieee33")
+    rng = np.random.default_rng(seed)
+    kw, kvar = grid.base_import()
+    network = grid.linear_network(grid.power_flow(kw * rng.uniform(0.2, 1.2), kvar * rng.uniform(0, 1)))
+    count = 24
+    bids = Bids(
+        side=rng.choice([1, -1], count),
+        price=rng.uniform(-1, 0.3, count),
+        quantity=rng.exponential(200, count),
+        node=rng.choice(grid.buses, count),
+    )
+    return bids, network
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_losses_are_those_of_the_wires_where_waste_would_pay(seed):
+    """Losses are the larger of their tangent and 0; each of the two is a linear program of its own."""
+    bids, network = _at_negative_prices(seed)
+    at = {name: place for place, name in enumerate(network.nodes)}
+    signs = np.zeros((len(at), len(bids)))
+    signs[[at[node] for node in bids.node.tolist()], np.arange(len(bids))] = bids.side
+    accepted = cp.Variable(len(bids))
+    kw = signs @ accepted
+    rows = network.limits
+    values = rows.offset[0] + rows.per_kw[0] @ kw
+    tangent = network.loss_kw[0] + network.loss_per_kw[0] @ kw
+    common = [accepted >= 0, accepted <= bids.quantity, values >= rows.lower[0], values <= rows.upper[0]]
+    best = -np.inf
+    for losses, own in ((tangent, tangent >= 0), (0.0, tangent <= 0)):
+        problem = cp.Problem(
+            cp.Maximize((bids.side * bids.price) @ accepted), [*common, own, cp.sum(kw) + losses == 0]
+        )
+        problem.solve(solver=cp.CLARABEL)
+        best = max(best, problem.value)
+    result = network_auction(bids, network=network)
+    assert result.welfare == pytest.approx(best, rel=1e-5, abs=1e-4)
+    found = network.loss_kw[0] + network.loss_per_kw[0] @ result.imports.loc[0].to_numpy()
+    assert result.losses.iloc[0, 0] == pytest.approx(max(found, 0.0), abs=1e-4)

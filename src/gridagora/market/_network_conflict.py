@@ -8,8 +8,8 @@ import numpy as np
 from gridagora.errors import Fault, InfeasibleMarket, SolverError, check_faults
 from gridagora.market._network_limits import NO_CUTS, Cuts, Limits, broken_limits, limits_of, rows_of
 from gridagora.market._network_market import SMALLEST_SHARE, Market
-from gridagora.market._network_one_way import circulates
 from gridagora.market._network_program import Program, build_program, with_rows
+from gridagora.market._network_waste import wasteful
 from gridagora.solve import Answer, solve, solve_mixed
 
 
@@ -123,15 +123,23 @@ def explain(market: Market) -> InfeasibleMarket | None:
 
 
 def _too_much(market: Market, program: Program, answer: Answer) -> InfeasibleMarket | None:
-    """Name the lines that would have to lose energy by carrying it both ways at once."""
-    names = [
-        f"{block.lines.name[line]} in period {period}: more is asked of it than any flow one way allows"
+    """Name the lines and networks that would have to lose more than they do."""
+    lost = "what comes in would have to be lost"
+    pairs = [
+        f"{block.lines.name[line]} in period {period}: {lost}"
         for block in program.blocks
         if block.lines is not None
         for period in market.period.tolist()
         for line in block.lossy.tolist()
     ]
-    told = [name for name, both in zip(names, circulates(program, answer).tolist(), strict=True) if both]
+    networks = [
+        f"the network of {carrier.name} in period {period}: {lost}"
+        for carrier, block in zip(market.carriers, program.blocks, strict=True)
+        if block.loss_column >= 0
+        for period in market.period.tolist()
+    ]
+    waste = wasteful(program, answer).tolist()
+    told = [name for name, wasted in zip([*pairs, *networks], waste, strict=True) if wasted]
     return InfeasibleMarket(told) if told else None
 
 

@@ -12,14 +12,13 @@ from gridagora.market._network_limits import (
     Cuts,
     Limits,
     broken_limits,
-    imports_of,
     limits_of,
     rows_of,
 )
 from gridagora.market._network_market import Market
-from gridagora.market._network_one_way import circulates, closed_against, with_directions
-from gridagora.market._network_program import Block, Program, build_program, with_rows
+from gridagora.market._network_program import Program, build_program, with_rows
 from gridagora.market._network_start import Warm, first_basis
+from gridagora.market._network_waste import wasteful, with_choices, with_neighbours, without_waste
 from gridagora.solve import BASIC, UPPER, Answer, Basis, HotModel, LinearProgram, solve_mixed
 
 Floats = NDArray[np.float64]
@@ -51,11 +50,12 @@ class Solved:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Decided:
-    """What is on, which way lines with losses carry (None: any), and the limits found on the way."""
+    """What is on, the limits found on the way, and what was picked for the chosen spots of waste."""
 
     on: NDArray[np.bool_]
-    ahead: NDArray[np.bool_] | None
     cuts: Cuts
+    chosen: NDArray[np.bool_]
+    picked: NDArray[np.bool_]
 
 
 def solve_market(
@@ -69,14 +69,18 @@ def solve_market(
     off : switches that must stay off
     warm : what an earlier clearing learned
     """
-    decided = Decided(on=np.ones(len(market), dtype=np.bool_), ahead=None, cuts=NO_CUTS)
+    nothing = np.zeros(0, dtype=np.bool_)
+    decided = Decided(on=np.ones(len(market), dtype=np.bool_), cuts=NO_CUTS, chosen=nothing, picked=nothing)
     if market.switches:
-        decided = _decide(market, gap=gap, off=off)
-    solved = _priced(market, decided, off=off, warm=warm)
-    if circulates(solved.program, solved.answer).any():
-        decided = _decide(market, gap=gap, off=off, one_way=True)
+        decided = _decide(market, gap=gap, off=off, chosen=nothing)
+    while True:
         solved = _priced(market, decided, off=off, warm=warm)
-    return solved
+        wasted = wasteful(solved.program, solved.answer)
+        known = decided.chosen if len(decided.chosen) else np.zeros_like(wasted)
+        if not (wasted & ~known).any():
+            return solved
+        chosen = with_neighbours(solved.program, wasted) | known
+        decided = _decide(market, gap=gap, off=off, chosen=chosen)
 
 
 def _priced(market: Market, decided: Decided, *, off: NDArray[np.bool_] | None, warm: Warm | None) -> Solved:
@@ -86,8 +90,8 @@ def _priced(market: Market, decided: Decided, *, off: NDArray[np.bool_] | None, 
     low = np.where(on & hung, market.least * market.quantity, 0.0)
     high = np.where(on, market.quantity, 0.0)
     program = build_program(market, bounds=(low, high))
-    if decided.ahead is not None:
-        program = closed_against(program, decided.ahead)
+    if decided.chosen.any():
+        program = without_waste(program, decided.chosen, decided.picked)
     if warm is not None:
         cuts = warm.limits_in(market, cuts)
     basis = first_basis(market, program, warm=warm)
@@ -97,8 +101,10 @@ def _priced(market: Market, decided: Decided, *, off: NDArray[np.bool_] | None, 
     return replace(solve_linear(program, basis, known=cuts), on=on, allowed=allowed)
 
 
-def _decide(market: Market, *, gap: float, off: NDArray[np.bool_] | None, one_way: bool = False) -> Decided:
-    """Decide what is on, and the directions of lines: the mixed program with the limits its answers break."""
+def _decide(
+    market: Market, *, gap: float, off: NDArray[np.bool_] | None, chosen: NDArray[np.bool_]
+) -> Decided:
+    """Decide what is on, and what chosen spots lose: the mixed program with the limits its answers break."""
     program = build_program(market)
     if off is not None:
         upper = program.linear.upper.copy()
@@ -106,8 +112,8 @@ def _decide(market: Market, *, gap: float, off: NDArray[np.bool_] | None, one_wa
         program = replace(program, linear=replace(program.linear, upper=upper))
     limits = limits_of(program.blocks)
     cuts = solve_linear(program, first_basis(market, program)).cuts
-    if one_way:
-        program = with_directions(program, market)
+    if chosen.any():
+        program = with_choices(program, market, chosen)
     for _ in range(ROUNDS):
         linear = with_rows(program.linear, rows_of(program, limits, cuts))
         answer = solve_mixed(linear, whole=program.whole, gap=gap)
@@ -115,8 +121,8 @@ def _decide(market: Market, *, gap: float, off: NDArray[np.bool_] | None, one_wa
         if not len(new):
             found = answer.values[program.whole] > WHOLE
             lit = np.append(found[: market.switches], True)
-            ahead = found[market.switches :] if one_way else None
-            return Decided(on=lit[market.switch], ahead=ahead, cuts=cuts)
+            picked = found[market.switches :]
+            return Decided(on=lit[market.switch], cuts=cuts, chosen=chosen, picked=picked)
         cuts = cuts.joined(new)
     raise SolverError("limits of the network keep being broken")
 
@@ -131,11 +137,6 @@ def solve_linear(program: Program, basis: Basis, *, known: Cuts = NO_CUTS) -> So
     hot.start_from(_longer(basis, len(first.row_lower)))
     for _ in range(ROUNDS):
         answer = hot.solve()
-        changed = _no_dissipation(program, answer, first)
-        if changed is not None:
-            names = ("cost", "lower", "upper", "row_lower", "row_upper")
-            first = hot.change(first, **{name: getattr(changed, name) for name in names})
-            continue
         new = broken_limits(program, limits, answer, known=cuts)
         if not len(new):
             break
@@ -189,39 +190,6 @@ def _longer(basis: Basis, rows: int) -> Basis:
     """Return a basis for a number of rows, of which further ones do not bind at first."""
     more = np.full(rows - len(basis.rows), BASIC, dtype=np.int8)
     return Basis(columns=basis.columns, rows=np.concatenate([basis.rows, more]))
-
-
-def _no_dissipation(program: Program, answer: Answer, linear: LinearProgram) -> LinearProgram | None:
-    """Hold losses at their line where the answer wastes energy, as it likes to at negative prices.
-
-    Losses may be above their tangent in the program, which keeps it feasible at any quantity; where that is
-    used to burn what has no value, the tangent becomes an equation.  None: nothing is wasted.
-    """
-    lower, row_upper = linear.lower.copy(), linear.row_upper.copy()
-    wasted = False
-    for block in program.blocks:
-        if block.loss_column < 0:
-            continue
-        column = block.loss_column + np.arange(program.periods)
-        row = block.loss_row + np.arange(program.periods)
-        losses, least = answer.values[column], _tangent(program, block, answer)
-        burnt = (losses > np.maximum(least, 0.0) + 1e-5) & np.isinf(linear.row_upper[row])
-        lower[column[burnt]] = -np.inf
-        row_upper[row[burnt]] = linear.row_lower[row[burnt]]
-        wasted |= bool(burnt.any())
-    return replace(linear, lower=lower, row_upper=row_upper) if wasted else None
-
-
-def _tangent(program: Program, block: Block, answer: Answer) -> Floats:
-    """Return the losses that the line through the operating point gives, in scaled quantities."""
-    network, kw = block.network, imports_of(program, block, answer.values)
-    parts = (network.loss_per_kw, kw[0]), (network.loss_per_kvar, kw[1])
-    total = np.zeros(program.periods) if network.loss_kw is None else network.loss_kw
-    total = total[block.points] if len(total) > 1 else total
-    for slope, power in parts:
-        if slope is not None:
-            total = total + (slope[block.points if len(slope) > 1 else 0] * power).sum(axis=1)
-    return np.asarray(total * program.limit_scale)
 
 
 def share_ties(market: Market, quantity: Floats, *, tied: Sequence[int]) -> Floats:
