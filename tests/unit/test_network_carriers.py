@@ -141,5 +141,17 @@ def test_a_pipe_carries_heat_one_way_at_a_time_even_where_waste_pays():
 
 
 def test_what_only_waste_could_meet_has_no_answer():
-    with pytest.raises(InfeasibleMarket, match=r"plant-homes in period 0: what comes in"):
+    with pytest.raises(InfeasibleMarket) as error:
         burning(least=5.5)
+    assert error.value.conflict == ("dependency 0: SUM 1 y0 >= 5.5",)
+
+
+def test_a_node_that_no_one_can_reach_has_the_price_of_its_own_bids():
+    line = pd.DataFrame({"from": ["a"], "to": ["b"], "capacity_kw": [8.0], "loss_share": [0.05]})
+    network = LinearNetwork.from_table(line, export_kw=0.0)
+    bids = Bids(
+        side=["buy", "sell", "sell"], price=[3.0, 2.0, -1.0], quantity=[2.5, 4.0, 4.0], node=["a", "a", "b"]
+    )
+    result = network_auction(bids, network=network)
+    assert result.accepted.tolist() == pytest.approx([2.5, 2.5, 0.0])
+    assert result.prices.loc[0].tolist() == pytest.approx([2.0, -1.0])

@@ -9,7 +9,7 @@ from gridagora.errors import Fault, InfeasibleMarket, SolverError, check_faults
 from gridagora.market._network_limits import NO_CUTS, Cuts, Limits, broken_limits, limits_of, rows_of
 from gridagora.market._network_market import SMALLEST_SHARE, Market
 from gridagora.market._network_program import Program, build_program, with_rows
-from gridagora.market._network_waste import wasteful
+from gridagora.market._network_waste import spots_of, with_choices
 from gridagora.solve import Answer, solve, solve_mixed
 
 
@@ -85,15 +85,24 @@ def _told(market: Market, name: str) -> str:
     return str(replace(one, bids=tuple(market.order[list(one.bids)].tolist())))
 
 
-def explain(market: Market) -> InfeasibleMarket | None:
-    """Return the error that names what cannot hold together; None if the market has an answer after all."""
-    program = build_program(market)
+def explain(market: Market, *, exact: bool = False) -> InfeasibleMarket | None:
+    """Return the error that names what cannot hold together; None if the market has an answer after all.
+
+    ``exact`` also holds losses to what the wires lose; first it is tried without, which takes less time.
+    """
+
+    def built(skipped: tuple[str, ...] = ()) -> Program:
+        program = build_program(market, skipped=skipped)
+        spots = np.ones(len(spots_of(program)), dtype=np.bool_)
+        return with_choices(program, market, spots) if exact else program
+
+    program = built()
     limits = limits_of(program.blocks)
     cuts = NO_CUTS
     while (answer := _answer(program, rows=(limits, cuts))) is not None:
         new = broken_limits(program, limits, answer, known=cuts)
         if not len(new):
-            return _too_much(market, program, answer)
+            return None if exact or not len(spots_of(program)) else explain(market, exact=True)
         cuts = cuts.joined(new)
     of_limits = {f"limit {place}": place for place in range(len(cuts))}
     conditions = [f"condition {number}" for number in range(len(market.dependencies))]
@@ -106,7 +115,7 @@ def explain(market: Market) -> InfeasibleMarket | None:
         skipped = tuple(name for name in names if name not in kept_names)
         places = np.array([place for name, place in of_limits.items() if name in kept_names], dtype=np.int64)
         some = Cuts(block=cuts.block[places], slot=cuts.slot[places], row=cuts.row[places])
-        return _answer(build_program(market, skipped=skipped), rows=(limits, some)) is not None
+        return _answer(built(skipped), rows=(limits, some)) is not None
 
     found = smallest_conflict(names, holds)
     told = [
@@ -120,27 +129,6 @@ def explain(market: Market) -> InfeasibleMarket | None:
         for name in found
     ]
     return InfeasibleMarket(told or ["what the network itself asks for: its fixed loads and losses"])
-
-
-def _too_much(market: Market, program: Program, answer: Answer) -> InfeasibleMarket | None:
-    """Name the lines and networks that would have to lose more than they do."""
-    lost = "what comes in would have to be lost"
-    pairs = [
-        f"{block.lines.name[line]} in period {period}: {lost}"
-        for block in program.blocks
-        if block.lines is not None
-        for period in market.period.tolist()
-        for line in block.lossy.tolist()
-    ]
-    networks = [
-        f"the network of {carrier.name} in period {period}: {lost}"
-        for carrier, block in zip(market.carriers, program.blocks, strict=True)
-        if block.loss_column >= 0
-        for period in market.period.tolist()
-    ]
-    waste = wasteful(program, answer).tolist()
-    told = [name for name, wasted in zip([*pairs, *networks], waste, strict=True) if wasted]
-    return InfeasibleMarket(told) if told else None
 
 
 def _lines(program: Program) -> list[str]:

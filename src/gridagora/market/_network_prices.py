@@ -22,6 +22,9 @@ AT_BOUND = 1e-6
 FAR = 1e6
 """Scaled prices beyond this (of which the largest bid is about 100) have no bound."""
 
+PASSED_ON = 0.1
+"""The share of such a price that lines with losses at least pass on to the next node."""
+
 PARTS = ("energy", "loss", "congestion", "voltage")
 
 
@@ -64,8 +67,8 @@ def price_duals(market: Market, solved: Solved) -> Floats:
 
 
 def _middle(low: Floats, high: Floats) -> Floats:
-    open_low, open_high = low <= -FAR * (1 - 1e-9), high >= FAR * (1 - 1e-9)
-    middle = (low + high) / 2
+    open_low, open_high = low <= -FAR * PASSED_ON, high >= FAR * PASSED_ON
+    middle = np.where(open_low & open_high, 0.0, (low + high) / 2)
     return np.where(open_low & ~open_high, high, np.where(open_high & ~open_low, low, middle))
 
 

@@ -58,6 +58,7 @@ class Binding:
 
     ``worth`` is what one more unit of the limit would add to welfare in that period, currency per unit: kW
     for flows and connections, percent of rated current for branches, pu (LinDistFlow: pu squared) for buses.
+    Where several prices support the optimum it adds at most this.
     """
 
     period: Ints
