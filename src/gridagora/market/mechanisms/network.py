@@ -158,7 +158,7 @@ def clear_network(
             raise
         raise conflict from None
     if paradoxes == "reclear":
-        cleared = _cleared_again(market, rules, units, cleared, warm=warm)
+        cleared = _cleared_again(market, rules, units, first=cleared, warm=warm)
     learned = _learned(market, cleared)
     return _result(bids, market, cleared, binding=binding, paid=paradoxes == "compensate"), learned
 
@@ -197,14 +197,14 @@ def _rule_faults(horizon: object, paradoxes: object) -> Iterator[Fault]:
 
 
 def _cleared_again(
-    market: Market, rules: Rules, units: Units, cleared: Cleared, *, warm: Warm | None
+    market: Market, rules: Rules, units: Units, *, first: Cleared, warm: Warm | None
 ) -> Cleared:
     """Leave out units accepted at a loss until there are none but those that the market cannot do without.
 
     Where it has no answer without all of them, the one that loses most is tried alone; if it cannot be left
     out either, conditions or limits force it in.
     """
-    forced: set[int] = set()
+    cleared, forced = first, set[int]()
     while True:
         found = cleared.paradoxes
         open_units = (found.kind == "accepted") & ~np.isin(found.unit, sorted(forced))
@@ -215,7 +215,9 @@ def _cleared_again(
         worst = lossy[[np.argmax(found.loss[open_units])]]
         for chosen in (lossy, worst) if (lossy != worst).any() else (lossy,):
             try:
-                cleared = _cleared(market, rules, units, off=_off(market, units, cleared, chosen), warm=warm)
+                cleared = _cleared(
+                    market, rules, units, off=_off(market, units, cleared, chosen=chosen), warm=warm
+                )
                 break
             except SolverError:
                 continue
@@ -223,7 +225,7 @@ def _cleared_again(
             forced.add(int(worst[0]))
 
 
-def _off(market: Market, units: Units, cleared: Cleared, chosen: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _off(market: Market, units: Units, cleared: Cleared, *, chosen: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return the switches to leave off: those off already, and those of the chosen units."""
     off = np.zeros(market.switches, dtype=np.bool_)
     lossy = np.isin(units.of_bid, chosen) & (market.switch >= 0)
