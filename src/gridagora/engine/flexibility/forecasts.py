@@ -139,6 +139,19 @@ class FlexForecasts:
             hours=self._hours,
         )
 
+    def error_kw(self, gate: int, period: int) -> Floats:
+        """Return how far each home's net import in a period may be off as seen at ``gate``, kW, (homes,).
+
+        A standard deviation: of the drawn errors, or of those of "as the day before" made up to ``gate``.
+        """
+        lead = (period - gate) * self._hours
+        if self._perfect:
+            return np.asarray(self._load[:, period] * error_share(lead, error=self._error))
+        if gate < 2 * self._season:
+            return np.zeros(len(self._load))
+        errors = seasonal_errors((self._load - self._pv)[:, :gate], season=self._season)
+        return np.asarray(errors.std(axis=1) * error_share(lead, error=1.0))
+
     def _window(self, series: Floats, first: int, horizon: int) -> Floats:
         return series[:, first : first + horizon]
 

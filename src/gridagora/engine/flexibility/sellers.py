@@ -11,6 +11,7 @@ import numpy as np
 from gridagora.agents import Fleet
 from gridagora.agents.fleet import Param
 from gridagora.agents.offers import FlexibilityDay, LimitedSchedule, Limits, capacity_offers
+from gridagora.engine.flexibility.risk import SURE, with_risk
 from gridagora.model.bids import Bids
 from gridagora.model.columns import Floats, Ints
 from gridagora.model.continuous import W_PER_KW, FlexBid, FlexSide
@@ -57,11 +58,13 @@ class Sellers:
         limits: Limits,
         names: Iterable[str],
         active: Mapping[str, AbstractSet[int]],
+        error_kw: Floats,
     ) -> tuple[FlexOffer, ...]:
         """Return what some homes ask to go further below the limits in force in a period.
 
         ``active`` are the periods for which homes are paid already; where the product forbids to call one
-        again it offers what is free alone.
+        again it offers what is free alone.  ``error_kw`` (homes,) is what their forecasts may be
+        off by, a standard deviation: the risk of a penalty has its price.
         """
         chosen = np.isin(self.names, list(names)) & day.fleet.tradable
         if not chosen.any():
@@ -73,6 +76,12 @@ class Sellers:
             activation_cost=self._rules.activation_cost,
             limits=limits,
         )
+        penalty = self._rules.penalty_per_kwh * self._study.axis.hours
+        row = {name: place for place, name in enumerate(self.names)}
+        made = tuple(
+            with_risk(offer, error_kw=float(error_kw[row[offer.participant]]), penalty=penalty)
+            for offer in made
+        )
         per_day, product = self._study.axis.periods_per_day, self._rules.product
         kept = [
             offer
@@ -83,17 +92,18 @@ class Sellers:
         return tuple(replace(offer, product=product) for offer in kept if offer.steps)
 
     def free_offers(
-        self, names: Iterable[str], period: int, *, limit_kw: Floats, net_kw: Floats
+        self, names: Iterable[str], period: int, *, limit_kw: Floats, net_kw: Floats, error_kw: Floats
     ) -> tuple[FlexOffer, ...]:
-        """Return what costs homes nothing in a period: the part of their limit that they do not plan for.
+        """Return what costs homes nothing in a period: the part of their limit that they surely do not need.
 
-        ``limit_kw`` and ``net_kw`` (homes,) are the limits in force and the net import that homes plan.
+        ``limit_kw`` and ``net_kw`` (homes,) are the limits in force and the net import that homes plan,
+        ``error_kw`` what their forecasts may be off by, a standard deviation.
         """
         product, offers = self._rules.product, []
         for name in names:
             row = self.names.index(name)
             used = float(net_kw[row] if product.direction == "cap" else -net_kw[row])
-            free = float(limit_kw[row]) - max(used, 0.0) - SLACK_KW
+            free = float(limit_kw[row]) - max(used, 0.0) - SURE * float(error_kw[row]) - SLACK_KW
             if free > SLACK_KW:
                 step = OfferStep(quantity_kw=free, price=0.0, member=name)
                 limit = float(limit_kw[row])

@@ -211,7 +211,9 @@ class ShortTerm:
         period, area = int(need.period[0]) + first, self._operator.helpers(need)
         limits = self._desk.book.of(self._direction)[:, period]
         net_kw = plan.net_kw[:, period - day.t]
-        offers = self._sellers.free_offers(area, period, limit_kw=limits, net_kw=net_kw)
+        offers = self._sellers.free_offers(
+            area, period, limit_kw=limits, net_kw=net_kw, error_kw=self._forecasts.error_kw(day.t, period)
+        )
         asked = float(limits[need.effect[0] > 0].sum() - need.wanted_kw[0])
         if not offers or asked < TRADED_KW or self._clock.now() >= self.ends:
             return 0.0
@@ -284,7 +286,14 @@ class ShortTerm:
     def _offers(self, day: FlexibilityDay, period: int, names: Sequence[str]) -> tuple[FlexOffer, ...]:
         """Return what some homes offer for a period under the limits in force."""
         limits = self._desk.book.window(day.t, day.periods)
-        return self._sellers.offers(day, period=period, limits=limits, names=names, active=self._desk.active)
+        return self._sellers.offers(
+            day,
+            period=period,
+            limits=limits,
+            names=names,
+            active=self._desk.active,
+            error_kw=self._forecasts.error_kw(day.t, period),
+        )
 
     def _look(self, day: FlexibilityDay, plan: LimitedSchedule, *, first: int, count: int) -> PointForecast:
         """Return what the operator expects at the meters of ``[first, first + count)``."""
