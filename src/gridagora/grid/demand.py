@@ -143,7 +143,7 @@ def demand_curve(
     Raises
     ------
     InputError
-        When the needs are of several elements, the basis is unknown, a capacity is missing or the cap negative.
+        The needs are of several elements, the basis is unknown, a capacity is missing or the cap negative.
 
     Notes
     -----
