@@ -6,7 +6,7 @@ from gridagora.agents import Envelope
 from gridagora.engine.machine import MarketContext
 from gridagora.engine.network import cut_off, nodes_of_homes
 from gridagora.engine.pool import positions
-from gridagora.model.columns import Floats
+from gridagora.model.columns import Floats, NodalClearing
 from gridagora.model.events import AuctionCleared
 from gridagora.units import WH_PER_KWH, to_micro
 
@@ -15,8 +15,9 @@ def envelope_of(cleared: AuctionCleared, context: MarketContext, *, committed_kw
     """Return what a session leaves homes, kW, (homes, periods); None where the market knows no wires.
 
     A home whose node the wires hold keeps to what was accepted on that side (`cut_off`): it takes no more
-    where its price is higher for its place in the grid, gives no more where it is lower, and so do all homes
-    in a period whose schedule comes near a limit.  Load that the clearing could not supply (bids at the value
+    where its price is higher for its place in the grid, gives no more where it is lower, and so do homes that
+    got less than the pool without wires had for them, and all in a period whose schedule comes near a limit.
+    Load that the clearing could not supply (bids at the value
     of lost load) is shed.  All else, and homes that do not trade, are free.
     """
     if cleared.network is None or context.network is None:
@@ -32,9 +33,20 @@ def envelope_of(cleared: AuctionCleared, context: MarketContext, *, committed_kw
         shape=(count, homes),
     )
     bound = cut_off(cleared.network, count, first=cleared.first)[:, nodes_of_homes(cleared.network, study)].T
+    bound = np.where(bound == 0, _changed(cleared, cleared.network, (count, homes)).T, bound)
     free = np.isnan(committed_kw)
     return Envelope(
         least_kw=np.where((bound < 0) & ~free, committed_kw, -np.inf),
         most_kw=np.where((bound > 0) & ~free, committed_kw, np.inf),
         shed_kw=missing.T / (WH_PER_KWH * study.axis.hours),
     )
+
+
+def _changed(cleared: AuctionCleared, network: NodalClearing, shape: tuple[int, int]) -> Floats:
+    """Return which homes take less (1) or give less (-1) for the wires, shape (periods, homes)."""
+    if not len(network.period):
+        return np.zeros(shape)
+    rows = np.flatnonzero(cleared.participant < shape[1])
+    change = (cleared.side * (network.plate_accepted - cleared.accepted))[rows]
+    moved = positions(cleared.participant[rows], cleared.period[rows] - cleared.first, change, shape=shape)
+    return np.sign(moved)

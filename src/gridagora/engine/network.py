@@ -3,8 +3,9 @@
 A session is first cleared as one pool.  Its schedule goes through the AC power flow; where that keeps all
 limits, it stands, and one price holds at all nodes.  The other periods are cleared by `network_auction` on
 the linear network at that operating point, rounded to whole Wh, and checked by power flow again; the network
-is made anew at each schedule until the power flow keeps all limits.  An unconstrained optimum that the wires
-can carry is also the constrained one, so both are the same market (lossless; MARKETS.md section 2).
+is made anew at each schedule until the power flow keeps all limits and a further round gains nothing.  An
+unconstrained optimum that the wires can carry is also the constrained one, so both are the same market
+(lossless; MARKETS.md section 2).
 
 Rules.  Nothing is firm beyond what is accepted.  What does not bid (passive homes, reactive power) loads the
 wires as forecast.  Where no accepted bids can keep a limit, limits that are broken without any bid are held
@@ -27,16 +28,25 @@ from gridagora.model.bids import Bids
 from gridagora.model.columns import Findings, Floats, Ints, NodalClearing
 from gridagora.model.linear_network import LimitRows, LinearNetwork
 from gridagora.model.study import GridLimits, Study
-from gridagora.units import MICRO, WH_PER_KWH, to_wh
+from gridagora.units import WH_PER_KWH, to_wh
 
 ROUNDS = 12
 """Clearings of a period before it is called open; each takes away most of the error of the one before."""
+WASTED = 2
+"""Rounds that may miss a limit again after one has passed: the network at its schedule promised more."""
+LEAST_GAIN = 1e4
+"""What a further round must add to welfare, micro-currency x Wh / kWh: a hundred-thousandth of a unit."""
 AIM_PU = 5e-5
 AIM_PERCENT = 0.05
 """How far inside its limits the linear network aims, so that rounding and its own error stay within them."""
 CLOSE_PU = 1e-4
 CLOSE_PERCENT = 0.1
 """Beyond a limit by this much still passes, in the last round."""
+TIE_MICRO = 0.4
+"""By how much, micro-currency per kWh, the retailer goes beyond its price to meet bids that stand at it.
+
+Rounded to whole micro-units its price is what it was.
+"""
 FELT_MICRO = 0.5
 """A part of a price below this, micro-currency per kWh, is none."""
 
@@ -80,6 +90,18 @@ class _Period:
     residual_wh: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Round:
+    """One clearing of a period: Wh accepted per order, and its worth, micro-currency x Wh / kWh."""
+
+    result: NetworkResult
+    accepted: Ints
+    worth: float
+    reason: str
+    moved_wh: int
+    loss_wh: int
+
+
 class NetworkPool:
     """Clears sessions on the wires of a study.
 
@@ -110,10 +132,7 @@ class NetworkPool:
         for period in broken.tolist():
             found = self._period(orders, accepted, period - first, first=first, fixed=fixed, start=net)
             accepted[found.rows] = found.accepted
-            node = self._node_of(orders)[found.rows]
-            known = np.where(found.accepted > 0, found.price[node], 0)
-            side = orders.side[found.rows].astype(np.int64)
-            paid[found.rows] = (-side * known * found.accepted).astype(np.float64)
+            paid[found.rows] = self._paid(orders, found)
             at_slack = found.parts[:, self._nodes.slack].sum()
             price[period - first] = np.nan if np.isnan(at_slack) else found.price[self._nodes.slack]
             done.append(found)
@@ -130,6 +149,18 @@ class NetworkPool:
                 first=first,
             ),
         )
+
+    def _paid(self, orders: PoolOrders, found: _Period) -> Floats:
+        """Return what each order of a period pays or gets: the price of its node, micro-currency x Wh / kWh.
+
+        The retailer, who takes what rounding moves, never does so beyond its own price.
+        """
+        side, own = orders.side[found.rows].astype(np.int64), orders.price[found.rows]
+        price = found.price[self._node_of(orders)[found.rows]]
+        fair = np.where(side > 0, np.minimum(price, own), np.maximum(price, own))
+        price = np.where(orders.participant[found.rows] == self._nodes.of_home.size, fair, price)
+        paid: Floats = (-side * np.where(found.accepted > 0, price, 0) * found.accepted).astype(np.float64)
+        return paid
 
     def _told(
         self,
@@ -163,42 +194,38 @@ class NetworkPool:
     def _period(
         self, orders: PoolOrders, accepted: Ints, row: int, *, first: int, fixed: Fixed, start: Floats
     ) -> _Period:
-        """Clear one period on the network until the power flow passes or nothing more can be done."""
+        """Clear one period on the network until the power flow passes and a further round gains nothing."""
         rows = np.flatnonzero(orders.period == first + row)
         bids, now = self._bids(orders, rows), accepted.copy()
         kw, kvar = fixed.kw[row : row + 1], fixed.kvar[row : row + 1]
         point = start[row : row + 1]
         market = RollingMarket(period_hours=self._study.axis.hours)
-        status, rounds = "open", 0
-        while status == "open" and rounds < ROUNDS:
+        best: _Round | None = None
+        rounds = wasted = 0
+        while rounds < ROUNDS and wasted < WASTED:
             rounds += 1
             result, reason = _cleared(market, bids, self._linear(point, kvar, kw=kw))
             now[rows], moved, loss = self._whole(orders, rows, result)
+            worth = float((bids.side * bids.price * now[rows]).sum())
+            last = _Round(
+                result=result, accepted=now[rows], worth=worth, reason=reason, moved_wh=moved, loss_wh=loss
+            )
             point = self._net_kw(orders, now, first=first, fixed=fixed)[row : row + 1]
-            if self._passes(point, kvar, last=rounds == ROUNDS):
-                status, reason = "passed", ""
-            elif reason and rounds > 1:
-                status = "unavoidable"
-        if status == "open":
-            reason = f"the power flow still breaks a limit after {rounds} rounds"
-        outcome = result.carriers[0]
-        price = np.rint(np.nan_to_num(outcome.price[0] * MICRO, nan=-1.0)).astype(np.int64)
-        return _Period(
-            rows=rows,
-            accepted=now[rows],
-            price=price,
-            parts=outcome.parts[:, 0] * MICRO,
-            rounds=rounds,
-            status=status,
-            reason=reason,
-            loss_wh=loss,
-            residual_wh=moved,
-        )
+            passes = self._passes(point, kvar, last=rounds == ROUNDS)
+            if passes and (best is None or worth > best.worth + LEAST_GAIN):
+                best = last
+            elif passes or (best is None and reason and rounds > 1):
+                break
+            elif best is not None:
+                wasted += 1
+        return _outcome(rows, best or last, rounds=rounds, passed=best is not None)
 
     def _bids(self, orders: PoolOrders, rows: Ints) -> Bids:
+        """Return the orders as bids, micro-currency per kWh and kWh; at equal prices the retailer trades."""
+        side, upstream = orders.side[rows], orders.participant[rows] == self._nodes.of_home.size
         return Bids(
-            side=orders.side[rows],
-            price=orders.price[rows] / MICRO,
+            side=side,
+            price=orders.price[rows] + np.where(upstream, side * TIE_MICRO, 0.0),
             quantity=orders.quantity[rows] / WH_PER_KWH,
             participant=orders.participant[rows],
             period=orders.period[rows],
@@ -299,6 +326,40 @@ def tightened(limits: GridLimits, margin: float) -> GridLimits:
         line_loading_percent=limits.line_loading_percent * (1.0 - margin),
         transformer_loading_percent=limits.transformer_loading_percent * (1.0 - margin),
     )
+
+
+def _outcome(rows: Ints, chosen: _Round, *, rounds: int, passed: bool) -> _Period:
+    """Return what a period came to: the round that passed and is worth most, else the last."""
+    price, parts = _whole_prices(chosen.result)
+    status = "passed" if passed else "unavoidable" if chosen.reason else "open"
+    reasons = {"passed": "", "unavoidable": chosen.reason}
+    return _Period(
+        rows=rows,
+        accepted=chosen.accepted,
+        price=price,
+        parts=parts,
+        rounds=rounds,
+        status=status,
+        reason=reasons.get(status, f"the power flow still breaks a limit after {rounds} rounds"),
+        loss_wh=chosen.loss_wh,
+        residual_wh=chosen.moved_wh,
+    )
+
+
+def _whole_prices(result: NetworkResult) -> tuple[Ints, Floats]:
+    """Return the price of each node in whole micro-units, -1 without trade, and its parts, which sum to it.
+
+    What rounding moves is added to the largest part of those the node's place makes, else to energy.
+    """
+    outcome = result.carriers[0]
+    price = np.rint(np.nan_to_num(outcome.price[0], nan=-1.0)).astype(np.int64)
+    parts = outcome.parts[:, 0].copy()
+    parts[0] = np.rint(parts[0])
+    local = np.abs(np.nan_to_num(parts[1:]))
+    place = np.where(local.max(axis=0) > FELT_MICRO, 1 + local.argmax(axis=0), 0)
+    parts[1:] = np.where((local > FELT_MICRO) | np.isnan(parts[1:]), parts[1:], 0.0)
+    parts[place, np.arange(len(price))] += price - parts.sum(axis=0)
+    return price, parts
 
 
 def _cleared(market: RollingMarket, bids: Bids, network: LinearNetwork) -> tuple[NetworkResult, str]:

@@ -11,6 +11,9 @@ from gridagora.model.columns import Findings, Floats, Ints
 from gridagora.model.linear_network import LinearNetwork
 from gridagora.model.study import GridLimits, Study
 
+KEPT_PERIODS = 96
+"""Longest power flow that is kept to be asked for again: that of a session."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Nodes:
@@ -47,12 +50,24 @@ class Wires:
         self._bus_of_participant = {home.participant: home.bus for home in study.homes}
         self._bus = np.array([grid.bus_position[home.bus] for home in study.homes], dtype=np.int64)
         self._phases = np.array([_phase_shares(home.phase) for home in study.homes])
+        self._last: tuple[Floats, Floats, PowerFlow] | None = None
         self.three_phase = any(home.phase is not None for home in study.homes)
         self._points = list(dict.fromkeys((home.bus, home.phase) for home in study.homes))
         self._place = [self._points.index((home.bus, home.phase)) for home in study.homes]
 
     def flow(self, net_kw: Floats, net_kvar: Floats) -> PowerFlow:
-        """Calculate the power flow of net imports of homes, kW and kvar, shape (periods, homes)."""
+        """Calculate the power flow of net imports of homes, kW and kvar, shape (periods, homes).
+
+        The last one is kept: what a market cleared on its wires is checked again as it stands.
+        """
+        last = self._last
+        if last is not None and np.array_equal(last[0], net_kw) and np.array_equal(last[1], net_kvar):
+            return last[2]
+        flow = self._flow(net_kw, net_kvar)
+        self._last = (net_kw.copy(), net_kvar.copy(), flow) if len(net_kw) <= KEPT_PERIODS else None
+        return flow
+
+    def _flow(self, net_kw: Floats, net_kvar: Floats) -> PowerFlow:
         if not self.three_phase:
             return self.grid.power_flow(self._at_buses(net_kw), self._at_buses(net_kvar))
         kw, kvar = (
