@@ -1,4 +1,4 @@
-"""Whole studies: a day of a hundred homes, a year, start-up of the command line, peak memory.
+"""Whole studies: a day of a hundred homes, a year, a market on its wires, start-up, peak memory.
 
 Every figure is measured in a process of its own, so that neither imports nor memory of one touch another.
 Seconds of a study count from the scenario read and checked to its key figures; those of a year go on until
@@ -18,6 +18,10 @@ from typing import Any
 Figure = dict[str, Any]
 
 DAY = {"period.length": "1d"}
+WIRES = {"market.mechanism": "network", "market.session": "15min"}
+"""Each quarter of an hour is a session of its own, cleared on the network where a limit would break."""
+YEAR = {"period.start": "2016-01-01T00:00Z", "period.length": "366d"}
+WEEK = {"period.start": "2016-01-04", "period.length": "7d"}
 GIB_IN_KIB = 1024**2
 
 
@@ -26,6 +30,7 @@ def run() -> list[Figure]:
     return [
         {"name": "gridagora --help", "value": _help_seconds(), "limit": 0.5, "unit": "s"},
         *_study("day of 100 homes, rule-based", "suburb", DAY, seconds=2.0),
+        *_study("cold week on its wires, rule-based", "suburb", {**WIRES, **WEEK}, seconds=12.0),
         *_study("day of 100 homes, optimal", "suburb", {**DAY, "agents.ems": "optimal"}, seconds=6.0),
     ]
 
@@ -34,6 +39,7 @@ def run_long() -> list[Figure]:
     """Return the figures of a year of a hundred homes."""
     return [
         *_study("year, rule-based", "year", {}, seconds=60.0, write=True),
+        *_study("year on its wires, rule-based", "suburb", {**WIRES, **YEAR}, seconds=480.0, write=True),
         *_study("year, optimal", "year", {"agents.ems": "optimal"}, seconds=600.0, write=True),
     ]
 

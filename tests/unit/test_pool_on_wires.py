@@ -225,8 +225,6 @@ def test_rule_based_homes_bid_load_before_devices_and_both_before_the_retailers_
     ("market", "words"),
     [
         ({"mechanism": "network", "islanded": True}, "no upstream grid"),
-        ({"mechanism": "pay_as_bid", "grid_margin": 0.1}, "grid_margin"),
-        ({"hold_from": 0.5, "price_losses": True}, "hold_from, price_losses"),
         ({"mechanism": "network", "grid_margin": 1.0}, "grid_margin"),
     ],
 )

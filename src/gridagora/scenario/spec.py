@@ -279,11 +279,6 @@ class MarketSpec(Spec):
         if self.mechanism == "network" and self.islanded:
             fix = "leave out islanded, or choose another mechanism"
             raise custom("an island has no upstream grid for the network market", fix)
-        others = sorted({"grid_margin", "hold_from", "price_losses"} & self.model_fields_set)
-        if self.mechanism != "network" and any(
-            getattr(self, name) != type(self).model_fields[name].default for name in others
-        ):
-            raise custom(f"has {', '.join(others)} without the network market", "write mechanism: network")
         return self
 
 

@@ -88,7 +88,12 @@ function curveFigure() {
       hovertemplate: `cleared ${show(volume, 3)} kWh at ${show(price, 4)}<extra></extra>` });
   }
   return { data, layout: layout({ hovermode: "closest", xaxis: { ...title("energy (kWh in this period)"), range: [0, end] },
-    yaxis: { ...title(`price (${safe(MONEY)}/kWh)`), rangemode: "tozero" } }) };
+    yaxis: { ...title(`price (${safe(MONEY)}/kWh)`), ...priceRange(price) } }) };
+}
+// Where load bids the value of lost load, the prices that matter would be a line at the bottom.
+function priceRange(price) {
+  const top = Math.max(price ?? 0, CURVE.retail[curveAt] ?? 0);
+  return DATA.network && top > 0 ? { range: [0, 2 * top] } : { rangemode: "tozero" };
 }
 chart("curve", () => curveFigure() || { data: [], layout: layout({ xaxis: { visible: false }, yaxis: { visible: false },
   annotations: [{ text: "No bid in this period.", showarrow: false, x: 0.5, y: 0.5, xref: "paper", yref: "paper" }] }) });
