@@ -124,6 +124,10 @@ def test_headline_tells_hours_loading_and_cost(run, page):
     assert f"{BUYER} paid {row['operator_cost']:.2f} EUR" in text
     after, before = row["voltage_periods_after"], row["voltage_periods_before"]
     assert f"A voltage is outside its limits in {after} periods ({before} before)." in text
+    healed = edited(run.tables, flex_strategies=run.flex_strategies.assign(voltage_periods_after=0))
+    assert f"No voltage is outside its limits (in {before} periods before)." in headline(
+        healed, healed.flexibility
+    )
     assert 'class="proud"' in page.html
 
 
@@ -131,7 +135,8 @@ def test_new_overloads_and_unmet_needs_are_not_hidden(run):
     worse = Run(make_record(settled="impact"), scenario_yaml="")
     text = headline(worse.tables, worse.tables.flexibility)
     row = worse.flex_strategies.iloc[0]
-    assert f"{row['newly_overloaded_h']:.0f} h are newly overloaded." in text
+    count = int(row["newly_overloaded_h"])
+    assert f"; {count} hour{' is' if count == 1 else 's are'} newly overloaded." in text
     assert "1 need could not have been cured with all that was offered; 1 of them not even if" in text
     page = Page(build_report(worse.tables))
     assert re.search(r'<p class="caution"><strong>Bidding impact-based', page.html)
@@ -142,6 +147,30 @@ def test_nothing_overloaded_is_said_as_it_is(run):
     frame = run.flex_strategies.assign(overloaded_before_h=0.0, overloaded_after_h=0.0)
     tables = edited(run.tables, flex_strategies=frame)
     assert headline(tables, tables.flexibility).startswith("No line or transformer is above 95 % without")
+    tables = edited(run.tables, flex_strategies=frame.assign(newly_overloaded_h=1.0, overloaded_after_h=1.0))
+    text = headline(tables, tables.flexibility)
+    assert "flexibility market; with it, 1 hour is newly overloaded. " in text
+
+
+def test_what_is_paid_for_keeping_power_ready_is_told_apart(run):
+    row = run.flex_strategies.iloc[0]
+    rows = run.flex_contracts[run.flex_contracts["strategy"] == row["strategy"]]
+    fees = (rows["fee"] - rows["withheld"]).sum()
+    text = headline(run.tables, run.tables.flexibility)
+    assert (f", {fees:.2f} EUR of it for keeping power ready;" in text) == (fees >= 0.005)
+    more = rows.head(1).assign(fee=2.5, withheld=0.5) if len(rows) else rows
+    tables = edited(run.tables, flex_contracts=pd.concat([more]))
+    assert "2.00 EUR of it for keeping power ready;" in headline(tables, tables.flexibility)
+
+
+def test_the_first_auction_shown_is_where_the_market_is_worth_most(run, flex):
+    for name in STRATEGIES:
+        curves = flex["curves"][name]
+        worth = [
+            w or 0.0 for w, h in zip(curves["welfare"], curves["horizon"], strict=True) if h == "activation"
+        ]
+        assert curves["horizon"][curves["pick"]] == "activation"
+        assert curves["welfare"][curves["pick"]] == max(worth) > 0
 
 
 def test_comparison_shows_the_table_of_strategies(run, page):

@@ -76,37 +76,66 @@ def headline(tables: RunTables, flex: FlexTables) -> str:
     """Return what the market did to the wires and what it cost, in sentences for a grid engineer."""
     row: Any = flex.flex_strategies.iloc[0]
     limit = f"{flex.threshold_percent:g} %"
-    bought = f"{number(row['sold_kwh'], 0)} kWh of {PRODUCTS[flex.direction]}"
-    cost = (
-        f"{flex.buyer} paid {number(row['operator_cost'], 2)} {tables.currency} for flexibility "
-        f"({bought} in auctions); by their offers it cost the sellers "
-        f"{number(row['sellers_cost'], 2)} {tables.currency}."
-    )
-    if not row["overloaded_before_h"]:
-        return f"No line or transformer is above {limit} without the flexibility market. {cost}"
-    text = (
-        f"Bidding {way(flex.settled)}, {flex.buyer} cured {hours_text(row['cured_h'])} of "
-        f"{hours_text(row['overloaded_before_h'])} hours ({number(100 * row['share_cured'], 1)} %) in "
-        f"which a line or transformer was above {limit}; "
-    )
     new = row["newly_overloaded_h"]
-    text += f"{hours_text(new)} h are newly overloaded. " if new else "no hour is newly overloaded. "
-    text += (
-        f"The highest loading goes from {number(row['loading_max_before_percent'], 1)} % to "
-        f"{number(row['loading_max_after_percent'], 1)} %. "
-    )
+    if row["overloaded_before_h"]:
+        text = (
+            f"Bidding {way(flex.settled)}, {flex.buyer} cured {hours_text(row['cured_h'])} of "
+            f"{hours_text(row['overloaded_before_h'])} hours ({number(100 * row['share_cured'], 1)} %) in "
+            f"which a line or transformer was above {limit}; {_hours_are(new)} newly overloaded. "
+            f"The highest loading goes from {number(row['loading_max_before_percent'], 1)} % to "
+            f"{number(row['loading_max_after_percent'], 1)} %. "
+        )
+    else:
+        text = f"No line or transformer is above {limit} without the flexibility market"
+        text += f"; with it, {_hours_are(new)} newly overloaded. " if new else ". "
+    return text + _voltages(row) + _cost(tables, flex) + _unmet(flex)
+
+
+def _voltages(row: Any) -> str:
     before, after = int(row["voltage_periods_before"]), int(row["voltage_periods_after"])
-    if before or after:
-        periods = "period" if after == 1 else "periods"
-        text += f"A voltage is outside its limits in {after} {periods} ({before} before). "
-    text += cost
-    if row["unmet"]:
-        needs = "need" if row["unmet"] == 1 else "needs"
-        text += f" {int(row['unmet'])} {needs} could not have been cured with all that was offered"
-        unmet = flex.flex_unmet[flex.flex_unmet["strategy"] == row["strategy"]]
-        proven = int(unmet["proven"].sum())
-        text += f"; {proven} of them not even if one hand ran all devices." if proven else "."
-    return text
+    if after:
+        return f"A voltage is outside its limits in {_periods(after)} ({before:,} before). "
+    return f"No voltage is outside its limits (in {_periods(before)} before). " if before else ""
+
+
+def _cost(tables: RunTables, flex: FlexTables) -> str:
+    row: Any = flex.flex_strategies.iloc[0]
+    money = tables.currency
+    bought = f"{number(row['sold_kwh'], 0)} kWh of {PRODUCTS[flex.direction]}"
+    contracts = of_strategy(flex.flex_contracts, str(row["strategy"]))
+    fees = float((contracts["fee"] - contracts["withheld"]).sum())
+    ready = f", {number(fees, 2)} {money} of it for keeping power ready" if fees >= CENT else ""
+    return (
+        f"{flex.buyer} paid {number(row['operator_cost'], 2)} {money} for flexibility "
+        f"({bought} in auctions){ready}; by their offers what was sold cost the sellers "
+        f"{number(row['sellers_cost'], 2)} {money}."
+    )
+
+
+def _unmet(flex: FlexTables) -> str:
+    row: Any = flex.flex_strategies.iloc[0]
+    if not row["unmet"]:
+        return ""
+    needs = "need" if row["unmet"] == 1 else "needs"
+    text = f" {int(row['unmet'])} {needs} could not have been cured with all that was offered"
+    unmet = flex.flex_unmet[flex.flex_unmet["strategy"] == row["strategy"]]
+    proven = int(unmet["proven"].sum())
+    return text + (f"; {proven} of them not even if one hand ran all devices." if proven else ".")
+
+
+def _hours_are(value: float) -> str:
+    """Return hours as the subject of a sentence.
+
+    >>> _hours_are(0.0), _hours_are(1.0), _hours_are(2.5)
+    ('no hour is', '1 hour is', '2.5 hours are')
+    """
+    if not value:
+        return "no hour is"
+    return f"{hours_text(value)} hour is" if value == 1 else f"{hours_text(value)} hours are"
+
+
+def _periods(count: int) -> str:
+    return f"{count:,} period{'' if count == 1 else 's'}"
 
 
 def parts(tables: RunTables, flex: FlexTables) -> dict[str, str]:

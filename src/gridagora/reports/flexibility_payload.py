@@ -107,7 +107,7 @@ def _curves(flex: FlexTables, line: Timeline, bids: "pd.DataFrame", *, name: str
         "ordered": held["ordered"].astype(bool).tolist(),
         "rule": [RULES.get(str(rule), str(rule)) for rule in held["payment_rule"]],
         "labels": [line.label(period) for _, period in keys],
-        "pick": int(held["asked_kw"].to_numpy().argmax()) if len(held) else 0,
+        "pick": _telling(held),
         **{key: plain(held[key.replace("_cleared", "")], 6) for key in figures},
         "first": [0, *np.cumsum(counts, dtype=np.int64).tolist()],
         "side": "".join(np.where(rows["side"] == "buy", "b", "s").tolist()),
@@ -118,6 +118,18 @@ def _curves(flex: FlexTables, line: Timeline, bids: "pd.DataFrame", *, name: str
         "who": codes.tolist(),
         "names": [str(who) for who in names],
     }
+
+
+def _telling(held: "pd.DataFrame") -> int:
+    """Return which auction period to show first: where the market is worth most, or else asks for most.
+
+    Fees for keeping power ready come last: what a day is bought for is the activation.
+    """
+    if not len(held):
+        return 0
+    activated = (held["horizon"] == "activation").to_numpy()
+    worth = held["welfare"].fillna(0.0).to_numpy()
+    return int(np.lexsort((held["asked_kw"].to_numpy(), worth, activated))[-1])
 
 
 def _days(tables: RunTables, flex: FlexTables, name: str) -> list[dict[str, Any]]:
