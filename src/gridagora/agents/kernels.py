@@ -134,6 +134,8 @@ def _limit(net: float, low: float, high: float, load: float, pv: float, powers: 
         powers[device] -= cut
         net -= cut
     shed = min(max(0.0, net - high), load)
+    if shed < TINY_KW:
+        shed = 0.0
     curtailed = min(max(0.0, low - net), pv)
     return net - shed + curtailed, shed, curtailed
 
