@@ -279,6 +279,7 @@ def test_key_figures_are_those_of_the_settled_strategy(run):
     assert kpis["flex_cost_eur"] == pytest.approx(row["operator_cost"])
     received = run.participants["flex_received"].sum()
     assert kpis["flex_sellers_gain_eur"] == pytest.approx(received - row["sellers_cost"])
+    assert kpis["flex_budget_balance_eur"] == pytest.approx(row["operator_cost"] - received, abs=1e-9)
     assert kpis["flex_sold_kwh"] == pytest.approx(
         rows(run.flex_orders, strategy=STRATEGIES[0])["cleared_kw"].sum()
     )

@@ -152,6 +152,15 @@ def test_nothing_overloaded_is_said_as_it_is(run):
     assert "flexibility market; with it, 1 hour is newly overloaded. " in text
 
 
+def test_money_that_neither_side_pays_is_not_hidden(run):
+    frame = run.flex_strategies.assign(budget_balance=-133.434)
+    tables = edited(run.tables, flex_strategies=frame)
+    text = headline(tables, tables.flexibility)
+    assert "The sellers received 133.43 EUR more than DSO paid: the market pays it out without taking" in text
+    even = edited(run.tables, flex_strategies=run.flex_strategies.assign(budget_balance=0.0001))
+    assert "bear it" not in headline(even, even.flexibility)
+
+
 def test_what_is_paid_for_keeping_power_ready_is_told_apart(run):
     row = run.flex_strategies.iloc[0]
     rows = run.flex_contracts[run.flex_contracts["strategy"] == row["strategy"]]

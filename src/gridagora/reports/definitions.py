@@ -109,6 +109,10 @@ KPI_DEFINITIONS = {
     "flex_cost_{cur}": "What the grid operator paid for flexibility in all, refunds taken off.",
     "flex_sellers_cost_{cur}": "What the accepted offers of activation auctions cost by their own prices.",
     "flex_sellers_gain_{cur}": "What sellers received for flexibility, less that cost.",
+    "flex_budget_balance_{cur}": (
+        "What the operator paid, less what sellers received: below 0 the market pays out more than it takes "
+        "in (VCG), and somebody else must bear it."
+    ),
     "event_hash": "Hash of the last event of the run; equal for equal scenarios and seeds.",
 }
 """Definition of each key figure; ``{cur}`` stands for the currency."""

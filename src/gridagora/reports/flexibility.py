@@ -49,6 +49,7 @@ ROWS = (
     ("{buyer} paid ({money})", "operator_cost", "2"),
     ("Sellers' cost by their offers ({money})", "sellers_cost", "2"),
     ("Sellers' gain ({money})", "sellers_gain", "2"),
+    ("Left with the market ({money})", "budget_balance", "2"),
     ("Needs that no offer could cure", "unmet", "0"),
 )
 """(label, column of flex_strategies, digits) of the comparison."""
@@ -66,10 +67,11 @@ def way(name: str) -> str:
 def hours_text(value: float) -> str:
     """Return a time in hours, with decimals only where it has some.
 
-    >>> hours_text(3.0), hours_text(0.25)
-    ('3', '0.25')
+    >>> hours_text(3.0), hours_text(18.5), hours_text(0.25)
+    ('3', '18.5', '0.25')
     """
-    return number(value, 0 if float(value).is_integer() else 2)
+    digits = next((k for k in (0, 1) if float(value * 10**k).is_integer()), 2)
+    return number(value, digits)
 
 
 def headline(tables: RunTables, flex: FlexTables) -> str:
@@ -108,7 +110,20 @@ def _cost(tables: RunTables, flex: FlexTables) -> str:
     return (
         f"{flex.buyer} paid {number(row['operator_cost'], 2)} {money} for flexibility "
         f"({bought} in auctions){ready}; by their offers what was sold cost the sellers "
-        f"{number(row['sellers_cost'], 2)} {money}."
+        f"{number(row['sellers_cost'], 2)} {money}.{_left(row, flex.buyer, money)}"
+    )
+
+
+def _left(row: Any, buyer: str, money: str) -> str:
+    """Return who bears what a rule like VCG pays out beyond what it takes in: neither buyer nor seller."""
+    left = float(row["budget_balance"])
+    if abs(left) < CENT:
+        return ""
+    if left > 0:
+        return f" {number(left, 2)} {money} more came in than was paid out."
+    return (
+        f" The sellers received {number(-left, 2)} {money} more than {buyer} paid: the market pays it out "
+        "without taking it in, and somebody must bear it."
     )
 
 

@@ -38,7 +38,7 @@ def _strategy_row(view: FlexView, *, settled: bool) -> Columns:
     sold = _sold_kw(view)[:, :periods]
     cost = -sum(int(event.payment_micro.sum()) for event in view.events(FlexSettled)) / MICRO
     asked = sum(_asked_money(event) for event in view.activations)
-    gain = float(view.received_micro.sum()) / MICRO - asked
+    received = float(view.received_micro.sum()) / MICRO
     return {
         "strategy": view.strategy.name,
         "settled": settled,
@@ -55,7 +55,8 @@ def _strategy_row(view: FlexView, *, settled: bool) -> Columns:
         "deficiency_kwh": float(view.per_point("deficiency_wh").sum()) / WH_PER_KWH,
         "operator_cost": cost,
         "sellers_cost": asked,
-        "sellers_gain": gain,
+        "sellers_gain": received - asked,
+        "budget_balance": cost - received,
         "voltage_periods_before": _voltage_periods(record, before),
         "voltage_periods_after": _voltage_periods(record, after),
         "unmet": len(view.strategy.unmet.element),

@@ -171,6 +171,7 @@ def _flex_kpis(record: RunRecord, cur: str) -> dict[str, Any]:
         f"flex_cost_{cur}": settled["operator_cost"],
         f"flex_sellers_cost_{cur}": settled["sellers_cost"],
         f"flex_sellers_gain_{cur}": settled["sellers_gain"],
+        f"flex_budget_balance_{cur}": settled["budget_balance"],
     }
 
 
