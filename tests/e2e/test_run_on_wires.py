@@ -1,9 +1,12 @@
 """A study with the pool that knows its wires, on a feeder that a pool without them would break."""
 
 import json
+import re
+import subprocess
 
 import numpy as np
 import pytest
+from test_reports_browser import BROWSER, FLAGS
 
 import gridagora as ga
 
@@ -76,6 +79,18 @@ def test_the_report_shows_prices_on_the_grid_and_the_price_of_safety(run, tmp_pa
     data = json.loads(page.split('id="data">')[1].split("</script>")[0])["network"]
     assert len(data["price"]) == len(data["labels"]) == len(run.network_clearings)
     assert (folder / "nodal_prices.parquet").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="no browser is installed")
+def test_scripts_of_the_page_run_without_error(run, tmp_path):
+    page = run.report(tmp_path / "report.html")
+    command = [BROWSER, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", page.as_uri()]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    assert 'data-ready="yes"' in found[:500]
+    assert re.search(r'<div id="errors" class="caution" role="alert" hidden="">\s*</div>', found)
+    drawn = found.split('id="chart-nodal"')[1].split('id="chart-nodal-parts"')
+    assert all("<svg" in part for part in drawn)
 
 
 def test_losses_in_prices_are_paid_from_what_they_collect():
