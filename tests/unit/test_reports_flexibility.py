@@ -157,19 +157,29 @@ def test_money_that_neither_side_pays_is_not_hidden(run):
     tables = edited(run.tables, flex_strategies=frame)
     text = headline(tables, tables.flexibility)
     assert "The sellers received 133.43 EUR more than DSO paid: the market pays it out without taking" in text
+    fined = edited(run.tables, flex_strategies=frame.assign(operator_cost=-32.03))
+    text = headline(fined, fined.flexibility)
+    assert "DSO got back 32.03 EUR more than it paid for flexibility (" in text
     even = edited(run.tables, flex_strategies=run.flex_strategies.assign(budget_balance=0.0001))
     assert "bear it" not in headline(even, even.flexibility)
 
 
-def test_what_is_paid_for_keeping_power_ready_is_told_apart(run):
-    row = run.flex_strategies.iloc[0]
-    rows = run.flex_contracts[run.flex_contracts["strategy"] == row["strategy"]]
-    fees = (rows["fee"] - rows["withheld"]).sum()
-    text = headline(run.tables, run.tables.flexibility)
-    assert (f", {fees:.2f} EUR of it for keeping power ready;" in text) == (fees >= 0.005)
-    more = rows.head(1).assign(fee=2.5, withheld=0.5) if len(rows) else rows
-    tables = edited(run.tables, flex_contracts=pd.concat([more]))
-    assert "2.00 EUR of it for keeping power ready;" in headline(tables, tables.flexibility)
+def test_what_is_paid_for_keeping_power_ready_and_what_came_back_are_told_apart(run):
+    def text(fee, fine):
+        contracts = run.flex_contracts[run.flex_contracts["strategy"] == STRATEGIES[0]].head(1)
+        orders = run.flex_deliveries[run.flex_deliveries["strategy"] == STRATEGIES[0]].head(1)
+        tables = edited(
+            run.tables,
+            flex_contracts=contracts.assign(fee=fee, withheld=0.5),
+            flex_deliveries=orders.assign(claw_back=0.25, penalty=fine),
+        )
+        return headline(tables, tables.flexibility)
+
+    assert (
+        "in auctions, 2.00 EUR for keeping power ready; sellers gave back 1.75 EUR for what they did not "
+        "deliver); by" in text(2.5, 1.5)
+    )
+    assert "in auctions); by" in text(0.5, -0.25)
 
 
 def test_the_first_auction_shown_is_where_the_market_is_worth_most(run, flex):

@@ -102,16 +102,31 @@ def _voltages(row: Any) -> str:
 
 def _cost(tables: RunTables, flex: FlexTables) -> str:
     row: Any = flex.flex_strategies.iloc[0]
-    money = tables.currency
-    bought = f"{number(row['sold_kwh'], 0)} kWh of {PRODUCTS[flex.direction]}"
-    contracts = of_strategy(flex.flex_contracts, str(row["strategy"]))
-    fees = float((contracts["fee"] - contracts["withheld"]).sum())
-    ready = f", {number(fees, 2)} {money} of it for keeping power ready" if fees >= CENT else ""
+    money, cost = tables.currency, float(row["operator_cost"])
+    deed = (
+        f"paid {number(cost, 2)} {money} for flexibility"
+        if cost > -CENT
+        else f"got back {number(-cost, 2)} {money} more than it paid for flexibility"
+    )
     return (
-        f"{flex.buyer} paid {number(row['operator_cost'], 2)} {money} for flexibility "
-        f"({bought} in auctions){ready}; by their offers what was sold cost the sellers "
+        f"{flex.buyer} {deed} ({_bought(tables, flex)}); by their offers what was sold cost the sellers "
         f"{number(row['sellers_cost'], 2)} {money}.{_left(row, flex.buyer, money)}"
     )
+
+
+def _bought(tables: RunTables, flex: FlexTables) -> str:
+    """Return what the money was for, and what came back of it."""
+    row: Any = flex.flex_strategies.iloc[0]
+    contracts = of_strategy(flex.flex_contracts, flex.settled)
+    missed = of_strategy(flex.flex_deliveries, flex.settled)
+    fees = float((contracts["fee"] - contracts["withheld"]).sum())
+    back = float((missed["claw_back"] + missed["penalty"]).sum())
+    text = f"{number(row['sold_kwh'], 0)} kWh of {PRODUCTS[flex.direction]} in auctions"
+    if fees >= CENT:
+        text += f", {number(fees, 2)} {tables.currency} for keeping power ready"
+    if back >= CENT:
+        text += f"; sellers gave back {number(back, 2)} {tables.currency} for what they did not deliver"
+    return text
 
 
 def _left(row: Any, buyer: str, money: str) -> str:

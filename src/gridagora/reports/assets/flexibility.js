@@ -4,7 +4,8 @@ const FLEX = DATA.flexibility;
 const flexAt = { way: FLEX.ways[0], place: 0, day: 0, scale: "offers" };
 const flexCurves = () => FLEX.curves[flexAt.way];
 const flexDays = () => FLEX.days[flexAt.way];
-const PER_KW = `${safe(MONEY)}/kW and period`;
+// A fee for keeping power ready is bid per hour, all else per period.
+const flexUnit = () => flexCurves().horizon[flexAt.place] === "reservation" ? "hour" : "period";
 
 chart("flex-loading", () => {
   const after = FLEX.after[flexAt.way];
@@ -82,14 +83,14 @@ chart("flex-curve", () => {
       hovertemplate: `sold ${show(sold, 1)} kW, price ${show(price, 4)}<extra></extra>` });
   }
   return { data, layout: layout({ hovermode: "closest", xaxis: { ...title("quantity (kW)"), rangemode: "tozero" },
-    yaxis: { ...title(`price (${PER_KW})`), range: [bottom - 0.02 * (top - bottom), top] } }) };
+    yaxis: { ...title(`price (${safe(MONEY)}/kW and ${flexUnit()})`), range: [bottom - 0.02 * (top - bottom), top] } }) };
 });
 
 const flexColumn = (bids) => [
   { key: "who", label: "participant", values: bids.map((bid) => bid.who) },
   { key: "side", label: "side", values: bids.map((bid) => bid.side === "b" ? "buy" : "sell") },
   { key: "step", label: "step", digits: 0, values: bids.map((bid) => bid.step) },
-  { key: "price", label: `price (${MONEY}/kW and period)`, digits: 4, values: bids.map((bid) => bid.price) },
+  { key: "price", label: `price (${MONEY}/kW and ${flexUnit()})`, digits: 4, values: bids.map((bid) => bid.price) },
   { key: "quantity", label: "quantity (kW)", digits: 2, values: bids.map((bid) => bid.quantity) },
   { key: "accepted", label: "accepted (kW)", digits: 2, values: bids.map((bid) => bid.accepted) },
 ];
@@ -98,7 +99,8 @@ function tellFlexCurve() {
   const curves = flexCurves();
   const k = flexAt.place;
   if (!curves.labels.length) return "No auction was held.";
-  const price = curves.price_cleared[k] === null ? "" : ` at ${show(curves.price_cleared[k], 4)} ${MONEY} per kW and period`;
+  const words = curves.rule[k] === "uniform price" ? " at" : "; supply and demand meet at";
+  const price = curves.price_cleared[k] === null ? "" : `${words} ${show(curves.price_cleared[k], 4)} ${MONEY} per kW and ${flexUnit()}`;
   return `${curves.labels[k]} (${DATA.timezone}): ${FLEX.buyer} asked for ${show(curves.asked_kw[k], 1)} kW, `
     + `${show(curves.offered_kw[k], 1)} kW were offered and ${show(curves.sold_kw[k], 1)} kW sold${price}. `
     + `It paid ${show(curves.paid[k])} ${MONEY} (${curves.rule[k]}); welfare ${show(curves.welfare[k])} ${MONEY}.`;
