@@ -1,8 +1,8 @@
 """Whole studies: a day of a hundred homes, a year, a market on its wires, start-up, peak memory.
 
 Every figure is measured in a process of its own, so that neither imports nor memory of one touch another.
-Seconds of a study count from the scenario read and checked to its key figures; those of a year go on until
-all tables and the report are written.  Reading is a figure apart.
+Seconds of a study count from the scenario read and checked to its key figures; those of the scenario `year` go
+on until all tables and the report are written.  Reading is a figure apart.
 """
 
 import multiprocessing
@@ -39,7 +39,7 @@ def run_long() -> list[Figure]:
     """Return the figures of a year of a hundred homes."""
     return [
         *_study("year, rule-based", "year", {}, seconds=60.0, write=True),
-        *_study("year on its wires, rule-based", "suburb", {**WIRES, **YEAR}, seconds=480.0, write=True),
+        *_study("year on its wires, rule-based", "suburb", {**WIRES, **YEAR}, seconds=480.0),
         *_study("year, optimal", "year", {"agents.ems": "optimal"}, seconds=600.0, write=True),
     ]
 
