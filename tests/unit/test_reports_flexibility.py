@@ -221,6 +221,9 @@ def test_text_of_a_day_is_computed_from_its_numbers(run, flex):
     assert "Somebody is worse off than without the market under uniform price." in text
     assert "No group of players would gain by leaving, under any rule." in text
     assert "false bid" not in text
+    assert "no uniform price" not in text
+    ordered = rules_text(rules[rules["rule"] != "uniform"], paid, buyers={BUYER}, currency="EUR")
+    assert ordered.startswith("Of the day's bids no uniform price can be made that suits everyone. ")
 
 
 # ---- data of charts and tables -----

@@ -133,6 +133,7 @@ def test_all_faults_of_the_section_are_told_at_once() -> None:
         "reservation.need_kw",
         "recieve",
     }
+    assert found["flexibility.planning_level"].reason == "must be below 1.0"
     assert found["flexibility.demand"].fix == "did you mean impact?"
     assert "reservation" in found["flexibility.recieve"].fix
 

@@ -34,7 +34,8 @@ KPI_DEFINITIONS = {
     ),
     "curtailed_kwh": "Solar energy that was available and not used.",
     "energy_not_served_kwh": (
-        "Load that could not be supplied (an islanded feeder, or a network market that had to cut it off)."
+        "Load that could not be supplied: of an islanded feeder, cut off by a network market, or, in a "
+        "flexibility study, beyond the connection capacity of a home."
     ),
     "losses_kwh": "Losses of lines and transformers, from the power flow of the metered schedules.",
     "transformer_loading_max_percent": (

@@ -285,6 +285,8 @@ def rules_text(rules: "pd.DataFrame", paid: "pd.DataFrame", *, buyers: set[str],
     """Return what the differences between the rules mean on one day, from the numbers of that day."""
     settled = [RULES[str(name)] for name in rules.loc[rules["settled"], "rule"]]
     text = f"Settled by {settled[0]}. " if settled else ""
+    if "uniform" not in set(rules["rule"]):
+        text += "Of the day's bids no uniform price can be made that suits everyone. "
     text += _balances(rules, currency)
     cost = -paid[paid["participant"].isin(buyers)][[str(name) for name in rules["rule"]]].sum()
     low, high = str(cost.idxmin()), str(cost.idxmax())

@@ -140,7 +140,12 @@ def words(details: ErrorDetails, path: tuple[str | int, ...]) -> tuple[str, str]
         return "is missing", "add e.g. grid: 1-LV-rural1--0-sw, cigre-lv or the path of a pandapower file"
     if kind in _REASONS:
         return _REASONS[kind]
-    bounds = {"greater_than": "above", "greater_than_equal": "at least", "less_than_equal": "at most"}
+    bounds = {
+        "greater_than": "above",
+        "greater_than_equal": "at least",
+        "less_than": "below",
+        "less_than_equal": "at most",
+    }
     if kind in bounds:
         bound = next(iter(context.values()))
         return f"must be {bounds[kind]} {bound}", f"write a value {bounds[kind]} {bound}"
