@@ -1,8 +1,8 @@
 """Whole studies: a day of a hundred homes, a year, a market on its wires, start-up, peak memory.
 
 Every figure is measured in a process of its own, so that neither imports nor memory of one touch another.
-Seconds of a study count from the scenario read and checked to its key figures; those of the scenario `year` go
-on until all tables and the report are written.  Reading is a figure apart.
+Seconds of a study count from the scenario read and checked to its key figures; those of scenario `year` go on
+until all tables and the report are written.  Reading is a figure apart.
 """
 
 import multiprocessing
