@@ -60,7 +60,7 @@ def read_table(path: Path, *, text: bool = False) -> tuple[RawTable | None, list
     if not path.is_file():
         reason = "is a directory" if path.is_dir() else "there is no such file"
         return None, [
-            _file_fault(source, reason, "check the name; it is taken from the scenario's directory")
+            _file_fault(source, reason, "check the name; a scenario's files are taken from its directory")
         ]
     ending = path.suffix.lower()
     if ending not in ENDINGS:
