@@ -426,6 +426,8 @@ def _form(value: object, form: str) -> str:
 
 
 def _plain(value: object) -> str:
+    if value is None:
+        return "-"
     if isinstance(value, float):
         return "-" if value != value else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
     text = str(value)
