@@ -241,6 +241,9 @@ def test_a_day_goes_through_both_markets_and_settles():
     (settled,) = events(found, FlexSettled)
     assert settled.amount.sum() == 0
     assert settled.due_micro.sum() > 0
+    minded = {event.auction.element for event in events(found, FlexAuctionCleared)}
+    assert "Trafo R0-R1" in minded
+    assert "" not in minded
 
 
 def test_limits_that_were_ordered_are_kept():

@@ -159,6 +159,7 @@ class FlexAuction:
     ordered : whether the buyers' steps are taken in their order (probability-based demand)
     area : participants that may sell; empty: all
     contract : what the contracts of a reservation auction say; None for an activation
+    element : line, transformer or bus that the buyer minds, as it names it; "": not said
 
     Examples
     --------
@@ -175,3 +176,4 @@ class FlexAuction:
     ordered: bool = False
     area: tuple[str, ...] = ()
     contract: ContractRules | None = None
+    element: str = ""

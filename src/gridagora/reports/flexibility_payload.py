@@ -104,6 +104,7 @@ def _curves(flex: FlexTables, line: Timeline, bids: "pd.DataFrame", *, name: str
     return {
         "auction": [int(number) for number, _ in keys],
         "horizon": held["horizon"].astype(str).tolist(),
+        "element": held["element"].astype(str).tolist(),
         "ordered": held["ordered"].astype(bool).tolist(),
         "rule": [RULES.get(str(rule), str(rule)) for rule in held["payment_rule"]],
         "labels": [line.label(period) for _, period in keys],

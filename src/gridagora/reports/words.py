@@ -167,7 +167,8 @@ def _who_gains(tables: RunTables) -> str:
         text += f" (most: {names[best]}, {number(gains[best], 2)} {money})"
     if losers:
         worst = int(np.nanargmin(gains))
-        text += f"; {losers} pay more (most: {names[worst]}, {number(-gains[worst], 2)} {money})"
+        pay = "pays" if losers == 1 else "pay"
+        text += f"; {losers} {pay} more (most: {names[worst]}, {number(-gains[worst], 2)} {money})"
     return text + "."
 
 

@@ -73,6 +73,7 @@ class FlexDesk:
         area: tuple[str, ...] = (),
         horizon: AuctionHorizon = "activation",
         contract: ContractRules | None = None,
+        element: str = "",
     ) -> FlexAuctionCleared:
         """Hold an auction: announce it, take the bids in, clear it a second later."""
         now, number = self._clock.now(), self._auctions
@@ -87,6 +88,7 @@ class FlexDesk:
             ordered=ordered,
             area=area,
             contract=contract,
+            element=element,
         )
         self.do(OpenFlexAuction(at=now, auction=auction))
         for part in bids:
@@ -105,9 +107,12 @@ class FlexDesk:
         period: int,
         ordered: bool,
         area: tuple[str, ...],
+        element: str,
     ) -> float:
         """Auction a period; returns kW sold.  Limits in force are lowered by what each home sold."""
-        cleared = self.auction([demand, bids_of(offers)], first=period, ordered=ordered, area=area)
+        cleared = self.auction(
+            [demand, bids_of(offers)], first=period, ordered=ordered, area=area, element=element
+        )
         points, free = self.state.open_terms.points, {o.participant: o.free_kw for o in offers}
         sells = cleared.side < 0
         sold = np.bincount(cleared.participant[sells], cleared.accepted_kw[sells], minlength=len(points))

@@ -231,6 +231,7 @@ OF_AUCTIONS: Mapping[str, Read] = MappingProxyType(
         "ordered": _flag,
         "area": NAMES,
         "contract": _contract,
+        "element": _text,
     }
 )
 """How the fields of `FlexAuction` are read."""

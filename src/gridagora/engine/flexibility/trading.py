@@ -150,7 +150,8 @@ class ShortTerm:
         offers = tuple(self._as_called(offer, period) for offer in self._offers(day, period, area))
         if not offers or not len(demand):
             return 0.0
-        return self._desk.activate(demand, offers, period=period, ordered=self._operator.ordered, area=area)
+        element, ordered = str(need.element[0]), self._operator.ordered
+        return self._desk.activate(demand, offers, period=period, ordered=ordered, area=area, element=element)
 
     def _as_called(self, offer: FlexOffer, period: int) -> FlexOffer:
         """Return an offer as contracts oblige its seller to make it."""
@@ -218,7 +219,8 @@ class ShortTerm:
         if not offers or asked < TRADED_KW or self._clock.now() >= self.ends:
             return 0.0
         demand = self._operator.free_demand(period, asked)
-        return self._desk.activate(demand, offers, period=period, ordered=False, area=area)
+        element = str(need.element[0])
+        return self._desk.activate(demand, offers, period=period, ordered=False, area=area, element=element)
 
     # --- close to delivery ------------------------------------------------------------------------
 

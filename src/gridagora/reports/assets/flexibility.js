@@ -101,7 +101,8 @@ function tellFlexCurve() {
   if (!curves.labels.length) return "No auction was held.";
   const words = curves.rule[k] === "uniform price" ? " at" : "; supply and demand meet at";
   const price = curves.price_cleared[k] === null ? "" : `${words} ${show(curves.price_cleared[k], 4)} ${MONEY} per kW and ${flexUnit()}`;
-  return `${curves.labels[k]} (${DATA.timezone}): ${FLEX.buyer} asked for ${show(curves.asked_kw[k], 1)} kW, `
+  const place = curves.element[k] ? ` for ${curves.element[k]}` : "";
+  return `${curves.labels[k]} (${DATA.timezone})${place}: ${FLEX.buyer} asked for ${show(curves.asked_kw[k], 1)} kW, `
     + `${show(curves.offered_kw[k], 1)} kW were offered and ${show(curves.sold_kw[k], 1)} kW sold${price}. `
     + `It paid ${show(curves.paid[k])} ${MONEY} (${curves.rule[k]}); welfare ${show(curves.welfare[k])} ${MONEY}.`;
 }
