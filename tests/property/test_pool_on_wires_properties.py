@@ -60,7 +60,8 @@ def test_limits_are_kept_in_whole_watt_hours_or_the_reason_is_named(rows, limits
         # nobody gains by the wires, but for whole Wh: half of one per bid, at the highest price
         assert worth <= best + 0.5 * rows_of.sum() * 10e6
     # nobody pays more than bid, or gets less than asked, but for half a micro-unit per kWh
-    unit = np.abs(found.paid) / np.maximum(found.accepted, 1)
+    # (a price is below zero where to take energy helps others: who does is paid for it)
+    unit = -orders.side * found.paid / np.maximum(found.accepted, 1)
     taken = found.accepted > 0
     assert (orders.side * (unit - orders.price) <= 1.0)[taken].all()
     assert (
