@@ -132,7 +132,7 @@ def simulate(prepared: Prepared, wires: Wires, *, progress: Progress, stop: Stop
         done, store = _run_market(context, progress, stop)
         if not done:
             raise KeyboardInterrupt  # stopped before anything was finished
-        return _simulated(done, store, _run_baseline(study, done, progress=progress, stop=_never))
+        return _simulated(done, store, _run_baseline(study, done, progress=progress, stop=never))
     with Worker("gridagora.bootstrap:baseline_in_child", study) as worker:
         done, store = _run_market(context, progress, stop)
         if not done:
@@ -178,7 +178,7 @@ def _simulate_flexibility(
         progress(done, total, "without a market")
 
     homes = FlexHomes(study, rules, FlexForecasts(study, rules))
-    before = run_without_limits(homes, periods=periods, progress=tell, stop=_never)
+    before = run_without_limits(homes, periods=periods, progress=tell, stop=never)
     return Simulated(
         periods=periods,
         events=strategies[0].events,
@@ -266,5 +266,6 @@ def _expectation(study: Study) -> Expectation:
     return Expectation(study.homes, study.axis, method=study.agents.forecast)
 
 
-def _never() -> bool:
+def never() -> bool:
+    """Tell that nobody wants to stop."""
     return False

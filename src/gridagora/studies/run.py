@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gridagora.bootstrap import Prepared, prepare
+from gridagora.bootstrap import Prepared, never, prepare
 from gridagora.errors import Fault, InputError
 from gridagora.reports import build_report
 from gridagora.reports.tables import (
@@ -339,16 +339,12 @@ def run(
 
 def run_prepared(prepared: Prepared, *, progress: Progress | None = None, stop: Stop | None = None) -> Run:
     """Run a scenario that was read and checked before."""
-    record = simulate_study(prepared, progress=progress or _quiet, stop=stop or _never)
+    record = simulate_study(prepared, progress=progress or _quiet, stop=stop or never)
     return Run(record, scenario_yaml=prepared.scenario_yaml)
 
 
 def _quiet(*_: object) -> None:
     return None
-
-
-def _never() -> bool:
-    return False
 
 
 def check_target(target: Path) -> None:

@@ -4,6 +4,7 @@ With the forecast method "perfect" the truth is blurred by errors that are drawn
 delivery nears; an error of 0 leaves the truth.  With any other method the method's own errors count.
 """
 
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -94,6 +95,8 @@ class FlexForecasts:
         self._paths = error_paths(len(homes), axis.periods, hours=axis.hours, seed=study.seed)
         self._bus = {home.participant: home.bus for home in homes}
         self.levels = np.array(sorted({*LEVELS, rules.planning_level}))
+        # every offer of a gate asks for it, and it reads all that was measured
+        self._spread = lru_cache(maxsize=1)(lambda gate: self._past(gate).std(axis=1))
 
     def outlook(self, gate: int, first: int, horizon: int, *, running: bool = False) -> Outlook:
         """Return what is expected at the start of period ``gate`` for ``[first, first + horizon)``.
@@ -102,7 +105,7 @@ class FlexForecasts:
         """
         known = self._expectation.outlook(gate, first, horizon)
         load = known.load_kw * (
-            1.0 + self._shares(gate, first, horizon) * self._window(self._paths, first, horizon)
+            1.0 + self._shares(gate, first, horizon) * self._paths[:, first : first + horizon]
         )
         load, pv, heat = np.maximum(load, 0.0), known.pv_kw.copy(), known.heat_kw.copy()
         if running:
@@ -149,11 +152,7 @@ class FlexForecasts:
             return np.asarray(self._load[:, period] * error_share(lead, error=self._error))
         if gate < 2 * self._season:
             return np.zeros(len(self._load))
-        errors = seasonal_errors((self._load - self._pv)[:, :gate], season=self._season)
-        return np.asarray(errors.std(axis=1) * error_share(lead, error=1.0))
-
-    def _window(self, series: Floats, first: int, horizon: int) -> Floats:
-        return series[:, first : first + horizon]
+        return np.asarray(self._spread(gate) * error_share(lead, error=1.0))
 
     def _shares(self, gate: int, first: int, horizon: int) -> Floats:
         lead = (np.arange(first, first + horizon) - gate) * self._hours
@@ -170,6 +169,10 @@ class FlexForecasts:
         scores = np.array([NormalDist().inv_cdf(level) for level in self.levels.tolist()])
         return np.asarray(scores[:, None, None] * part)
 
+    def _past(self, gate: int) -> Floats:
+        """Return the errors of "as the day before" that were made up to ``gate``, kW, (homes, periods)."""
+        return seasonal_errors((self._load - self._pv)[:, :gate], season=self._season)
+
     def _past_errors(self, gate: int, first: int, horizon: int) -> Floats:
         """Return quantiles of the errors of "as the day before", smaller the nearer delivery is.
 
@@ -178,10 +181,8 @@ class FlexForecasts:
         shape = (len(self.levels), len(self._load), horizon)
         if gate < 2 * self._season:
             return np.zeros(shape)
-        history = (self._load - self._pv)[:, :gate]
         ahead = first - gate
         nothing = Forecast(issued_at=gate, method="seasonal", values=np.zeros((shape[1], ahead + horizon)))
-        errors = seasonal_errors(history, season=self._season)
-        made = with_quantiles(nothing, errors, levels=self.levels, season=self._season)
+        made = with_quantiles(nothing, self._past(gate), levels=self.levels, season=self._season)
         lead = (np.arange(first, first + horizon) - gate) * self._hours
         return np.asarray(made.values[:, ahead:].transpose(0, 2, 1) * error_share(lead, error=1.0))
