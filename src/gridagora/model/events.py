@@ -24,6 +24,7 @@ from gridagora.model.columns import (
     SettlementLines,
 )
 from gridagora.model.flexibility_events import FlexEvent
+from gridagora.model.zone_columns import TradeDecisions, ZonalClearing
 
 GENESIS = bytes(32)
 """What the first event of a chain is bound to."""
@@ -47,7 +48,8 @@ class AuctionCleared:
     ``price`` is micro-currency per kWh and ``quantity``, ``accepted`` are Wh, all whole; ``paid`` is
     micro-currency x Wh / kWh, + received; ``clearing_price`` is NaN where nothing traded.  ``network`` is
     there where the market knows the wires; prices then differ by node, and ``clearing_price`` is that of the
-    upstream connection.
+    upstream connection.  ``zonal`` is there where zones have markets of their own; ``accepted`` is then what
+    they matched, before the controllers decide, and ``clearing_price`` that of the bulk grid.
     """
 
     at: int
@@ -62,6 +64,22 @@ class AuctionCleared:
     paid: Floats
     clearing_price: Floats
     network: NodalClearing | None = None
+    zonal: ZonalClearing | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TradesDecided:
+    """The controllers of zones decided on every trade of a session; shapes (bids,) of its auction.
+
+    ``accepted`` and ``paid`` are what stands after that, in the units of `AuctionCleared`.
+    """
+
+    at: int
+    session: int
+    first: int
+    decisions: TradeDecisions
+    accepted: Ints
+    paid: Floats
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,7 +121,7 @@ class SessionSettled:
     amount: Ints
 
 
-PoolEvent = StudyOpened | AuctionCleared | ScheduleChecked | EnergyDelivered | SessionSettled
+PoolEvent = StudyOpened | AuctionCleared | TradesDecided | ScheduleChecked | EnergyDelivered | SessionSettled
 
 Event = PoolEvent | FlexEvent
 

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from gridagora.model.flexibility_study import FlexRules
 from gridagora.model.resources import Home
 from gridagora.model.time import TimeAxis
+from gridagora.model.zone_study import ZoneRules
 
 Floats = NDArray[np.float64]
-MechanismName = Literal["pay_as_cleared", "pay_as_bid", "vickrey", "trade_reduction", "network"]
+MechanismName = Literal["pay_as_cleared", "pay_as_bid", "vickrey", "trade_reduction", "network", "zonal"]
 ForecastName = Literal["perfect", "naive", "seasonal", "blended"]
 BiddingName = Literal["truthful", "zero_intelligence", "fixed_margin"]
 
@@ -47,6 +48,7 @@ class MarketRules:
     ``session_periods`` delivery periods are auctioned at once, ``gate_lead_periods`` before the first.
     ``islanded``: no upstream orders; unserved load is valued at ``value_of_lost_load``.
     ``import_limit_kw`` and ``export_limit_kw`` bound the retailer's two orders.
+    Mechanism "zonal": zones cover themselves, then trade further out; see `Study.zones`.
     Mechanism "network": the pool keeps ``grid_margin`` (a share) of every limit of the grid free, for what
     forecasts miss, values load that the wires cannot supply at ``value_of_lost_load``, and holds homes to
     what they sold in periods whose schedule uses more than ``hold_from`` (a share) of a limit; with
@@ -96,6 +98,7 @@ class Study:
     """Everything a run needs but the grid itself, as frozen numbers.
 
     With ``flexibility`` homes trade flexibility with the grid operator and energy with the retailer alone.
+    With ``zones`` (mechanism "zonal") each zone has a market and a controller of its own.
     """
 
     name: str
@@ -106,4 +109,5 @@ class Study:
     agents: AgentRules
     limits: GridLimits
     flexibility: FlexRules | None = None
+    zones: ZoneRules | None = None
     seed: int = 0
