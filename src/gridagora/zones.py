@@ -15,7 +15,13 @@ from gridagora.grid.zones import (
     zones_from_feeders,
     zones_from_table,
 )
-from gridagora.market.controllers import Checks, LocalController, is_approved, way_of_trade
+from gridagora.market.controllers import (
+    Checks,
+    Controllers,
+    LocalController,
+    is_approved,
+    way_of_trade,
+)
 from gridagora.market.islanding import IslandResult, island
 from gridagora.market.zonal import ZonalResult, hierarchical_clearing, with_bulk
 from gridagora.market.zonal_joint import JointResult, WelfareGap, joint_clearing, welfare_gap
@@ -26,6 +32,7 @@ __all__ = [
     "STEPS",
     "Approval",
     "Checks",
+    "Controllers",
     "IslandResult",
     "JointResult",
     "LocalController",

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridagora.errors import InputError
-from gridagora.market.controllers import Checks, LocalController, is_approved, way_of_trade
+from gridagora.market.controllers import Checks, Controllers, LocalController, is_approved, way_of_trade
 from gridagora.model.zone_trades import STEPS, Approval, Supply, TradeRequest
 from gridagora.model.zones import Zone, ZoneTree
 
@@ -248,3 +248,78 @@ def test_a_controller_of_another_zone_is_told():
     controllers = checks().controllers | {"east": checks().controllers["west"]}
     with pytest.raises(InputError, match="controller west: stands under zone east"):
         way_of_trade(trade(), TREE, Checks(controllers=controllers))
+
+
+def test_the_dso_may_refuse_the_supply_of_a_shortage():
+    offers = (
+        Supply(zone="east", quantity_kwh=1.0, price=0.1),
+        Supply(zone="far mv", quantity_kwh=9.0, price=0.1),
+        Supply(zone="bulk", quantity_kwh=9.0, price=0.2),
+    )
+    way = way_of_trade(shortage(), TREE, checks(supply=offers, dso=lambda request: "works on the feeder"))
+    assert told(way)[-1] == (5, "grid company", "rejected")
+    assert way[-1].reason == "east: has only 1 kWh; the DSO: works on the feeder"
+    assert way[-1].supply is None
+
+
+def test_the_dso_is_asked_once_about_supply_and_only_when_there_is_some():
+    asked = []
+
+    def dso(request):
+        asked.append(request.trade)
+        return ""
+
+    offers = (Supply(zone="bulk", quantity_kwh=9.0, price=0.2),)
+    assert is_approved(way_of_trade(shortage(), TREE, checks(supply=offers, dso=dso)))
+    assert len(asked) == 1
+    way_of_trade(shortage(), TREE, checks(dso=dso))
+    assert len(asked) == 1
+
+
+def test_what_the_dso_refused_it_does_not_supply_otherwise():
+    offers = (Supply(zone="bulk", quantity_kwh=9.0, price=0.2),)
+    request = trade(supply_otherwise=True)
+    way = way_of_trade(request, TREE, checks(supply=offers, dso=lambda request: "works"))
+    assert told(way)[-2:] == [(4, "grid company", "rejected"), (5, "grid company", "rejected")]
+
+
+def test_controllers_made_once_decide_as_those_made_anew():
+    """Rooms that shrink with each approval are seen, for functions are asked for every trade."""
+    room = {"kwh": 5.0}
+    rules = checks(east={"export_kwh": lambda period: room["kwh"]})
+    controllers = Controllers(tree=TREE, checks=rules)
+    requests = [trade(), trade(buyer="bob", buyer_zone="east"), shortage(), trade(), trade()]
+    ends = []
+    for request in requests:
+        way = controllers.way(request)
+        assert way == way_of_trade(request, TREE, rules)
+        ends.append(is_approved(way))
+        if is_approved(way) and request.buyer_zone != "east":
+            room["kwh"] -= request.quantity_kwh
+    assert ends == [True, True, False, True, False]
+
+
+def test_controllers_made_once_still_check_every_request():
+    controllers = Controllers(tree=TREE, checks=checks())
+    assert is_approved(controllers.way(trade()))
+    for wrong, zones in ((trade(buyer_zone="north"), ["north"]), (shortage(buyer_zone="south"), ["south"])):
+        for _ in range(2):
+            with pytest.raises(InputError) as found:
+                controllers.way(wrong)
+            assert [fault.value for fault in found.value.faults] == zones
+    assert told(controllers.way(trade(seller="eve")))[-1] == (2, "east", "rejected")
+
+
+def test_faults_of_controllers_and_of_the_trade_come_together():
+    strays = {"east": LocalController(zone="north", participants=frozenset())}
+    strays["moon"] = LocalController(zone="moon", participants=frozenset())
+    with pytest.raises(InputError) as found:
+        way_of_trade(trade(), TREE, Checks(controllers=strays))
+    assert [(fault.place, fault.value) for fault in found.value.faults] == [
+        ("controller north", "east"),
+        ("controller moon", "moon"),
+        ("zone", "west"),
+    ]
+    with pytest.raises(InputError) as found:
+        Controllers(tree=TREE, checks=Checks(controllers=strays))
+    assert len(found.value.faults) == 2

@@ -5,11 +5,12 @@ as functions, so that the rules here stay free of them.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 
-from gridagora.errors import Fault, check_faults
+from gridagora.errors import Fault, InputError, check_faults
 from gridagora.model.zone_trades import Approval, Supply, TradeRequest
 from gridagora.model.zones import DSO, ZoneTree
 
@@ -79,15 +80,155 @@ class Checks:
     supply: Callable[[TradeRequest], Sequence[Supply]] = no_supply
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Controllers:
+    """The controllers of all zones, checked once, to take many trades through them.
+
+    They are read when the object is made: what changes later is seen through the functions of `Checks` and
+    `LocalController`, which are asked for every trade.
+
+    Parameters
+    ----------
+    tree : the zones
+    checks : the controllers, the DSO's check, and the supply on offer
+
+    Raises
+    ------
+    InputError
+        Lists every controller that stands under another zone's name, or under one of no zone.
+
+    Examples
+    --------
+    >>> from gridagora.model.zones import Zone
+    >>> tree = ZoneTree(zones=(Zone(name="bulk", level="bulk", parent=None),
+    ...                        Zone(name="east", level="lv", parent="bulk", buses=("1",))))
+    >>> east = LocalController(zone="east", participants=frozenset({"ann", "bob"}))
+    >>> controllers = Controllers(tree=tree, checks=Checks(controllers={"east": east}))
+    >>> closed, open_ = (TradeRequest(trade="t", buyer="ann", buyer_zone="east", seller="bob",
+    ...                               seller_zone="east", period=period, quantity_kwh=2.0, price=0.5, at=60)
+    ...                  for period in (-1, 0))
+    >>> is_approved(controllers.way(closed)), is_approved(controllers.way(open_))
+    (False, True)
+    """
+
+    tree: ZoneTree
+    checks: Checks
+    _at: dict[str, LocalController] = field(init=False, repr=False)
+    _dso: str = field(init=False, repr=False)
+    _gates: dict[tuple[str, str], "_Gates"] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_faults(_controller_faults(self.tree, self.checks))
+        object.__setattr__(self, "_at", dict(self.checks.controllers))
+        object.__setattr__(self, "_dso", _dso(self.tree))
+        object.__setattr__(self, "_gates", {})
+
+    def way(self, request: TradeRequest) -> tuple[Approval, ...]:
+        """Take a trade through the controllers; see `way_of_trade`.
+
+        Raises
+        ------
+        InputError
+            Lists every fault: an unknown zone, or a zone on the way without a controller.
+        """
+        ends = (request.buyer_zone if request.is_shortage else request.seller_zone, request.buyer_zone)
+        if ends not in self._gates:
+            check_faults(_way_faults(request, self.tree, self.checks))
+            self._gates[ends] = _between(self.tree, *ends)
+        way = [_stated(request)]
+        for approval in self._trade_steps(request, self._gates[ends]):
+            way.append(approval)
+            if approval.decision == "rejected":
+                break
+        refused_by_grid = way[-1].decision == "rejected" and way[-1].step in (3, 4)
+        wants_other = request.supply_otherwise and refused_by_grid
+        if wants_other or (request.is_shortage and way[-1].decision == "approved"):
+            way.append(self._supplied(request))
+        return tuple(way)
+
+    def _trade_steps(self, request: TradeRequest, gates: "_Gates") -> Iterator[Approval]:
+        """Yield the decisions of steps 2 to 4."""
+        parties = [(request.buyer_zone, request.buyer)]
+        if not request.is_shortage:
+            parties.insert(0, (request.seller_zone, request.seller))
+        for zone in dict.fromkeys(zone for zone, _ in parties):
+            if zone in self._at:
+                names = [name for place, name in parties if place == zone]
+                reason = _data_fault(request, self._at[zone], names)
+                yield _decided(2, zone, reason, otherwise="the data are in order", at=request.at)
+        first = parties[0][0]
+        yield from self._grid_steps(request, 3, zones=[first], gates=gates.leaves, out=True)
+        if request.is_shortage or not (gates.enters or gates.leaves):
+            return
+        inner = [] if request.buyer_zone == first else [request.buyer_zone]
+        yield from self._grid_steps(request, 4, zones=inner, gates=gates.enters, out=False)
+        reason = self.checks.dso(request)
+        yield _decided(4, self._dso, reason, otherwise="the DSO has no objection", at=request.at)
+
+    def _grid_steps(
+        self, request: TradeRequest, step: int, *, zones: Sequence[str], gates: Sequence[str], out: bool
+    ) -> Iterator[Approval]:
+        """Yield the checks of grids inside zones and of the gates that the trade passes in one direction."""
+        for zone in zones:
+            if zone in self._at:
+                reason = self._at[zone].inside(request)
+                yield _decided(step, zone, reason, otherwise="the grid inside the zone holds", at=request.at)
+        for zone in gates:
+            if zone in self._at:
+                controller = self._at[zone]
+                room = (controller.export_kwh if out else controller.import_kwh)(request.period)
+                word = "leave" if out else "enter"
+                reason = (
+                    "" if request.quantity_kwh <= room else f"only {room:g} kWh may still {word} the zone"
+                )
+                yield _decided(
+                    step, zone, reason, otherwise=f"{request.quantity_kwh:g} kWh may {word}", at=request.at
+                )
+
+    def _supplied(self, request: TradeRequest) -> Approval:
+        """Return step 5: the nearest supply that will do, if the DSO has no objection."""
+        tree, refused = self.tree, []
+        ways = {name: place for place, name in enumerate(tree.path(request.buyer_zone))}
+        for supply in sorted(
+            self.checks.supply(request), key=lambda s: (_shared(tree, s.zone, ways), s.price, s.zone)
+        ):
+            reason = self._supply_fault(request, supply)
+            if not reason:
+                objection = self.checks.dso(request)
+                if objection:
+                    refused.append(f"the DSO: {objection}")
+                    break
+                text = f"{request.quantity_kwh:g} kWh from {supply.zone} at {supply.price:g}"
+                return Approval(
+                    step=5, by=self._dso, decision="approved", reason=text, at=request.at, supply=supply
+                )
+            refused.append(f"{supply.zone}: {reason}")
+        text = "; ".join(refused) or "no zone and no bulk grid offers supply"
+        return Approval(step=5, by=self._dso, decision="rejected", reason=text, at=request.at)
+
+    def _supply_fault(self, request: TradeRequest, supply: Supply) -> str:
+        if not supply.quantity_kwh >= request.quantity_kwh:
+            return f"has only {supply.quantity_kwh:g} kWh"
+        if not supply.price <= request.price:
+            return f"asks {supply.price:g}, approved is {request.price:g}"
+        gates = _between(self.tree, supply.zone, request.buyer_zone)
+        out = self._grid_steps(request, 5, zones=[supply.zone], gates=gates.leaves, out=True)
+        back = self._grid_steps(request, 5, zones=[request.buyer_zone], gates=gates.enters, out=False)
+        for check in chain(out, back):
+            if check.decision == "rejected":
+                return f"{check.by} says: {check.reason}"
+        return ""
+
+
 def way_of_trade(request: TradeRequest, tree: ZoneTree, checks: Checks) -> tuple[Approval, ...]:
     """Take a trade through the controllers; the last step says whether it is approved.
 
     1 the parties state it.  2 the controller of each party verifies the data.  3 the seller's checks the grid
     inside its zone, and that of every zone around it that the trade leaves, what may leave.  Within one zone
     the trade is then approved.  4 the controllers of the zones that it enters check what may come in, the
-    buyer's its own grid; the DSO approves.  5 a shortage, or a trade that a grid refused in step 3 or 4 and
-    whose buyer wants it, asks the DSO, who takes the nearest supply that is large and cheap enough.  The
-    first no ends the way.
+    buyer's its own grid; the DSO approves.  5 a shortage, or a trade that was refused in step 3 or 4 and
+    whose buyer wants it, asks the DSO, who takes the nearest supply that is large and cheap enough, and gives
+    it unless its own check objects.  The first no ends the way.  For many trades make `Controllers` once.
 
     Parameters
     ----------
@@ -117,17 +258,11 @@ def way_of_trade(request: TradeRequest, tree: ZoneTree, checks: Checks) -> tuple
     1 ann stated - ann buys 2 kWh from bob at 0.5 in period 3
     2 east rejected - the price 0.5 is not within -inf to 0.4
     """
-    check_faults(_faults(request, tree, checks))
-    way = [_stated(request)]
-    for approval in _trade_steps(request, tree, checks):
-        way.append(approval)
-        if approval.decision == "rejected":
-            break
-    refused_by_grid = way[-1].decision == "rejected" and way[-1].step in (3, 4)
-    wants_other = request.supply_otherwise and refused_by_grid
-    if wants_other or (request.is_shortage and way[-1].decision == "approved"):
-        way.append(_supplied(request, tree, checks))
-    return tuple(way)
+    try:
+        controllers = Controllers(tree=tree, checks=checks)
+    except InputError as found:
+        raise InputError([*found.faults, *_way_faults(request, tree, checks)]) from None
+    return controllers.way(request)
 
 
 def is_approved(way: Sequence[Approval]) -> bool:
@@ -149,96 +284,25 @@ def _stated(request: TradeRequest) -> Approval:
     return Approval(step=1, by=request.buyer, decision="stated", reason=reason, at=request.at)
 
 
-def _trade_steps(request: TradeRequest, tree: ZoneTree, checks: Checks) -> Iterator[Approval]:
-    """Yield steps 2 to 4 up to where the trade ends; a shortage ends before step 4."""
-    parties = [(request.buyer_zone, request.buyer)]
-    if not request.is_shortage:
-        parties.insert(0, (request.seller_zone, request.seller))
-    for zone in dict.fromkeys(zone for zone, _ in parties):
-        if zone in checks.controllers:
-            names = [name for place, name in parties if place == zone]
-            reason = _data_fault(request, checks.controllers[zone], names)
-            yield _decided(2, zone, reason, otherwise="the data are in order", at=request.at)
-    leaves, enters = _gates(request, tree)
-    first = request.buyer_zone if request.is_shortage else request.seller_zone
-    yield from _grid_steps(request, checks, step=3, zones=[first], gates=leaves, out=True)
-    if not enters and not leaves:
-        return
-    if not request.is_shortage:
-        inner = [] if request.buyer_zone == first else [request.buyer_zone]
-        yield from _grid_steps(request, checks, step=4, zones=inner, gates=enters, out=False)
-        yield _decided(
-            4, _dso(tree), checks.dso(request), otherwise="the DSO has no objection", at=request.at
-        )
-
-
-def _grid_steps(
-    request: TradeRequest, checks: Checks, *, step: int, zones: Sequence[str], gates: Sequence[str], out: bool
-) -> Iterator[Approval]:
-    """Yield the checks of grids inside zones and of the gates that the trade passes in one direction."""
-    for zone in zones:
-        if zone in checks.controllers:
-            reason = checks.controllers[zone].inside(request)
-            yield _decided(step, zone, reason, otherwise="the grid inside the zone holds", at=request.at)
-    for zone in gates:
-        if zone in checks.controllers:
-            controller = checks.controllers[zone]
-            room = (controller.export_kwh if out else controller.import_kwh)(request.period)
-            word = "leave" if out else "enter"
-            reason = "" if request.quantity_kwh <= room else f"only {room:g} kWh may still {word} the zone"
-            yield _decided(
-                step, zone, reason, otherwise=f"{request.quantity_kwh:g} kWh may {word}", at=request.at
-            )
-
-
-def _supplied(request: TradeRequest, tree: ZoneTree, checks: Checks) -> Approval:
-    """Return step 5: the nearest supply that is large and cheap enough and that the gates let through."""
-    refused = []
-    ways = {name: place for place, name in enumerate(tree.path(request.buyer_zone))}
-    for supply in sorted(
-        checks.supply(request), key=lambda s: (_shared(tree, s.zone, ways), s.price, s.zone)
-    ):
-        reason = _supply_fault(request, tree, supply, checks=checks)
-        if not reason:
-            text = f"{request.quantity_kwh:g} kWh from {supply.zone} at {supply.price:g}"
-            return Approval(
-                step=5, by=_dso(tree), decision="approved", reason=text, at=request.at, supply=supply
-            )
-        refused.append(f"{supply.zone}: {reason}")
-    text = "; ".join(refused) or "no zone and no bulk grid offers supply"
-    return Approval(step=5, by=_dso(tree), decision="rejected", reason=text, at=request.at)
-
-
-def _supply_fault(request: TradeRequest, tree: ZoneTree, supply: Supply, *, checks: Checks) -> str:
-    if not supply.quantity_kwh >= request.quantity_kwh:
-        return f"has only {supply.quantity_kwh:g} kWh"
-    if not supply.price <= request.price:
-        return f"asks {supply.price:g}, approved is {request.price:g}"
-    leaves, enters = _between(tree, supply.zone, request.buyer_zone)
-    for zone, gates, out in ((supply.zone, leaves, True), (request.buyer_zone, enters, False)):
-        for check in _grid_steps(request, checks, step=5, zones=[zone], gates=gates, out=out):
-            if check.decision == "rejected":
-                return f"{check.by} says: {check.reason}"
-    return ""
-
-
 def _shared(tree: ZoneTree, zone: str, ways: Mapping[str, int]) -> int:
     """Return how many zones out the buyer's way meets that of another zone; the root comes last."""
     return next(ways[name] for name in tree.path(zone) if name in ways)
 
 
-def _gates(request: TradeRequest, tree: ZoneTree) -> tuple[list[str], list[str]]:
-    """Return the zones that a trade leaves and those that it enters."""
-    if request.is_shortage:
-        return [], []
-    return _between(tree, request.seller_zone, request.buyer_zone)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Gates:
+    """Zones whose gates a trade passes: left, from the inside out, and entered, from the outside in."""
+
+    leaves: tuple[str, ...]
+    enters: tuple[str, ...]
 
 
-def _between(tree: ZoneTree, start: str, end: str) -> tuple[list[str], list[str]]:
-    """Return the zones whose gates are left, from the inside out, and entered, from the outside in."""
+def _between(tree: ZoneTree, start: str, end: str) -> _Gates:
     out, back = tree.path(start), tree.path(end)
-    leaves = [name for name in out if name not in back]
-    return leaves, [name for name in reversed(back) if name not in out]
+    return _Gates(
+        leaves=tuple(name for name in out if name not in back),
+        enters=tuple(name for name in reversed(back) if name not in out),
+    )
 
 
 def _data_fault(request: TradeRequest, controller: LocalController, names: Sequence[str]) -> str:
@@ -270,22 +334,32 @@ def _dso(tree: ZoneTree) -> str:
     return next((zone.name for zone in tree.zones if zone.level == DSO), DSO)
 
 
-def _faults(request: TradeRequest, tree: ZoneTree, checks: Checks) -> Iterator[Fault]:
-    """Yield the zones of a trade that there are not, and those on its way that have no controller."""
-    ends = [request.buyer_zone] if request.is_shortage else [request.seller_zone, request.buyer_zone]
+def _controller_faults(tree: ZoneTree, checks: Checks) -> Iterator[Fault]:
+    """Yield the controllers that stand under another zone's name, or under one that is no zone's."""
     for name, controller in checks.controllers.items():
+        if controller.zone == name and name in tree:
+            continue
+        place = f"controller {controller.zone}"
         if controller.zone != name:
             reason, fix = f"stands under zone {name}", "give each zone its own controller"
-            source, place = f"trade {request.trade}", f"controller {controller.zone}"
-            yield Fault(source=source, place=place, value=name, reason=reason, fix=fix)
+            yield Fault(source="controllers", place=place, value=name, reason=reason, fix=fix)
+        if name not in tree:
+            fix = f"use one of {tree.names[:9]}"
+            yield Fault(source="controllers", place=place, value=name, reason="no such zone", fix=fix)
+
+
+def _way_faults(request: TradeRequest, tree: ZoneTree, checks: Checks) -> Iterator[Fault]:
+    """Yield the zones of a trade that there are not, and those on its way that have no controller."""
+    source = f"trade {request.trade}"
+    ends = [request.buyer_zone] if request.is_shortage else [request.seller_zone, request.buyer_zone]
     unknown = [name for name in dict.fromkeys(ends) if name not in tree]
     for name in unknown:
         fix = f"use one of {tree.names[:9]}"
-        yield Fault(source=f"trade {request.trade}", place="zone", value=name, reason="no such zone", fix=fix)
+        yield Fault(source=source, place="zone", value=name, reason="no such zone", fix=fix)
     if unknown:
         return
-    leaves, enters = _gates(request, tree)
-    for name in dict.fromkeys([*ends, *leaves, *enters]):
+    gates = _between(tree, ends[0], ends[-1])
+    for name in dict.fromkeys([*ends, *gates.leaves, *gates.enters]):
         if tree.zone(name).level not in (DSO, "bulk") and name not in checks.controllers:
             reason, fix = "a zone on the way has no controller", "add it to checks.controllers"
-            yield Fault(source=f"trade {request.trade}", place="zone", value=name, reason=reason, fix=fix)
+            yield Fault(source=source, place="zone", value=name, reason=reason, fix=fix)
