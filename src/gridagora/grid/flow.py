@@ -30,6 +30,7 @@ class PowerFlow:
         (periods, buses); None for one phase
     bus_kw, bus_kvar : the net import that it was calculated for, (periods, buses) or (periods, buses, 3);
         kvar None: 0
+    source_kw, source_kvar : of the import what each source gives, (periods, sources)
     """
 
     buses: tuple[str, ...]
@@ -45,6 +46,8 @@ class PowerFlow:
     unbalance_percent: Floats | None = None
     bus_kw: Floats | None = None
     bus_kvar: Floats | None = None
+    source_kw: Floats | None = None
+    source_kvar: Floats | None = None
 
     @property
     def reverse_flow(self) -> Bools:

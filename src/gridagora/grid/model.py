@@ -245,6 +245,8 @@ class GridModel:
             converged=solution.converged,
             weakest_bus=weakest,
             unbalance_percent=unbalance_percent(vm) if vm.ndim == 3 else None,
+            source_kw=solution.each_w / 1e3,
+            source_kvar=solution.each_var / 1e3,
         )
 
     def _weakest(

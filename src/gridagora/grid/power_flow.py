@@ -32,7 +32,8 @@ CONSTANT_POWER, CONSTANT_IMPEDANCE, CONSTANT_CURRENT = 0, 1, 2
 class Solution:
     """Raw results over periods (and phases, last axis, if three-phase); NaN where not converged.
 
-    Voltages per unit of the node, currents in A, powers in W.
+    Voltages per unit of the node, currents in A, powers in W; ``each_w`` and ``each_var`` are those of each
+    source, (periods, sources).
     """
 
     u_pu: Floats
@@ -41,6 +42,8 @@ class Solution:
     lv_a: Floats
     source_w: Floats
     source_var: Floats
+    each_w: Floats
+    each_var: Floats
     shunt_w: Floats
     load_w: Floats
     converged: Bools
@@ -160,6 +163,8 @@ class Solver:
             lv_a=column(self._transformer, "i_to"),
             source_w=_total(column("source", "p")),
             source_var=_total(column("source", "q")),
+            each_w=_over_phases(column("source", "p")),
+            each_var=_over_phases(column("source", "q")),
             shunt_w=_total(column("shunt", "p")),
             load_w=_total(column(self._load, "p"))
             if "p" in self._outputs.get(self._load, ())
@@ -307,6 +312,10 @@ def _everywhere(nodes: int, phases: int) -> Loads:
 def _total(values: Floats) -> Floats:
     """Sum over components and phases."""
     return np.asarray(values.sum(axis=tuple(range(1, values.ndim))))
+
+
+def _over_phases(values: Floats) -> Floats:
+    return values if values.ndim == 2 else np.asarray(values.sum(axis=2))
 
 
 def _join(parts: list[Solution]) -> Solution:

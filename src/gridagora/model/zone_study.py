@@ -54,10 +54,23 @@ class ZoneRules:
         >>> rules.islands(0, 2).tolist()
         [[-1, -1, -1], [-1, 1, 1]]
         """
-        cut = self.cut[first : first + count]
-        found = np.full(cut.shape, -1, dtype=np.int64)
-        for around in self.tree.ancestors():  # from the root inwards: the innermost is written last
-            known = around >= 0
-            open_gate = cut[:, around] & known
-            found = np.where(open_gate, np.where(known, around, 0), found)
-        return found
+        return islands_of(self.tree, self.cut[first : first + count])
+
+
+def islands_of(tree: ZoneTree, cut: NDArray[np.bool_]) -> Ints:
+    """Return the innermost zone with an open gate around each zone, -1 where there is none.
+
+    ``cut`` and the result have shape (periods, zones).
+
+    >>> from gridagora.model.zones import Zone
+    >>> tree = ZoneTree(zones=(Zone(name="bulk", level="bulk", parent=None),
+    ...                        Zone(name="a", level="lv", parent="bulk", buses=("1",))))
+    >>> islands_of(tree, np.array([[False, True]])).tolist()
+    [[-1, 1]]
+    """
+    found = np.full(cut.shape, -1, dtype=np.int64)
+    for around in tree.ancestors():  # from the root inwards: the innermost is written last
+        known = around >= 0
+        open_gate = cut[:, around] & known
+        found = np.where(open_gate, np.where(known, around, 0), found)
+    return found
