@@ -9,6 +9,8 @@ gives the reactive power of the profile NAME.
 
 ``prices``: ``time`` and a column of prices; a row holds until the next.
 
+``gate limits``: ``time`` and ``import_kw``, ``export_kw`` or both; a row holds until the next.
+
 Times are the start of a period (`gridagora.adapters.timeline`).
 """
 
@@ -35,6 +37,7 @@ Floats = NDArray[np.float64]
 __all__ = [
     "ParticipantTable",
     "ProfileTable",
+    "read_gate_series",
     "read_participants",
     "read_price_series",
     "read_profiles",
@@ -42,6 +45,7 @@ __all__ = [
 ]
 
 KVAR = " kvar"
+GATE_COLUMNS = ("import_kw", "export_kw")
 _TRUTHS = {"yes": True, "no": False, "true": True, "false": False, "1": True, "0": False}
 
 
@@ -165,3 +169,30 @@ def read_price_series(series: SeriesSpec, axis: TimeAxis) -> tuple[Floats, list[
     if timeline is None or faults or found:
         return nothing, [*faults, *found]
     return timeline.on_axis(prices) / (1000.0 if series.per == "MWh" else 1.0), []
+
+
+def read_gate_series(
+    path: Path, axis: TimeAxis, *, timezone: str | None
+) -> tuple[dict[str, Floats], list[Fault]]:
+    """Read what may pass the gate of a zone: kW per period by column, empty where there are faults."""
+    table, faults = read_table(path)
+    if table is None:
+        return {}, faults
+    known = (TIME, *GATE_COLUMNS)
+    there = [column for column in GATE_COLUMNS if column in table.frame.columns]
+    faults = column_faults(table, [TIME] if there else known)
+    for column in map(str, table.frame.columns):
+        if column not in known:
+            fix = near(column, known) or f"use {', '.join(known)}"
+            reason = "is no column of gate limits"
+            faults.append(Fault(source=table.source, place="header", value=column, reason=reason, fix=fix))
+    if faults:
+        return {}, faults
+    timeline, faults = read_timeline(table, axis, timezone=timezone, power=False)
+    values = {}
+    for column in there:
+        values[column], found = numbers(table, column)
+        faults += found
+    if timeline is None or faults:
+        return {}, faults
+    return {column: timeline.on_axis(kw) for column, kw in values.items()}, []

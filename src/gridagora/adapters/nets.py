@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from gridagora.adapters import simbench_grids
 from gridagora.adapters.cache import Arrays, cached_arrays, versioned_key
+from gridagora.adapters.simbench_grids import JOINT, read_joint_grid
 from gridagora.errors import Fault, InputError
 from gridagora.grid import branches, convert, frames, injections, topology, transformers
 from gridagora.model import network
@@ -50,7 +52,8 @@ def find_net(name: str, *, source: str = "grid") -> NetSource:
 
     Parameters
     ----------
-    name : test grid (`TEST_NETS`), SimBench code, or path of a pandapower JSON or Excel file
+    name : test grid (`TEST_NETS`), SimBench code, code of several lower grids
+        (`gridagora.adapters.simbench_grids`), or path of a pandapower JSON or Excel file
     source : what to name in faults
 
     Raises
@@ -115,7 +118,7 @@ def converted(kind: str, net: NetSource, convert: Callable[[Any, str], Arrays]) 
 @cache
 def _digest_of_code(module: str) -> str:
     """Return a digest of the sources that turn a file into arrays, those of a module among them."""
-    modules = (branches, convert, frames, injections, topology, transformers, network)
+    modules = (branches, convert, frames, injections, topology, transformers, network, simbench_grids)
     files = [Path(str(part.__file__)) for part in (*modules, sys.modules[__name__], sys.modules[module])]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
@@ -142,6 +145,8 @@ def _read(path: Path, source: str) -> Any:
 
 def _simbench(code: str, source: str, others: tuple[str, ...]) -> Any:
     """Read a SimBench grid; an unknown code names near ones."""
+    if JOINT in code:
+        return read_joint_grid(code, _simbench_codes(), source=source)
     codes = _simbench_codes()
     if code not in codes:
         names = f", a file, or {', '.join(others)}" if others else ""

@@ -17,6 +17,7 @@ from gridagora.adapters.files import (
     read_price_series,
     read_profiles,
 )
+from gridagora.adapters.zones import StudyZones, study_zones
 from gridagora.agents import check_homes
 from gridagora.errors import Fault, InputError, check_faults
 from gridagora.model.network import Network
@@ -30,6 +31,7 @@ from gridagora.scenario.homes import UnknownProfileError, make_homes
 from gridagora.scenario.prices import scenario_tariffs
 from gridagora.scenario.spec import ParticipantSpec, ScenarioSpec, SeriesSpec
 from gridagora.scenario.suggest import near
+from gridagora.scenario.zones import zone_key_faults, zone_windows
 
 Floats = NDArray[np.float64]
 
@@ -47,6 +49,11 @@ def resolve(spec: ScenarioSpec, *, net: Any = None) -> tuple[Study, Network]:
     InputError
         With every fault of grid, profiles, participants, homes and prices.
     """
+    return _resolve(spec, net, sure_of_zones=True)
+
+
+def _resolve(spec: ScenarioSpec, net: Any, *, sure_of_zones: bool) -> tuple[Study, Network]:
+    """Read what a scenario names; its zones only if no faulty key was left out that they depend on."""
     faults: list[Fault] = []
     axis, found = scenario_axis(spec)
     faults += found
@@ -55,10 +62,18 @@ def resolve(spec: ScenarioSpec, *, net: Any = None) -> tuple[Study, Network]:
     plans = _plans(spec, feeder, _by_hand(spec, faults), faults=faults)
     tariffs = None if axis is None else _tariffs(spec, axis, faults)
     homes = None if axis is None or plans is None else _homes(plans, spec, axis, faults=faults)
+    zones = None
+    if sure_of_zones:
+        zones = _zones(spec, feeder, plans, axis=axis, faults=faults)
+    elif axis is not None:
+        faults += zone_windows(spec, axis)[1]
     check_faults(_in_line(fault, spec) for fault in faults)
     if axis is None or feeder is None or tariffs is None or homes is None:
         raise InputError(faults)
-    return _study(spec, axis, homes, tariffs=tariffs), feeder.network
+    study = _study(spec, axis, homes, tariffs=tariffs)
+    if zones is not None:
+        study = replace(study, zones=zones.rules(spec, homes))
+    return study, feeder.network
 
 
 def more_faults(spec: ScenarioSpec, groups: Set[str], *, net: Any = None) -> list[Fault]:
@@ -76,10 +91,30 @@ def more_faults(spec: ScenarioSpec, groups: Set[str], *, net: Any = None) -> lis
         _plans(spec, feeder, _by_hand(spec, faults), faults=faults)
         return [_in_line(fault, spec) for fault in faults]
     try:
-        resolve(spec, net=net)
+        _resolve(spec, net, sure_of_zones=not groups & {"zones", "participants", "market"})
     except InputError as error:
         return list(error.faults)
     return []
+
+
+def _zones(
+    spec: ScenarioSpec,
+    feeder: Feeder | None,
+    plans: tuple[HomePlan, ...] | None,
+    *,
+    axis: TimeAxis | None,
+    faults: list[Fault],
+) -> StudyZones | None:
+    """Find the zones, or note why they cannot be found."""
+    wrong = zone_key_faults(spec)
+    faults += wrong
+    if spec.zones is None or axis is None:
+        return None
+    unsure = any(fault.place.startswith("zones") for fault in wrong)
+    if unsure or feeder is None or plans is None:
+        faults += zone_windows(spec, axis)[1]
+        return None
+    return study_zones(spec, feeder.network, plans, axis=axis, faults=faults)
 
 
 def _in_line(fault: Fault, spec: ScenarioSpec) -> Fault:

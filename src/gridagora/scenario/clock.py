@@ -134,14 +134,14 @@ def scenario_axis(spec: ScenarioSpec) -> tuple[TimeAxis | None, list[Fault]]:
     A fault of a duration leaves the axis as it is, so that all that is read on it can still be checked.
     """
     faults = []
-    start = _place(spec.period.start, spec.timezone)
+    start = utc_moment(spec.period.start, spec.timezone)
     for key, moment in (("period.start", spec.period.start), ("period.end", spec.period.end)):
-        if moment is not None and _skipped(moment, spec.timezone):
+        if moment is not None and is_skipped(moment, spec.timezone):
             reason, fix = f"the clock of {spec.timezone} skips this time", "write a time an hour later"
             faults.append(_fault(spec, key, str(moment), reason=reason, fix=fix))
     length = spec.period.length or timedelta(days=7)
     if spec.period.end is not None:
-        length = _place(spec.period.end, spec.timezone) - start
+        length = utc_moment(spec.period.end, spec.timezone) - start
     mtu = spec.resolution
     if length <= timedelta(0):
         faults.append(
@@ -220,16 +220,24 @@ def _duration_faults(spec: ScenarioSpec) -> list[Fault]:
     return faults
 
 
-def _skipped(moment: datetime, timezone: str) -> bool:
-    """Tell whether a local moment falls into the hour that the clock skips in spring."""
+def is_skipped(moment: datetime, timezone: str) -> bool:
+    """Tell whether a local moment falls into the hour that the clock skips in spring.
+
+    >>> is_skipped(datetime.fromisoformat("2016-03-27T02:30"), "Europe/Berlin")
+    True
+    """
     if moment.tzinfo is not None:
         return False
-    back = _place(moment, timezone).astimezone(ZoneInfo(timezone))
+    back = utc_moment(moment, timezone).astimezone(ZoneInfo(timezone))
     return back.replace(tzinfo=None) != moment
 
 
-def _place(moment: datetime, timezone: str) -> datetime:
-    """Return a moment in UTC; without an offset it is local clock time."""
+def utc_moment(moment: datetime, timezone: str) -> datetime:
+    """Return a moment in UTC; without an offset it is local clock time.
+
+    >>> utc_moment(datetime.fromisoformat("2016-05-23T18:00"), "Europe/Berlin").isoformat()
+    '2016-05-23T16:00:00+00:00'
+    """
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=ZoneInfo(timezone))
     return aware.astimezone(UTC)
 

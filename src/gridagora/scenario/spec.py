@@ -10,6 +10,7 @@ from pydantic import Discriminator, Field, PrivateAttr, Tag, model_validator
 from gridagora.model.study import BiddingName, ForecastName, MechanismName
 from gridagora.scenario.spec_base import Spec
 from gridagora.scenario.spec_flexibility import FlexibilitySpec
+from gridagora.scenario.spec_zones import ZonesSpec
 from gridagora.scenario.values import (
     Band,
     ClockTime,
@@ -324,6 +325,7 @@ class ScenarioSpec(Spec):
     agents: AgentsSpec = AgentsSpec()
     limits: LimitsSpec = LimitsSpec()
     flexibility: FlexibilitySpec | None = None
+    zones: ZonesSpec | None = None
     _origin: str = PrivateAttr(default="scenario")
     _lines: dict[str, int] = PrivateAttr(default_factory=dict)
 
