@@ -1,8 +1,8 @@
 """Merkle trees of RFC 9162: one hash that binds a list of records, and short proofs of what is in it.
 
-A leaf is hashed as ``SHA-256(0x00 || record)``, a node as ``SHA-256(0x01 || left || right)``, so that no node
-can pass for a record.  The left half of a tree of n leaves holds the largest power of two below n.  Built level
-by level this is the same as pairing neighbours and lifting a last one without neighbour unchanged.
+A leaf is hashed as ``SHA-256(0x00 || record)``, a node as ``SHA-256(0x01 || left || right)``, so that no
+node can pass for a record.  The left half of a tree of n leaves holds the largest power of two below n; built
+level by level this is the same as pairing neighbours and lifting a last one without neighbour unchanged.
 
 Source: RFC 9162 sections 2.1.1 to 2.1.4.
 """
@@ -131,7 +131,7 @@ class MerkleTree:
 
 
 def verify_inclusion(leaf: bytes, index: int, *, size: int, proof: Sequence[bytes], root: bytes) -> bool:
-    """Return whether a leaf's hash stands at ``index`` of the tree with that size and root (RFC 9162 2.1.3.2).
+    """Return whether a leaf's hash stands at ``index`` of a tree by its size and root (RFC 9162 2.1.3.2).
 
     >>> verify_inclusion(leaf_hash(b"a"), 0, size=1, proof=[], root=leaf_hash(b"a"))
     True
