@@ -112,7 +112,9 @@ class NetworkPool:
     """
 
     def __init__(self, wires: Wires, study: Study) -> None:
-        self._wires, self._study = wires, study
+        # One market of all wires: it has its gates closed, whatever zones the study cuts off.
+        closed = wires if study.zones is None else Wires(wires.grid, replace(study, zones=None))
+        self._wires, self._study = closed, study
         self._nodes: Nodes = wires.nodes
         self._node_names = np.array(self._nodes.names, dtype=np.str_)
         self._kept = tightened(study.limits, study.market.grid_margin)
