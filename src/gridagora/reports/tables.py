@@ -43,6 +43,18 @@ FLEX_TABLE_NAMES = (
 NETWORK_TABLE_NAMES = ("nodal_prices", "network_clearings")
 """The further tables of a market that knows the wires; also the names of their Parquet files."""
 
+ZONE_TABLE_NAMES = (
+    "zones",
+    "zone_periods",
+    "zone_flows",
+    "zone_trades",
+    "approvals",
+    "zone_welfare",
+    "nodal_prices",
+    "nodal_periods",
+)
+"""The further tables of a run with zones; also the names of their Parquet files."""
+
 UPSTREAM = "upstream"
 """The participant that stands for the retailer beyond the feeder."""
 
@@ -125,6 +137,28 @@ class NetworkTables:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ZoneTables:
+    """What markets of zones add: `gridagora.studies.zone_tables`, and prices at buses beside them.
+
+    Parameters
+    ----------
+    dso : name of the zone of the grid operator, who decides on trades between zones
+    zones, zone_periods, zone_flows, zone_trades, approvals, zone_welfare, nodal_prices, nodal_periods : the
+        tables of the same names
+    """
+
+    dso: str
+    zones: "pd.DataFrame"
+    zone_periods: "pd.DataFrame"
+    zone_flows: "pd.DataFrame"
+    zone_trades: "pd.DataFrame"
+    approvals: "pd.DataFrame"
+    zone_welfare: "pd.DataFrame"
+    nodal_prices: "pd.DataFrame"
+    nodal_periods: "pd.DataFrame"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunTables:
     """The tables of one run as a report needs them.
 
@@ -141,6 +175,7 @@ class RunTables:
     versions : package versions for the method notes
     flexibility : the flexibility market in place of the pool; None: the run has a pool
     network : what a pool that knows the wires adds; None: it does not know them
+    zones : what markets of zones add; None: there is one market for all
     """
 
     title: str
@@ -162,6 +197,7 @@ class RunTables:
     versions: Mapping[str, str] = field(default_factory=installed_versions)
     flexibility: FlexTables | None = None
     network: NetworkTables | None = None
+    zones: ZoneTables | None = None
 
     def key(self, name: str) -> str:
         """Return the name of a key figure with ``{cur}`` replaced by the currency as key figures spell it."""

@@ -26,6 +26,7 @@ from gridagora.studies.record import (
     RunRecord,
     Violations,
 )
+from gridagora.studies.zone_nodes import nodal_pictures
 from gridagora.units import WH_PER_KWH, to_wh
 
 Progress = Callable[[int, int, str], None]
@@ -68,6 +69,7 @@ def simulate_study(prepared: Prepared, *, progress: Progress, stop: Stop) -> Run
         ),
         drawing=_drawing(wires),
         flexibility=_flexibility(simulated, wires, study, settled=flows, progress=progress),
+        pictures=nodal_pictures(wires, study, simulated.events, metered_wh=metered, progress=progress),
         **_baseline_devices(simulated),
     )
 
@@ -116,7 +118,7 @@ def _power_flow(
     step = study.axis.periods_per_day * 30
     for first in range(0, periods, step):
         cut = slice(first, first + step)
-        flow = wires.flow(net_kw[cut], net_kvar[cut])
+        flow = wires.flow(net_kw[cut], net_kvar[cut], first)
         parts.append(_flows(flow, limited=limited))
         findings.append(wires.check(flow, net_kw[cut], first=first))
         progress(min(first + step, periods), periods, what)

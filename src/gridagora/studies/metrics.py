@@ -18,6 +18,7 @@ from gridagora.studies.flexibility_view import flex_money
 from gridagora.studies.network_tables import network_kpis
 from gridagora.studies.record import Flows, RunRecord
 from gridagora.studies.tables import local_days, money_per_home
+from gridagora.studies.zone_tables import zone_kpis
 from gridagora.units import MICRO, WH_PER_KWH, to_micro
 
 
@@ -78,9 +79,11 @@ def _share(part: Any, whole: Any) -> Any:
 def participants_table(record: RunRecord) -> pd.DataFrame:
     """One row per participant: assets, energy in kWh, costs in currency with and without the market.
 
-    ``flex_received`` is a column of runs with a flexibility market alone; ``cost`` is what is left to pay.
+    ``flex_received`` is a column of runs with a flexibility market alone, ``zone`` of those with zones;
+    ``cost`` is what is left to pay.
     """
     study = record.study
+    zones = {} if study.zones is None else {"zone": [study.zones.tree.names[k] for k in study.zones.of_home]}
     days, standing = len(local_days(record)[1]), int(to_micro(study.tariffs.standing_per_day))
     energy = energy_with_market(record)
     imported = np.maximum(energy.metered, 0).sum(axis=0)
@@ -95,6 +98,7 @@ def participants_table(record: RunRecord) -> pd.DataFrame:
             "participant": [h.participant for h in study.homes],
             "kind": [h.kind for h in study.homes],
             "bus": [h.bus for h in study.homes],
+            **zones,
             "pv_peak_kw": [h.pv_peak_kw for h in study.homes],
             "battery_kwh": [h.battery.energy_kwh if h.battery else 0.0 for h in study.homes],
             "ev": [h.ev is not None for h in study.homes],
@@ -136,6 +140,7 @@ def kpis(record: RunRecord, participants: pd.DataFrame) -> dict[str, float | int
         | _energy_kpis(record)
         | _grid_kpis(record)
         | network_kpis(record, cur)
+        | zone_kpis(record, cur)
         | {"event_hash": record.event_hash}
     )
 

@@ -3,6 +3,7 @@
 Both hold the periods that were cleared on the network; in all others one price holds at every node.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ import pandas as pd
 
 from gridagora.engine.machine import losses_micro
 from gridagora.market.network_result import PARTS
-from gridagora.model.columns import Floats, NodalClearing
+from gridagora.model.columns import Floats, Ints, NodalClearing
 from gridagora.model.events import AuctionCleared
 from gridagora.studies.record import RunRecord
+from gridagora.studies.zone_nodes import zones_of_nodes
 from gridagora.units import MICRO, WH_PER_KWH, amount_micro, to_micro
 
 Cleared = tuple[AuctionCleared, NodalClearing]
@@ -26,9 +28,10 @@ def clearings(record: RunRecord) -> list[Cleared]:
 def nodal_prices_table(record: RunRecord) -> pd.DataFrame:
     """One row per period cleared on the network and node: price and its parts, currency per kWh.
 
-    The parts sum to the price but for its rounding to a whole micro-unit; NaN where nothing traded.
+    The parts sum to the price but for its rounding to a whole micro-unit; NaN where nothing traded.  With
+    zones these are the periods of `RunRecord.pictures`, each bus with its zone and the price of its market.
     """
-    found = [network for _, network in clearings(record)]
+    found = [*(network for _, network in clearings(record)), *record.pictures]
     nodes = found[0].nodes if found else ()
     period = _joined([one.period for one in found]).astype(np.int64)
     price = _joined([one.price.ravel() for one in found])
@@ -44,8 +47,24 @@ def nodal_prices_table(record: RunRecord) -> pd.DataFrame:
             ),
             "price": np.where(traded, price / MICRO, np.nan),
             **parts,
+            **_of_zones(record, nodes, period=period),
         }
     )
+
+
+def _of_zones(record: RunRecord, nodes: Sequence[str], *, period: Ints) -> dict[str, Any]:
+    """Return the zone of each node and the price of its market; nothing without zones."""
+    rules = record.study.zones
+    if rules is None:
+        return {}
+    zone = zones_of_nodes(nodes, rules)
+    found = np.concatenate([one.zonal.price for one in record.auctions() if one.zonal is not None])
+    price = found[np.ix_(period, zone)].ravel()
+    names = pd.Index(list(rules.tree.names), dtype=object)
+    return {
+        "zone": pd.Categorical.from_codes(np.tile(zone, len(period)), categories=names),
+        "zone_price": np.where(price < 0, np.nan, price / MICRO),
+    }
 
 
 def network_clearings_table(record: RunRecord) -> pd.DataFrame:

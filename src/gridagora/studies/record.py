@@ -5,10 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gridagora.model.columns import Floats, Ints, PoolTrades, SettlementLines
-from gridagora.model.events import AuctionCleared, EnergyDelivered, Event, SessionSettled
+from gridagora.errors import require
+from gridagora.model.columns import Floats, Ints, NodalClearing, PoolTrades, SettlementLines
+from gridagora.model.events import AuctionCleared, EnergyDelivered, Event, SessionSettled, TradesDecided
 from gridagora.model.flexibility_events import FlexEvent
 from gridagora.model.study import Study
+from gridagora.model.zone_study import ZoneRules
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,7 +100,8 @@ class RunRecord:
     """A run: its study, its events, the same homes without a market, and the power flows of both.
 
     ``periods`` is how many periods were finished; all arrays are cut to it.  ``flexibility`` is None unless
-    the study has a flexibility market; ``flows`` are then those of its settled strategy.
+    the study has a flexibility market; ``flows`` are then those of its settled strategy.  ``pictures`` are
+    the periods of a study with zones that were also cleared on the wires (`zone_nodes`), one each.
     """
 
     study: Study
@@ -116,10 +119,16 @@ class RunRecord:
     violations: Violations
     drawing: GridDrawing
     flexibility: FlexRecord | None = None
+    pictures: tuple[NodalClearing, ...] = ()
 
     def auctions(self) -> list[AuctionCleared]:
         """Return the auctions of finished sessions in order."""
         return [e for e in self.events if isinstance(e, AuctionCleared) and e.first < self.periods]
+
+    def accepted(self) -> Ints:
+        """Return Wh accepted of every bid; with zones, what stands after their controllers decided."""
+        decided = any(isinstance(e, TradesDecided) for e in self.events)
+        return self.column(TradesDecided if decided else AuctionCleared, "accepted").astype(np.int64)
 
     def delivered(self, name: str) -> NDArray[np.float64]:
         """Return a column of `EnergyDelivered` or its devices over all finished periods, (periods, homes)."""
@@ -142,3 +151,9 @@ class RunRecord:
     def column(self, kind: type, name: str) -> NDArray[np.float64]:
         """Return a column of all events of a kind, one after the other."""
         return np.concatenate([getattr(e, name) for e in self.events if isinstance(e, kind)])
+
+
+def zones_of(study: Study) -> ZoneRules:
+    """Return the zones of a study; raises `InvariantError` when it has none."""
+    require(study.zones is not None, "only studies with zones have markets of zones")
+    return study.zones  # type: ignore[return-value]

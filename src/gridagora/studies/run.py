@@ -17,15 +17,18 @@ from gridagora.reports.tables import (
     FLEX_TABLE_NAMES,
     NETWORK_TABLE_NAMES,
     TABLE_NAMES,
+    ZONE_TABLE_NAMES,
     FlexTables,
     NetworkTables,
     RunTables,
+    ZoneTables,
 )
-from gridagora.studies import flexibility_tables, metrics, network_tables, tables
+from gridagora.studies import flexibility_tables, metrics, network_tables, tables, zone_tables
 from gridagora.studies.assemble import simulate_study
 from gridagora.studies.flexibility_contracts import contracts_table
 from gridagora.studies.flexibility_payments import DayGame, day_games, payments_table, rules_table
 from gridagora.studies.record import RunRecord
+from gridagora.studies.zone_view import ZoneBook, ZoneSteps, dso_of, zone_book, zone_steps
 
 Progress = Callable[[int, int, str], None]
 Stop = Callable[[], bool]
@@ -41,6 +44,7 @@ FILES = frozenset(
         SCENARIO_NAME,
         *(f"{name}.parquet" for name in TABLE_NAMES),
         *(f"{name}.parquet" for name in (*WIDE_TABLES, *FLEX_TABLE_NAMES, *NETWORK_TABLE_NAMES)),
+        *(f"{name}.parquet" for name in ZONE_TABLE_NAMES),
     }
 )
 """All that a run writes; a folder that holds anything else is not replaced."""
@@ -58,6 +62,9 @@ class Run:
     flex_orders, flex_deliveries, flex_trades, flex_contracts, flex_unmet : DataFrames of a flexibility
         market; for a run without one asking for them raises `InvariantError`
     nodal_prices, network_clearings : DataFrames of a market that knows the wires; empty without one
+    zones, zone_periods, zone_flows, zone_trades, approvals, zone_welfare, nodal_periods : DataFrames of
+        markets of zones, which have `nodal_prices` too; for a run without zones asking for the others raises
+        `InvariantError`
     finished : False when the run was stopped before its end; results then hold the finished sessions
 
     Examples
@@ -158,6 +165,49 @@ class Run:
         return network_tables.network_clearings_table(self.record)
 
     @cached_property
+    def nodal_periods(self) -> pd.DataFrame:
+        """The periods of a study with zones that were also cleared on the wires, and how that went."""
+        return zone_tables.nodal_periods_table(self.record)
+
+    @cached_property
+    def zones(self) -> pd.DataFrame:
+        """Zones with what they used, made, traded inside and outside, and what was refused."""
+        return zone_tables.zones_table(self.record, self.zone_periods, self._zone_book)
+
+    @cached_property
+    def zone_periods(self) -> pd.DataFrame:
+        """Price, gate and balance of each zone in each period."""
+        return zone_tables.zone_periods_table(self.record, self._zone_book)
+
+    @cached_property
+    def zone_flows(self) -> pd.DataFrame:
+        """Energy that approved trades move from zone to zone."""
+        return zone_tables.zone_flows_table(self.record, self._zone_book)
+
+    @cached_property
+    def zone_trades(self) -> pd.DataFrame:
+        """Every trade that was asked for, with the last decision on it."""
+        return zone_tables.zone_trades_table(self.record, self._zone_book, self._zone_steps)
+
+    @cached_property
+    def approvals(self) -> pd.DataFrame:
+        """Every step of every trade through the controllers."""
+        return zone_tables.approvals_table(self._zone_book, self._zone_steps)
+
+    @cached_property
+    def zone_welfare(self) -> pd.DataFrame:
+        """Welfare of the zones' markets and of one joint clearing."""
+        return zone_tables.zone_welfare_table(self.record)
+
+    @cached_property
+    def _zone_book(self) -> ZoneBook:
+        return zone_book(self.record)
+
+    @cached_property
+    def _zone_steps(self) -> ZoneSteps:
+        return zone_steps(self.record)
+
+    @cached_property
     def flex_strategies(self) -> pd.DataFrame:
         """The operator's ways of bidding side by side; the settled one is the first."""
         return flexibility_tables.strategies_table(self.record)
@@ -226,7 +276,8 @@ class Run:
         """Names of the tables that the run has; also those of its Parquet files."""
         more = () if self.record.flexibility is None else FLEX_TABLE_NAMES
         wires = NETWORK_TABLE_NAMES if network_tables.clearings(self.record) else ()
-        return (*TABLE_NAMES, *WIDE_TABLES, *more, *wires)
+        zones = () if self.record.study.zones is None else ZONE_TABLE_NAMES
+        return (*TABLE_NAMES, *WIDE_TABLES, *more, *wires, *zones)
 
     @property
     def tables(self) -> RunTables:
@@ -241,6 +292,7 @@ class Run:
             limits=study.limits,
             flexibility=self._flex_tables(),
             network=self._network_tables(),
+            zones=self._zone_tables(),
             **{name: getattr(self, name) for name in TABLE_NAMES},
         )
 
@@ -248,6 +300,12 @@ class Run:
         if not network_tables.clearings(self.record):
             return None
         return NetworkTables(nodal_prices=self.nodal_prices, network_clearings=self.network_clearings)
+
+    def _zone_tables(self) -> ZoneTables | None:
+        rules = self.record.study.zones
+        if rules is None:
+            return None
+        return ZoneTables(dso=dso_of(rules), **{name: getattr(self, name) for name in ZONE_TABLE_NAMES})
 
     def _flex_tables(self) -> FlexTables | None:
         rules = self.record.study.flexibility

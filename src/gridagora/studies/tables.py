@@ -21,6 +21,7 @@ from gridagora.model.flexibility_events import FlexSettled
 from gridagora.reports.tables import UPSTREAM
 from gridagora.studies.flexibility_view import flex_money, views
 from gridagora.studies.record import Flows, RunRecord
+from gridagora.studies.zone_view import zone_of_elements
 from gridagora.units import MICRO, WH_PER_KWH, amount_micro, to_micro
 
 STAGES = ("cleared", "metered", "baseline", "copper_plate")
@@ -51,11 +52,13 @@ def bids_table(record: RunRecord) -> pd.DataFrame:
     """One row per bid: price in currency per kWh, quantity and accepted in kWh; upstream is the retailer.
 
     With a flexibility market in its place the pool has no bids: the retailer's two are nobody's to meet.
+    With zones what is accepted is what their controllers let stand.
     """
-    column = {
+    column: dict[str, Any] = {
         name: record.column(AuctionCleared, name)
-        for name in ("participant", "period", "side", "price", "quantity", "accepted")
+        for name in ("participant", "period", "side", "price", "quantity")
     }
+    column["accepted"] = record.accepted()
     if record.flexibility is not None:
         column = {name: values[:0] for name, values in column.items()}
     names = [*_names(record), UPSTREAM]
@@ -184,7 +187,10 @@ def _extreme(values: Any, pick: Any) -> tuple[Any, Any]:
 
 
 def elements_table(record: RunRecord) -> pd.DataFrame:
-    """One row per bus, line and transformer: place in the drawing, worst value, periods beyond the limits."""
+    """One row per bus, line and transformer: place in the drawing, worst value, periods beyond the limits.
+
+    With zones also the zone of each, and of which zone a branch is the gate.
+    """
     drawing, limits = record.drawing, record.study.limits
     transformers = record.flows.transformers
     lines = len(drawing.elements) - transformers
@@ -216,6 +222,8 @@ def elements_table(record: RunRecord) -> pd.DataFrame:
         columns[f"violation_periods{suffix}"] = np.concatenate(
             [(low | high).sum(axis=0), (flows.loading_percent > maxima).sum(axis=0)]
         )
+    if record.study.zones is not None:
+        columns |= zone_of_elements(record)
     return pd.DataFrame(columns)
 
 
