@@ -24,6 +24,7 @@ from gridagora.engine.network import NetworkPool
 from gridagora.engine.outlook import Expectation
 from gridagora.engine.simulate import World, join_deliveries, run_sessions, run_without_market
 from gridagora.engine.wires import Wires
+from gridagora.engine.zone_desk import ZoneDesk
 from gridagora.grid import GridModel
 from gridagora.market import pay_as_bid, pay_as_cleared, trade_reduction, vickrey
 from gridagora.model.columns import Floats
@@ -44,6 +45,7 @@ MECHANISMS = {
     "vickrey": vickrey,
     "trade_reduction": trade_reduction,
     "network": pay_as_cleared,  # what the wires cannot carry is cleared anew by `NetworkPool`
+    "zonal": pay_as_cleared,  # in every zone; `ZoneDesk` decides on the trades
 }
 
 BUSY = 100_000
@@ -248,6 +250,7 @@ def _context(prepared: Prepared, wires: Wires) -> MarketContext:
         check=wires.check_schedule,
         rules_text=prepared.scenario_yaml,
         network=NetworkPool(wires, study) if study.market.mechanism == "network" else None,
+        zones=ZoneDesk(wires, study, study.zones) if study.zones is not None else None,
     )
 
 

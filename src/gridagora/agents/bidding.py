@@ -52,7 +52,8 @@ class Options:
     about because the retailer's orders stand there; infinite where those are limited.  ``short`` and ``long``
     are what the retailer asks and pays for imbalance (islanded nothing makes up for it).  ``load`` is what
     inflexible load pays at most and ``surplus`` what production asks at least: ``buy`` and ``sell``, but the
-    value of lost load and zero where the market knows the wires, which may cut a home off from the retailer.
+    value of lost load and zero where the market knows the wires or zones, which may cut a home off from the
+    retailer.
     """
 
     buy: Floats
@@ -105,7 +106,7 @@ def outside_options(tariffs: Tariffs, market: MarketRules, *, t: int, n: int) ->
             load=lost,
             surplus=np.zeros(size),
         )
-    wires = market.mechanism == "network"
+    wires = market.mechanism in ("network", "zonal")
     highest = retail if np.isinf(market.import_limit_kw) and not wires else unlimited
     lowest = feed_in if np.isinf(market.export_limit_kw) and not wires else -unlimited
     sell = np.maximum(feed_in, 0.0)

@@ -21,8 +21,8 @@ class OpenMarket:
 class ClearAuction:
     """Clear a session: the homes' bids (participant = home number, currency per kWh, kWh), retailer apart.
 
-    A market that knows the wires also needs what loads them without a bid: the planned net import of homes
-    that do not trade, kW, and the reactive import of all, kvar, shape (periods, homes).
+    A market that knows wires or zones also needs what loads them without a bid: the planned net import of
+    homes that do not trade, kW, and the reactive import of all, kvar, shape (periods, homes).
     """
 
     at: int
@@ -30,6 +30,19 @@ class ClearAuction:
     bids: Bids
     fixed_kw: Floats | None = None
     net_kvar: Floats | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecideTrades:
+    """Let the controllers of zones decide on every trade of a cleared session.
+
+    ``fixed_kw`` and ``net_kvar`` as in `ClearAuction`.
+    """
+
+    at: int
+    session: MarketSession
+    fixed_kw: Floats
+    net_kvar: Floats
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,4 +77,4 @@ class SettleSession:
     session: MarketSession
 
 
-Command = OpenMarket | ClearAuction | CheckSchedule | RecordDelivery | SettleSession
+Command = OpenMarket | ClearAuction | DecideTrades | CheckSchedule | RecordDelivery | SettleSession

@@ -1,6 +1,7 @@
 """From a clearing on the wires to the bounds within which homes then stay."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gridagora.agents import Envelope
 from gridagora.engine.machine import MarketContext
@@ -20,6 +21,8 @@ def envelope_of(cleared: AuctionCleared, context: MarketContext, *, committed_kw
     Load that the clearing could not supply (bids at the value
     of lost load) is shed.  All else, and homes that do not trade, are free.
     """
+    if cleared.zonal is not None:
+        return _in_zones(cleared, context, committed_kw=committed_kw)
     if cleared.network is None or context.network is None:
         return None
     study, count = context.study, len(cleared.clearing_price)
@@ -39,6 +42,36 @@ def envelope_of(cleared: AuctionCleared, context: MarketContext, *, committed_kw
         least_kw=np.where((bound < 0) & ~free, committed_kw, -np.inf),
         most_kw=np.where((bound > 0) & ~free, committed_kw, np.inf),
         shed_kw=missing.T / (WH_PER_KWH * study.axis.hours),
+    )
+
+
+def _in_zones(cleared: AuctionCleared, context: MarketContext, *, committed_kw: Floats) -> Envelope:
+    """Return what zones leave homes: who was refused keeps to what was approved, an island to its schedule.
+
+    A home is held on the side on which an order was not met that the retailer would have met: a controller
+    or a gate stood in the way.  On an island all are held on both sides, and what was not served is shed.
+    """
+    study, homes = context.study, len(context.study.homes)
+    shape = (len(cleared.clearing_price), homes)
+    if cleared.zonal is None or study.zones is None:
+        raise TypeError(cleared)
+    local = cleared.participant < homes
+    row = cleared.period - cleared.first
+    buys, missing = cleared.side > 0, cleared.quantity - cleared.accepted
+    retail, feed_in = context.prices.retail[cleared.period], context.prices.feed_in[cleared.period]
+    at_retailer = np.where(buys, cleared.price >= retail, cleared.price <= feed_in)
+    refused = local & (missing > 0) & at_retailer & ~cleared.zonal.firm
+
+    def table(rows: NDArray[np.bool_]) -> Floats:
+        return positions(cleared.participant[rows], row[rows], missing[rows], shape=shape).T
+
+    on_island = (cleared.zonal.island[:, study.zones.of_home] >= 0).T
+    free = np.isnan(committed_kw)
+    shed = np.where(on_island, table(local & cleared.zonal.firm), 0.0)
+    return Envelope(
+        least_kw=np.where(((table(refused & ~buys) > 0) | on_island) & ~free, committed_kw, -np.inf),
+        most_kw=np.where(((table(refused & buys) > 0) | on_island) & ~free, committed_kw, np.inf),
+        shed_kw=shed / (WH_PER_KWH * study.axis.hours),
     )
 
 

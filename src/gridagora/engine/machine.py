@@ -1,6 +1,7 @@
 """The market as a state machine: a command and the state give events; the state is the fold of the events.
 
-A session goes one way: cleared -> checked -> delivered -> settled.  A command out of this order is a defect
+A session goes one way: cleared -> (decided ->) checked -> delivered -> settled; controllers decide where the
+market has zones.  A command out of this order is a defect
 of the caller and raises `InvariantError`; nothing is then recorded.
 """
 
@@ -14,13 +15,16 @@ from gridagora.engine.commands import (
     CheckSchedule,
     ClearAuction,
     Command,
+    DecideTrades,
     OpenMarket,
     RecordDelivery,
     SettleSession,
 )
 from gridagora.engine.network import Fixed, NetworkClearing
-from gridagora.engine.pool import Mechanism, pool_orders, positions
-from gridagora.errors import require
+from gridagora.engine.pool import Mechanism, PoolOrders, pool_orders, positions
+from gridagora.engine.zonal import clear_zones
+from gridagora.engine.zone_desk import ZoneDesk, joined_trades
+from gridagora.errors import InvariantError, require
 from gridagora.ledger import Postings, check_postings, join, post
 from gridagora.ledger.accounts import SystemAccount
 from gridagora.ledger.journal import EntryKind
@@ -33,8 +37,10 @@ from gridagora.model.events import (
     ScheduleChecked,
     SessionSettled,
     StudyOpened,
+    TradesDecided,
 )
 from gridagora.model.study import Study
+from gridagora.model.zone_columns import ZoneTrades
 from gridagora.settlement import Prices, pool_trades, settle
 from gridagora.units import amount_micro, to_wh
 
@@ -48,7 +54,7 @@ class MarketContext:
 
     ``standing_micro`` is the standing charge that each home owes from a period on, in micro-units: a day's in
     the first period of each local day, shape (periods,).  ``network`` clears what the wires cannot carry
-    anew; None: the pool does not know them.
+    anew; None: the pool does not know them.  ``zones`` decides on the trades of zones; None: there are none.
     """
 
     study: Study
@@ -58,6 +64,16 @@ class MarketContext:
     check: CheckFunction
     rules_text: str
     network: NetworkClearing | None = None
+    zones: ZoneDesk | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pending:
+    """A session that is not settled yet, as far as it has come."""
+
+    cleared: AuctionCleared
+    decided: TradesDecided | None = None
+    delivered: EnergyDelivered | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,13 +85,12 @@ class MarketState:
 
     opened: bool = False
     cleared: int = 0
+    decided: int = 0
     checked: int = 0
     delivered: int = 0
     settled: int = 0
     balance: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
-    pending: Mapping[int, tuple[AuctionCleared, EnergyDelivered | None]] = field(
-        default_factory=lambda: MappingProxyType({})
-    )
+    pending: Mapping[int, Pending] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def handle(state: MarketState, command: Command, context: MarketContext) -> PoolEvent:
@@ -97,10 +112,13 @@ def handle(state: MarketState, command: Command, context: MarketContext) -> Pool
         case ClearAuction():
             _require_next(command.session.number, state.cleared, "cleared", ready=state.opened)
             return clear_auction(command, context)
+        case DecideTrades():
+            ready = state.cleared > state.decided
+            _require_next(command.session.number, state.decided, "decided", ready=ready)
+            return _decide_trades(command, state, context)
         case CheckSchedule():
-            _require_next(
-                command.session.number, state.checked, "checked", ready=state.cleared > state.checked
-            )
+            before = state.cleared if context.zones is None else state.decided
+            _require_next(command.session.number, state.checked, "checked", ready=before > state.checked)
             return _check_schedule(command, context)
         case RecordDelivery():
             ready = state.checked > state.delivered
@@ -109,9 +127,7 @@ def handle(state: MarketState, command: Command, context: MarketContext) -> Pool
         case SettleSession():
             ready = state.delivered > state.settled
             _require_next(command.session.number, state.settled, "settled", ready=ready)
-            cleared, delivered = state.pending[command.session.number]
-            require(delivered is not None, "a delivered session keeps its readings until it is settled")
-            return settle_session(command, cleared, delivered, context=context)  # type: ignore[arg-type]
+            return settle_session(command, state.pending[command.session.number], context=context)
 
 
 def apply(state: MarketState, event: PoolEvent) -> MarketState:
@@ -121,19 +137,25 @@ def apply(state: MarketState, event: PoolEvent) -> MarketState:
             accounts = len(event.participants) + len(SystemAccount)
             return replace(state, opened=True, balance=np.zeros(accounts, np.int64))
         case AuctionCleared():
-            pending = MappingProxyType({**state.pending, event.session: (event, None)})
+            pending = _with(state, event.session, Pending(cleared=event))
             return replace(state, cleared=state.cleared + 1, pending=pending)
+        case TradesDecided():
+            pending = _with(state, event.session, replace(state.pending[event.session], decided=event))
+            return replace(state, decided=state.decided + 1, pending=pending)
         case ScheduleChecked():
             return replace(state, checked=state.checked + 1)
         case EnergyDelivered():
-            cleared, _ = state.pending[event.session]
-            pending = MappingProxyType({**state.pending, event.session: (cleared, event)})
+            pending = _with(state, event.session, replace(state.pending[event.session], delivered=event))
             return replace(state, delivered=state.delivered + 1, pending=pending)
         case SessionSettled():
             pending = MappingProxyType({k: v for k, v in state.pending.items() if k != event.session})
             balance = state.balance.copy()
             np.add.at(balance, event.account, event.amount)
             return replace(state, settled=state.settled + 1, pending=pending, balance=balance)
+
+
+def _with(state: MarketState, session: int, pending: Pending) -> Mapping[int, Pending]:
+    return MappingProxyType({**state.pending, session: pending})
 
 
 def _require_next(number: int, expected: int, step: str, *, ready: bool) -> None:
@@ -154,6 +176,8 @@ def clear_auction(command: ClearAuction, context: MarketContext) -> AuctionClear
         rules=study.market,
         hours=study.axis.hours,
     )
+    if study.zones is not None:
+        return _clear_in_zones(command, orders, context)
     result = context.mechanism(
         Bids(
             side=orders.side,
@@ -187,6 +211,41 @@ def clear_auction(command: ClearAuction, context: MarketContext) -> AuctionClear
     )
 
 
+def _clear_in_zones(command: ClearAuction, orders: PoolOrders, context: MarketContext) -> AuctionCleared:
+    session = command.session
+    require(command.fixed_kw is not None, "zones need what loads the gates without a bid")
+    found = clear_zones(
+        orders,
+        context.study,
+        context.prices,
+        first=session.first,
+        count=session.count,
+        fixed_kw=command.fixed_kw,  # type: ignore[arg-type]
+    )
+    return AuctionCleared(
+        at=command.at,
+        session=session.number,
+        first=session.first,
+        participant=found.orders.participant,
+        period=found.orders.period,
+        side=found.orders.side,
+        price=found.orders.price,
+        quantity=found.orders.quantity,
+        accepted=found.accepted,
+        paid=found.paid,
+        clearing_price=found.clearing_price,
+        zonal=found.zonal,
+    )
+
+
+def _decide_trades(command: DecideTrades, state: MarketState, context: MarketContext) -> TradesDecided:
+    desk, cleared = context.zones, state.pending[command.session.number].cleared
+    require(desk is not None, "only a market with zones has controllers that decide")
+    return desk.decide(  # type: ignore[union-attr]
+        cleared, at=command.at, fixed_kw=command.fixed_kw, kvar=command.net_kvar
+    )
+
+
 def _check_schedule(command: CheckSchedule, context: MarketContext) -> ScheduleChecked:
     return ScheduleChecked(
         at=command.at,
@@ -208,8 +267,12 @@ def _record_delivery(command: RecordDelivery) -> EnergyDelivered:
     )
 
 
-def session_trades(cleared: AuctionCleared, *, count: int, homes: int) -> PoolTrades:
-    """Pair a cleared session's positions into trades."""
+def session_trades(
+    cleared: AuctionCleared, *, count: int, homes: int, decided: TradesDecided | None = None
+) -> PoolTrades:
+    """Return the trades of a session: its positions paired, or those that the zones' controllers approved."""
+    if cleared.zonal is not None and decided is not None:
+        return _approved_trades(joined_trades(cleared.zonal.trades, decided.decisions.supplies), decided)
     row = cleared.period - cleared.first
     shape = (count, homes + 1)
     buy = cleared.side > 0
@@ -226,12 +289,26 @@ def session_trades(cleared: AuctionCleared, *, count: int, homes: int) -> PoolTr
     )
 
 
-def settle_session(
-    command: SettleSession, cleared: AuctionCleared, delivered: EnergyDelivered, *, context: MarketContext
-) -> SessionSettled:
+def _approved_trades(trades: ZoneTrades, decided: TradesDecided) -> PoolTrades:
+    rows = np.flatnonzero(decided.decisions.approved)
+    rows = rows[np.argsort(trades.period[rows], kind="stable")]
+    return PoolTrades(
+        period=trades.period[rows],
+        buyer=trades.buyer[rows],
+        seller=trades.seller[rows],
+        quantity_wh=trades.quantity_wh[rows],
+        buyer_price=trades.price[rows],
+        seller_price=trades.price[rows],
+    )
+
+
+def settle_session(command: SettleSession, pending: Pending, *, context: MarketContext) -> SessionSettled:
     """Settle a delivered session: trades, imbalance, network and taxes, and the entries that book them."""
     session, homes = command.session, len(context.study.homes)
-    trades = session_trades(cleared, count=session.count, homes=homes)
+    cleared, delivered = pending.cleared, pending.delivered
+    if delivered is None:
+        raise InvariantError("a delivered session keeps its readings until it is settled")
+    trades = session_trades(cleared, count=session.count, homes=homes, decided=pending.decided)
     prices = context.prices.window(session.first, session.count)
     passive = np.array([home.passive for home in context.study.homes])
     announced = to_wh(delivered.cleared_kw * context.study.axis.hours)

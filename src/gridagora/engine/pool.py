@@ -84,17 +84,13 @@ def nominated_kwh(cleared: AuctionCleared, study: Study, *, prices: Prices) -> t
     found no partner is bought from (sold to) the retailer at that price, while a device that bid what it is
     worth to it stays off.  Where homes do not bid values (zero intelligence, fixed margin) the whole plan is
     firm, but for a surplus that the retailer wants money for: it is curtailed.  Nothing is firm on an island,
-    beyond a limit of the upstream connection, or where the market knows the wires.
+    beyond a limit of the upstream connection, or where the market knows the wires; in zones only load that
+    must run is.
     """
-    rules, homes = study.market, len(study.homes)
-    count = len(cleared.clearing_price)
+    homes, count = len(study.homes), len(cleared.clearing_price)
     row = cleared.period - cleared.first
     buys, local = cleared.side > 0, cleared.participant < homes
-    whole = study.agents.bidding != "truthful"
-    retail, feed_in = prices.retail[cleared.period], prices.feed_in[cleared.period]
-    firm_buy = np.isinf(rules.import_limit_kw) & (whole | (cleared.price >= retail))
-    firm_sell = np.isinf(rules.export_limit_kw) & ((whole & (feed_in >= 0)) | (cleared.price <= feed_in))
-    firm = np.where(buys, firm_buy, firm_sell) & (not rules.islanded and rules.mechanism != "network")
+    firm = _firm_in_pool(cleared, study, prices) if cleared.zonal is None else firm_in_zones(cleared, study)
     wh = np.where(firm, cleared.quantity, cleared.accepted)
 
     def table(rows: NDArray[np.bool_]) -> Floats:
@@ -103,3 +99,25 @@ def nominated_kwh(cleared: AuctionCleared, study: Study, *, prices: Prices) -> t
         return positions(cleared.participant[chosen], row[chosen], wh[chosen], shape=shape).T / WH_PER_KWH
 
     return table(buys), table(~buys)
+
+
+def _firm_in_pool(cleared: AuctionCleared, study: Study, prices: Prices) -> NDArray[np.bool_]:
+    rules, buys = study.market, cleared.side > 0
+    whole = study.agents.bidding != "truthful"
+    retail, feed_in = prices.retail[cleared.period], prices.feed_in[cleared.period]
+    firm_buy = np.isinf(rules.import_limit_kw) & (whole | (cleared.price >= retail))
+    firm_sell = np.isinf(rules.export_limit_kw) & ((whole & (feed_in >= 0)) | (cleared.price <= feed_in))
+    firm = np.where(buys, firm_buy, firm_sell) & (not rules.islanded and rules.mechanism != "network")
+    return np.asarray(firm, dtype=np.bool_)
+
+
+def firm_in_zones(cleared: AuctionCleared, study: Study) -> NDArray[np.bool_]:
+    """Return which orders are load that runs although it was not traded: not on an island, where it is shed.
+
+    The retailer sells what it takes, since a controller can stop a trade, but no load.
+    """
+    if cleared.zonal is None or study.zones is None:
+        raise TypeError(cleared)
+    zone = np.append(study.zones.of_home, study.zones.tree.root)[cleared.participant]
+    joined = cleared.zonal.island[cleared.period - cleared.first, zone] < 0
+    return np.asarray(cleared.zonal.firm & joined, dtype=np.bool_)

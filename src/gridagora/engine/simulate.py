@@ -8,7 +8,7 @@ devices).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from gridagora.engine.commands import (
     CheckSchedule,
     ClearAuction,
     Command,
+    DecideTrades,
     OpenMarket,
     RecordDelivery,
     SettleSession,
@@ -29,7 +30,7 @@ from gridagora.engine.pool import nominated_kwh
 from gridagora.engine.ports import Clock, Store
 from gridagora.engine.timetable import MarketSession, sessions
 from gridagora.model.columns import DeviceColumns, Floats
-from gridagora.model.events import AuctionCleared, PoolEvent
+from gridagora.model.events import AuctionCleared, PoolEvent, TradesDecided
 from gridagora.model.study import Study
 
 Progress = Callable[[int, int], None]
@@ -190,6 +191,11 @@ def _trade(
     )
     if not isinstance(cleared, AuctionCleared):
         raise TypeError(cleared)
+    if market.context.zones is not None:
+        decided = market.do(DecideTrades(at=now, session=session, fixed_kw=fixed_kw.T, net_kvar=net_kvar.T))
+        if not isinstance(decided, TradesDecided):
+            raise TypeError(decided)
+        cleared = replace(cleared, accepted=decided.accepted, paid=decided.paid)
     bought, sold = nominated_kwh(cleared, market.context.study, prices=market.context.prices)
     committed = world.team.committed_kw(bought, sold)
     net_kw = np.where(np.isnan(committed), plan.net_kw, committed)

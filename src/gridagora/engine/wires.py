@@ -72,7 +72,7 @@ class Wires:
         return found.flow if isinstance(found, IslandedFlow) else found
 
     def flow_in(self, period: int, net_kw: Floats, net_kvar: Floats) -> PowerFlow:
-        """Calculate the power flow of schedules that are tried for one period, kW and kvar, (tries, homes)."""
+        """Calculate the power flow of schedules tried for one period, kW and kvar, (tries, homes)."""
         cut = self._cut(period, 1)
         found = self._flow(net_kw, net_kvar, cut=None if cut is None else np.repeat(cut, len(net_kw), axis=0))
         return found.flow if isinstance(found, IslandedFlow) else found

@@ -58,6 +58,7 @@ class ZonalClearing:
     not_served_wh : (P, Z) firm load that an island cannot supply, as matched
     joint_price : (P, Z) micro-currency per kWh in one joint clearing of all zones over the same gates
     joint_import_wh : (P, Z) and what would pass the gates
+    firm : (bids,) True for load that must run
     welfare, joint_welfare : (P,) by the bids' own prices, micro-currency x Wh / kWh
     trades : what was matched
     """
@@ -70,6 +71,7 @@ class ZonalClearing:
     not_served_wh: Ints
     joint_price: Floats
     joint_import_wh: Floats
+    firm: NDArray[np.bool_]
     welfare: Floats
     joint_welfare: Floats
     trades: ZoneTrades
