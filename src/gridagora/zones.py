@@ -23,7 +23,7 @@ from gridagora.market.controllers import (
     way_of_trade,
 )
 from gridagora.market.islanding import IslandResult, island
-from gridagora.market.zonal import ZonalResult, hierarchical_clearing, with_bulk
+from gridagora.market.zonal import GateLimits, ZonalResult, hierarchical_clearing, with_bulk
 from gridagora.market.zonal_joint import JointResult, WelfareGap, joint_clearing, welfare_gap
 from gridagora.model.zone_trades import STEPS, Approval, Supply, TradeRequest
 from gridagora.model.zones import Zone, ZoneTree
@@ -33,6 +33,7 @@ __all__ = [
     "Approval",
     "Checks",
     "Controllers",
+    "GateLimits",
     "IslandResult",
     "JointResult",
     "LocalController",

@@ -28,7 +28,7 @@ class GateRooms:
     @property
     def shape(self) -> tuple[int, int]:
         """Numbers of periods and zones."""
-        return len(self.given.periods), len(self.given.import_limit)
+        return len(self.given.periods), self.given.import_limit.shape[1]
 
     def net(self, bids: Bids, accepted: NDArray[Any], *, depth: int) -> NDArray[Any]:
         """Return the net import of the zones of one depth so far, (periods, zones); 0 for the others."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridagora.errors import Fault, check_faults
-from gridagora.market._zonal_input import TransferLimits, ZonalInput, zonal_input
+from gridagora.market._zonal_input import GateLimits, TransferLimits, ZonalInput, zonal_input
 from gridagora.market._zonal_offers import GateRooms, offered, totals
 from gridagora.market.mechanisms.pay_as_cleared import pay_as_cleared
 from gridagora.model.bids import Bids
@@ -16,11 +16,18 @@ from gridagora.model.results import ClearingResult, sum_by
 from gridagora.model.zones import ZoneTree
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     import pandas as pd
+
+__all__ = ["GateLimits", "Mechanism", "ZonalResult", "hierarchical_clearing", "with_bulk"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Mechanism = Callable[[Bids], ClearingResult]
+
+MOST_PARTS = 32
+"""Into how many calls the markets of one depth are split for an executor."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -97,6 +104,7 @@ def hierarchical_clearing(
     transfer_kw: TransferLimits | None = None,
     period_h: float = 1.0,
     mechanism: Mechanism = pay_as_cleared,
+    executor: "Executor | None" = None,
 ) -> ZonalResult:
     """Clear every zone by itself, then offer what is left to the zone around it, up to the bulk grid.
 
@@ -112,14 +120,17 @@ def hierarchical_clearing(
         (`with_bulk`)
     tree : the zones
     transfer_kw : what may pass the gate of a zone, kW: one number, or (import, export); a zone that is left
-        out has no limit
+        out has no limit; `GateLimits` where they change over time
     period_h : length of a period, hours
-    mechanism : clears one market per period of the bids that it is given
+    mechanism : clears one market per period of the bids that it is given, each by its own bids alone
+    executor : clears the zones of one depth in up to 32 parts side by side; for processes the mechanism must
+        be a function of a module.  Default: all of them in one call.  The result is the same.
 
     Raises
     ------
     InputError
-        Lists every fault: a node that is no zone and no bus, a limit that is none or of no zone.
+        Lists every fault: a node that is no zone and no bus, a limit that is none or of no zone, a period
+        without limits where they change over time, an executor that is none.
 
     Notes
     -----
@@ -136,7 +147,8 @@ def hierarchical_clearing(
     >>> result.accepted.tolist(), result.imports.tolist()
     ([2.0, 3.0, 1.0], [[0.0, -1.0, 1.0]])
     """
-    given = zonal_input(bids, tree, transfer_kw=transfer_kw, period_h=period_h)
+    known = _executor_faults(executor)
+    given = zonal_input(bids, tree, transfer_kw=transfer_kw, period_h=period_h, known=known)
     # Sums then do not depend on the order of the bids.
     place = (given.zone * len(given.periods) + given.at) * 2 + bids.is_buy
     order = np.lexsort((bids.quantity, bids.price, place))
@@ -146,7 +158,7 @@ def hierarchical_clearing(
     state = _State(len(ancestors), sorted_bids, shape=(len(given.periods), len(tree.zones)))
     for depth in reversed(range(len(ancestors))):
         quantity = offered(sorted_bids, state.accepted, depth=depth, rooms=rooms)
-        _clear(state, quantity, depth=depth, rooms=rooms, mechanism=mechanism)
+        _clear(state, quantity, depth=depth, rooms=rooms, mechanism=mechanism, executor=executor)
     return _result(state, bids, tree, given=given, order=order, rooms=rooms)
 
 
@@ -214,35 +226,69 @@ class _State:
 
 
 def _clear(
-    state: _State, quantity: NDArray[Any], *, depth: int, rooms: GateRooms, mechanism: Mechanism
+    state: _State,
+    quantity: NDArray[Any],
+    *,
+    depth: int,
+    rooms: GateRooms,
+    mechanism: Mechanism,
+    executor: "Executor | None",
 ) -> None:
-    """Clear the markets of all zones of one depth in one call: a zone in a period is a period of the call."""
+    """Clear the markets of all zones of one depth: a zone in a period is a period of the call."""
     rows = np.flatnonzero(quantity > 0)
     if not len(rows):
         return
     zones = state.price.shape[1]
-    bids = state.bids
-    market = Bids(
+    zone = rooms.ancestors[depth, rows]
+    parts = [rows] if executor is None else _parts(rows, zone, zones=zones)
+    periods = rooms.at * zones + rooms.ancestors[depth]
+    markets = [_market(state.bids, part, quantity=quantity, periods=periods) for part in parts]
+    run = map if executor is None else executor.map
+    for part, found in zip(parts, run(_cleared, [mechanism] * len(parts), markets), strict=True):
+        accepted, paid, period, price = found
+        state.by_depth[depth, part] = accepted
+        state.accepted[part] += accepted
+        state.paid[part] += paid
+        state.price.ravel()[period] = price
+    bought = rows[state.bids.is_buy[rows]]
+    state.volume += totals(periods[bought], state.by_depth[depth, bought], state.volume.size).reshape(
+        state.volume.shape
+    )
+
+
+def _parts(rows: Ints, zone: Ints, *, zones: int) -> list[Ints]:
+    """Split rows into parts of whole zones, with about the same number of bids each."""
+    running = np.cumsum(np.bincount(zone, minlength=zones))
+    part = (running[zone] - 1) * MOST_PARTS // len(rows)
+    return [rows[part == number] for number in np.unique(part)]
+
+
+def _market(bids: Bids, rows: Ints, *, quantity: NDArray[Any], periods: Ints) -> Bids:
+    return Bids(
         side=bids.side[rows],
         price=bids.price[rows],
         quantity=quantity[rows],
         participant=bids.participant[rows],
-        period=rooms.at[rows] * zones + rooms.ancestors[depth, rows],
+        period=periods[rows],
         **{
             name: column[rows]
             for name in ("node", "carrier", "group", "step")
             if (column := getattr(bids, name)) is not None
         },
     )
+
+
+def _cleared(mechanism: Mechanism, market: Bids) -> tuple[NDArray[Any], NDArray[Any], Ints, NDArray[Any]]:
+    """Return what is accepted and paid per bid, and the price of each period: all that is wanted back."""
     result = mechanism(market)
-    state.by_depth[depth, rows] = result.accepted
-    state.accepted[rows] += result.accepted
-    state.paid[rows] += result.paid
-    state.price.ravel()[result.period] = result.price
-    bought = np.flatnonzero(market.is_buy)
-    state.volume += totals(market.period[bought], result.accepted[bought], state.volume.size).reshape(
-        state.volume.shape
-    )
+    return result.accepted, result.paid, result.period, result.price
+
+
+def _executor_faults(executor: object) -> list[Fault]:
+    if executor is None or callable(getattr(executor, "map", None)):
+        return []
+    reason, fix = "is no executor", "give one of concurrent.futures, or None"
+    return [Fault(source="zones", place="executor", value=executor, reason=reason, fix=fix)]
 
 
 def _result(

@@ -1,7 +1,7 @@
 """All zones cleared as one market over the same gates, and what clearing them in turn loses against it."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from gridagora.model.bids import Bids
 from gridagora.model.results import sum_by
 from gridagora.model.zones import ZoneTree
 from gridagora.solve import LinearProgram, solve
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -96,7 +99,7 @@ def joint_clearing(
     stops = np.searchsorted(given.at[order], np.arange(len(given.periods) + 1))
     for row in range(len(given.periods)):
         rows = order[stops[row] : stops[row + 1]]
-        answer = solve(_program(bids, tree, rows=rows, given=given))
+        answer = solve(_program(bids, tree, rows=rows, given=given, period=row))
         accepted[rows] = np.clip(answer.values[: len(rows)], 0.0, bids.quantity[rows])
         imports[row] = answer.values[len(rows) :]
         price[row] = 0.0 - answer.duals
@@ -112,6 +115,7 @@ def welfare_gap(
     transfer_kw: TransferLimits | None = None,
     period_h: float = 1.0,
     mechanism: Mechanism = pay_as_cleared,
+    executor: "Executor | None" = None,
 ) -> WelfareGap:
     """Clear zones in turn and jointly, and compare the welfare.
 
@@ -122,7 +126,7 @@ def welfare_gap(
 
     Parameters
     ----------
-    bids, tree, transfer_kw, period_h, mechanism : see `hierarchical_clearing`
+    bids, tree, transfer_kw, period_h, mechanism, executor : see `hierarchical_clearing`
 
     Raises
     ------
@@ -142,13 +146,13 @@ def welfare_gap(
     """
     return WelfareGap(
         hierarchical=hierarchical_clearing(
-            bids, tree, transfer_kw=transfer_kw, period_h=period_h, mechanism=mechanism
+            bids, tree, transfer_kw=transfer_kw, period_h=period_h, mechanism=mechanism, executor=executor
         ),
         joint=joint_clearing(bids, tree, transfer_kw=transfer_kw, period_h=period_h),
     )
 
 
-def _program(bids: Bids, tree: ZoneTree, *, rows: Ints, given: ZonalInput) -> LinearProgram:
+def _program(bids: Bids, tree: ZoneTree, *, rows: Ints, given: ZonalInput, period: int) -> LinearProgram:
     """Return one period as a linear program: columns are its bids, then the gates; rows are the zones."""
     side = bids.side[rows].astype(np.float64)
     zones = len(tree.zones)
@@ -159,12 +163,12 @@ def _program(bids: Bids, tree: ZoneTree, *, rows: Ints, given: ZonalInput) -> Li
     places: list[Any] = [given.zone[rows], np.stack([own, tree.parent], axis=1)[_kept(inner)]]
     starts = np.concatenate([np.arange(len(rows)), len(rows) + np.cumsum([0, *(1 + inner)])])
     zero = np.zeros(zones)
+    # Limits that do not change have one row.
+    export, enter = (limit[period % len(limit)] for limit in (given.export_limit, given.import_limit))
     return LinearProgram(
         cost=np.concatenate([-side * bids.price[rows], zero]),
-        lower=np.concatenate([np.zeros(len(rows)), np.where(inner, -given.export_limit, 0.0)]),
-        upper=np.concatenate(
-            [bids.quantity[rows].astype(np.float64), np.where(inner, given.import_limit, 0.0)]
-        ),
+        lower=np.concatenate([np.zeros(len(rows)), np.where(inner, -export, 0.0)]),
+        upper=np.concatenate([bids.quantity[rows].astype(np.float64), np.where(inner, enter, 0.0)]),
         row_lower=zero,
         row_upper=zero,
         starts=starts.astype(np.int32),
