@@ -6,6 +6,9 @@
     ├── InputError        bad input: carries every fault found, each with place, value, reason and fix
     ├── SolverError       an optimisation has no answer: infeasible, unbounded or failed
     │   └── InfeasibleMarket   a market whose conditions and limits exclude each other: names some that do
+    ├── StoreError        a database that cannot be used: missing, foreign, newer, locked, full or gone
+    │   ├── DamagedEvent      stored bytes that are no event, or not those that were appended
+    │   └── CommandConflict   an idempotency key that was used before, for something else
     └── InvariantError    a rule that must always hold was broken: a defect of ours, the run stops
 
 Bad input is reported all at once, never one fault a time and never silently mended.
@@ -93,6 +96,18 @@ class InfeasibleMarket(SolverError):  # noqa: N818 - the name says what is wrong
     def __reduce__(self) -> tuple[type["InfeasibleMarket"], tuple[tuple[str, ...]]]:
         """Pickle by the conflict, so that the error crosses processes whole."""
         return type(self), (self.conflict,)
+
+
+class StoreError(GridAgoraError):
+    """A database that cannot be used, with what to do about it; nothing that was acknowledged is lost."""
+
+
+class DamagedEvent(StoreError):  # noqa: N818 - the name says what is wrong
+    """Stored bytes that are no event, of a newer version, or not those that were appended."""
+
+
+class CommandConflict(StoreError):  # noqa: N818 - the name says what is wrong
+    """An idempotency key that was used before, for another request."""
 
 
 class InvariantError(GridAgoraError, AssertionError):

@@ -1,0 +1,349 @@
+"""Events as bytes and back, without loss: nested dataclasses, arrays, tuples, enums, every bit of a float.
+
+A body is ``GAe``, the version of this format, a flag (1: compressed) and then one value.  Values tell what
+they are, and dataclasses name their fields: what was stored years ago can be read, and its hash computed,
+whatever fields its class has got since.  Nothing is ever run from a body: classes are looked up among those
+that the type `gridagora.model.events.Event` is made of.
+"""
+
+import struct
+import zlib
+from collections.abc import Callable, Hashable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from enum import Enum
+from functools import cache
+from typing import Any, cast, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from gridagora.errors import DamagedEvent, require
+from gridagora.model.events import Event
+
+MAGIC = b"GAe"
+VERSION = 1
+PLAIN, COMPRESSED = 0, 1
+SMALL = 400
+"""Bytes up to which compressing saves too little for its time."""
+
+DEEPEST = 32
+"""Levels of values within values; the deepest event has five."""
+
+_LENGTH = struct.Struct("<Q")
+_COUNT = struct.Struct("<I")
+_DOUBLE = struct.Struct("<d")
+_ARRAY_KINDS = "biufUSMm"
+
+
+@cache
+def classes() -> dict[str, type]:
+    """Return every dataclass and enum that an event can hold, by name: found by walking the type `Event`.
+
+    >>> "AuctionCleared" in classes(), "NodalClearing" in classes(), "FlexContract" in classes()
+    (True, True, True)
+    """
+    found: dict[str, type] = {}
+    for kind in get_args(Event):
+        _walk(kind, found)
+    return found
+
+
+def _walk(annotation: Any, found: dict[str, type]) -> None:
+    kind = get_origin(annotation) or annotation
+    ours = isinstance(kind, type) and (is_dataclass(kind) or issubclass(kind, Enum))
+    if not ours:
+        for part in get_args(annotation):
+            _walk(part, found)
+        return
+    if found.get(kind.__name__) is kind:
+        return
+    require(kind.__name__ not in found, f"two classes of events are called {kind.__name__}")
+    found[kind.__name__] = kind
+    if is_dataclass(kind):
+        for part in get_type_hints(kind).values():
+            _walk(part, found)
+
+
+def encode(event: Event) -> bytes:
+    """Return an event as bytes, compressed where that saves a tenth or more.
+
+    Raises
+    ------
+    TypeError
+        for a value that is none of those that events hold.
+
+    Examples
+    --------
+    >>> from gridagora.model.events import StudyOpened
+    >>> event = StudyOpened(at=0, name="a", seed=1, participants=("x",), rules="")
+    >>> decode(encode(event)) == event
+    True
+    """
+    parts: list[bytes] = []
+    _put(event, parts.append)
+    plain = b"".join(parts)
+    if len(plain) > SMALL:
+        packed = zlib.compress(plain, 1)
+        if len(packed) < 0.9 * len(plain):
+            return b"".join((MAGIC, bytes((VERSION, COMPRESSED)), _LENGTH.pack(len(plain)), packed))
+    return b"".join((MAGIC, bytes((VERSION, PLAIN)), plain))
+
+
+def _put(value: Any, out: Callable[[bytes], None]) -> None:
+    kind = type(value)
+    if kind is str:
+        out(b"s" + _text(value))
+    elif kind is int:
+        size = value.bit_length() // 8 + 1
+        out(b"i" + _COUNT.pack(size) + value.to_bytes(size, "little", signed=True))
+    elif kind is float:
+        out(b"f" + _DOUBLE.pack(value))
+    elif value is None or kind is bool:
+        out({None: b"N", True: b"T", False: b"F"}[value])
+    elif kind is tuple:
+        out(b"t" + _COUNT.pack(len(value)))
+        for item in value:
+            _put(item, out)
+    elif isinstance(value, np.ndarray | np.generic):
+        _put_numbers(value, out)
+    elif kind.__name__ in classes() and classes()[kind.__name__] is kind:
+        _put_ours(value, out)
+    else:
+        raise TypeError(f"events hold no {kind.__name__}: {value!r}")
+
+
+def _put_ours(value: Any, out: Callable[[bytes], None]) -> None:
+    kind = type(value)
+    if isinstance(value, Enum):
+        out(b"e" + _text(kind.__name__) + _text(value.name) + _text(repr(value)))
+        return
+    names = _field_names(cast("Hashable", kind))
+    out(b"d" + _text(kind.__name__) + _COUNT.pack(len(names)))
+    for name, head in names:
+        out(head)
+        _put(getattr(value, name), out)
+
+
+@cache
+def _field_names(kind: Hashable) -> tuple[tuple[str, bytes], ...]:
+    return tuple((field.name, _text(field.name)) for field in fields(cast("Any", kind)))
+
+
+def _put_numbers(value: Any, out: Callable[[bytes], None]) -> None:
+    if value.dtype.kind not in _ARRAY_KINDS:
+        raise TypeError(f"events hold no array of {value.dtype}")
+    tag = b"a" if isinstance(value, np.ndarray) else b"g"
+    shape = b"".join(map(_LENGTH.pack, value.shape))
+    out(tag + _text(value.dtype.str) + _COUNT.pack(value.ndim) + shape)
+    out(value.tobytes())
+
+
+def _text(text: str) -> bytes:
+    data = text.encode("utf-8", "surrogatepass")
+    return _COUNT.pack(len(data)) + data
+
+
+def decode(body: bytes) -> Event:
+    """Return the event of a body.
+
+    Raises
+    ------
+    DamagedEvent
+        saying what is wrong with bytes that are no event, or one of a newer version.
+    """
+    return cast("Event", _read(body, _OBJECTS))
+
+
+def canonical_of(body: bytes) -> bytes:
+    """Return `gridagora.model.events.canonical_bytes` of a stored event as it was when it was stored.
+
+    A field that its class got later is not in it, so a chain of hashes holds for ever.
+
+    Examples
+    --------
+    >>> from gridagora.model.events import StudyOpened, canonical_bytes
+    >>> event = StudyOpened(at=0, name="a", seed=1, participants=("x",), rules="")
+    >>> canonical_of(encode(event)) == canonical_bytes(event)
+    True
+    """
+    return cast("bytes", _read(body, _CANONICAL))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Build:
+    """What is made of the values that are read: objects, or their canonical bytes."""
+
+    plain: Callable[[Any], Any]
+    items: Callable[[list[Any]], Any]
+    array: Callable[[np.dtype[Any], tuple[int, ...], bytes], Any]
+    record: Callable[[str, dict[str, Any]], Any]
+    member: Callable[[str, str, str], Any]
+
+
+def _read(body: bytes, build: _Build) -> Any:
+    if body[:3] != MAGIC or len(body) < 6:
+        raise DamagedEvent("these bytes are no event: they do not begin as one")
+    version, flag = body[3], body[4]
+    if version != VERSION:
+        raise DamagedEvent(f"the event has format {version}; this version of GridAgora reads {VERSION}")
+    plain = body[5:] if flag == PLAIN else _unpacked(body, flag)
+    reader = _Reader(plain, build)
+    try:
+        name, value = reader.event()
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, struct.error) as error:
+        raise DamagedEvent(f"the event is damaged at byte {reader.at}: {error}") from error
+    if reader.at != len(plain):
+        raise DamagedEvent(f"the event {name} is damaged: {len(plain) - reader.at} bytes follow its end")
+    return value
+
+
+def _unpacked(body: bytes, flag: int) -> bytes:
+    if flag != COMPRESSED or len(body) < 13:
+        raise DamagedEvent(f"the event is damaged: no way of packing is called {flag}")
+    (size,) = _LENGTH.unpack_from(body, 5)
+    try:
+        plain = zlib.decompress(body[13:])
+    except zlib.error as error:
+        raise DamagedEvent(f"the event is damaged: {error}") from error
+    if len(plain) != size:
+        raise DamagedEvent(f"the event is damaged: {len(plain)} bytes in place of {size}")
+    return plain
+
+
+class _Reader:
+    """Reads values from the front of a body; ``at`` is the byte that it has come to."""
+
+    def __init__(self, data: bytes, build: _Build) -> None:
+        self._data = data
+        self._build = build
+        self.at = 0
+
+    def event(self) -> tuple[str, Any]:
+        """Read one event; return the name of its class with it."""
+        if self._take(1) != b"d":
+            raise ValueError("no event begins here")
+        start = self.at
+        name = self._text()
+        kind = classes().get(name)
+        if kind not in get_args(Event):
+            raise ValueError(f"this version of GridAgora knows no event {name!r}")
+        self.at = start
+        return name, self._record(0)
+
+    def value(self, depth: int) -> Any:
+        """Read one value."""
+        if depth > DEEPEST:
+            raise ValueError("values are nested too deep")
+        tag, build = self._take(1), self._build
+        if tag == b"s":
+            return build.plain(self._text())
+        if tag == b"i":
+            return build.plain(int.from_bytes(self._take(self._count()), "little", signed=True))
+        if tag == b"f":
+            return build.plain(_DOUBLE.unpack(self._take(8))[0])
+        if tag in b"NTF":
+            return build.plain({b"N": None, b"T": True, b"F": False}[tag])
+        if tag == b"t":
+            return build.items([self.value(depth + 1) for _ in range(self._items())])
+        if tag == b"a":
+            return build.array(*self._numbers())
+        if tag == b"g":
+            dtype, _, data = self._numbers()
+            return build.plain(np.frombuffer(data, dtype)[0])
+        if tag == b"d":
+            return self._record(depth)
+        if tag == b"e":
+            return build.member(self._text(), self._text(), self._text())
+        raise ValueError(f"no value begins with {tag!r}")
+
+    def _record(self, depth: int) -> Any:
+        name = self._text()
+        given = {}
+        for _ in range(self._items()):
+            field = self._text()
+            given[field] = self.value(depth + 1)
+        return self._build.record(name, given)
+
+    def _numbers(self) -> tuple[np.dtype[Any], tuple[int, ...], bytes]:
+        name = self._text()
+        dtype = np.dtype(name)
+        if dtype.kind not in _ARRAY_KINDS or dtype.str != name:
+            raise ValueError(f"no array of events is of {name!r}")
+        shape = tuple(_LENGTH.unpack(self._take(8))[0] for _ in range(self._items()))
+        cells = 1
+        for size in shape:
+            cells *= size
+        return dtype, shape, self._take(cells * dtype.itemsize)
+
+    def _text(self) -> str:
+        return self._take(self._count()).decode("utf-8", "surrogatepass")
+
+    def _count(self) -> int:
+        return int(_COUNT.unpack(self._take(4))[0])
+
+    def _items(self) -> int:
+        """Read how many values follow; each has at least a byte."""
+        count = self._count()
+        if count > len(self._data) - self.at:
+            raise ValueError(f"{count} values are promised, more than can follow")
+        return count
+
+    def _take(self, size: int) -> bytes:
+        end = self.at + size
+        if end > len(self._data):
+            raise ValueError(f"{size} bytes are promised and {len(self._data) - self.at} follow")
+        taken = self._data[self.at : end]
+        self.at = end
+        return taken
+
+
+def _make_array(dtype: np.dtype[Any], shape: tuple[int, ...], data: bytes) -> Any:
+    return np.frombuffer(data, dtype).reshape(shape).copy()
+
+
+def _make_record(name: str, given: dict[str, Any]) -> Any:
+    kind = classes().get(name)
+    if kind is None or not is_dataclass(kind):
+        raise ValueError(f"this version of GridAgora knows no {name!r}")
+    known = {field.name: field for field in fields(kind)}
+    unknown = sorted(given.keys() - known.keys())
+    if unknown:
+        raise ValueError(f"this version of GridAgora knows no {', '.join(unknown)} of {name}")
+    needed = (f for f in known.values() if f.default is MISSING and f.default_factory is MISSING)
+    missing = sorted({f.name for f in needed} - given.keys())
+    if missing:
+        raise ValueError(f"{name} lacks {', '.join(missing)}")
+    return kind(**given)
+
+
+def _make_member(name: str, member: str, _: str) -> Any:
+    kind = classes().get(name)
+    if kind is None or not issubclass(kind, Enum):
+        raise ValueError(f"this version of GridAgora knows no {name!r}")
+    return kind[member]
+
+
+_OBJECTS = _Build(
+    plain=lambda value: value, items=tuple, array=_make_array, record=_make_record, member=_make_member
+)
+
+
+def _canonical_plain(value: Any) -> bytes:
+    return _canonical_repr(type(value).__name__, repr(value))
+
+
+def _canonical_repr(name: str, text: str) -> bytes:
+    data = text.encode()
+    return f"{name} {len(data)} ".encode() + data
+
+
+def _canonical_record(name: str, given: dict[str, bytes]) -> bytes:
+    return b"".join([f"{name} ".encode(), *(key.encode() + b"=" + data for key, data in given.items())])
+
+
+_CANONICAL = _Build(
+    plain=_canonical_plain,
+    items=lambda items: b"".join([f"tuple {len(items)} ".encode(), *items]),
+    array=lambda dtype, shape, data: f"array {dtype.str} {shape} ".encode() + data,
+    record=_canonical_record,
+    member=lambda name, _, text: _canonical_repr(name, text),
+)

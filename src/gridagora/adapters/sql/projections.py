@@ -1,0 +1,199 @@
+"""Read tables from events: one function per kind of event says which rows it makes.  Pure.
+
+A new read table is a table, a migration, a function here, and a higher `VERSION`: a database that is opened
+for writing then makes its read tables anew from the events.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import numpy as np
+from sqlalchemy import Table
+
+from gridagora.adapters.sql import tables
+from gridagora.engine.flexibility.books import journal_codes
+from gridagora.errors import require
+from gridagora.ledger import account_name
+from gridagora.ledger.accounts import SystemAccount
+from gridagora.model.columns import Ints
+from gridagora.model.events import AuctionCleared, Event, SessionSettled, StudyOpened, TradesDecided
+from gridagora.model.flexibility_events import FlexMarketOpened, FlexSettled
+
+VERSION = 1
+"""Version of what is made from events; a higher one makes all read tables anew."""
+
+Mode = Literal["insert", "set", "add"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rows:
+    """Rows of a read table, by columns (arrays, lists, or one value for all).
+
+    "insert": rows that are not there yet; "set": values of columns beside the key in rows that are there;
+    "add": amounts to be added to those in rows that are there.
+    """
+
+    table: Table
+    columns: Mapping[str, Any]
+    mode: Mode = "insert"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Names:
+    """What later events refer to by code: homes, others, and the accounts of a flexibility market.
+
+    ``flex_codes`` is the account in the books of the whole for each account of the flexibility market.
+    """
+
+    homes: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    flex_codes: tuple[int, ...] = ()
+
+    def to_json(self) -> str:
+        """Return the names as text for the table ``projected``."""
+        return json.dumps([self.homes, self.others, self.flex_codes], ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Names":
+        """Return the names of a text.
+
+        >>> Names.from_json(Names(homes=("a",)).to_json()).homes
+        ('a',)
+        """
+        homes, others, codes = json.loads(text)
+        return cls(homes=tuple(homes), others=tuple(others), flex_codes=tuple(codes))
+
+
+def project(event: Event, seq: int, names: Names) -> tuple[tuple[Rows, ...], Names]:
+    """Return the rows that an event makes, and the names after it.
+
+    Parameters
+    ----------
+    event : the event
+    seq : its number within the market, from 1
+    names : names after the event before
+
+    Examples
+    --------
+    >>> opened = StudyOpened(at=0, name="a", seed=1, participants=("x",), rules="")
+    >>> rows, names = project(opened, 1, Names())
+    >>> [part.table.name for part in rows], names.homes
+    (['participants', 'balances'], ('x',))
+    """
+    make = _MAKERS.get(type(event))
+    return ((), names) if make is None else make(cast("Any", event), seq, names)
+
+
+def _opened(event: StudyOpened, _: int, names: Names) -> tuple[tuple[Rows, ...], Names]:
+    homes = event.participants
+    require(not names.homes and not names.others, "a study opens its market before anything else, once")
+    who = {"participant": np.arange(len(homes)), "name": homes}
+    accounts = _accounts(homes, (), first=0)
+    names = Names(homes=homes, others=names.others, flex_codes=names.flex_codes)
+    return (Rows(table=tables.participants, columns=who), accounts), names
+
+
+def _flex_opened(event: FlexMarketOpened, _: int, names: Names) -> tuple[tuple[Rows, ...], Names]:
+    codes, others = journal_codes(event.terms, names.homes)
+    after = Names(homes=names.homes, others=others, flex_codes=tuple(codes.tolist()))
+    # a flexibility market without a study around it has books of its own, system accounts included
+    first = len(names.homes) + len(SystemAccount) if names.homes else 0
+    return (_accounts(names.homes, others, first=first),), after
+
+
+def _accounts(homes: tuple[str, ...], others: tuple[str, ...], *, first: int) -> Rows:
+    codes = range(first, len(homes) + len(SystemAccount) + len(others))
+    called = [account_name(code, homes, others) for code in codes]
+    columns = {"account": np.array(codes, dtype=np.int64), "name": called, "amount_micro": 0}
+    return Rows(table=tables.balances, columns=columns)
+
+
+def _cleared(event: AuctionCleared, _: int, names: Names) -> tuple[tuple[Rows, ...], Names]:
+    columns = {
+        "session": event.session,
+        "row": np.arange(len(event.period)),
+        "period": event.period,
+        "participant": event.participant,
+        "side": event.side,
+        "price_micro": event.price,
+        "quantity_wh": event.quantity,
+        "accepted_wh": event.accepted,
+    }
+    periods = event.first + np.arange(len(event.clearing_price))
+    prices = {"period": periods, "price_micro": event.clearing_price}
+    return (Rows(table=tables.bids, columns=columns), Rows(table=tables.prices, columns=prices)), names
+
+
+def _decided(event: TradesDecided, _: int, names: Names) -> tuple[tuple[Rows, ...], Names]:
+    columns = {
+        "session": event.session,
+        "row": np.arange(len(event.accepted)),
+        "accepted_wh": event.accepted,
+    }
+    return (Rows(table=tables.bids, columns=columns, mode="set"),), names
+
+
+def _settled(event: SessionSettled, seq: int, names: Names) -> tuple[tuple[Rows, ...], Names]:
+    trades, lines = event.trades, event.lines
+    traded = {
+        "session": event.session,
+        "row": np.arange(len(trades.period)),
+        "period": trades.period,
+        "buyer": trades.buyer,
+        "seller": trades.seller,
+        "quantity_wh": trades.quantity_wh,
+        "buyer_price_micro": trades.buyer_price,
+        "seller_price_micro": trades.seller_price,
+    }
+    periods, homes = lines.energy.shape
+    settled = {
+        "period": np.repeat(event.first + np.arange(periods), homes),
+        "participant": np.tile(np.arange(homes), periods),
+        "traded_wh": lines.traded_wh.ravel(),
+        "local_bought_wh": lines.local_bought_wh.ravel(),
+        "local_sold_wh": lines.local_sold_wh.ravel(),
+        "energy_micro": lines.energy.ravel(),
+        "retail_micro": lines.retail.ravel(),
+        "imbalance_micro": lines.imbalance.ravel(),
+        "network_micro": lines.network.ravel(),
+        "taxes_micro": lines.taxes.ravel(),
+    }
+    rows = (
+        Rows(table=tables.trades, columns=traded),
+        Rows(table=tables.settlement_lines, columns=settled),
+        *_booked(event, event.account, seq),
+    )
+    return rows, names
+
+
+def _flex_settled(event: FlexSettled, seq: int, names: Names) -> tuple[tuple[Rows, ...], Names]:
+    account = np.array(names.flex_codes, dtype=np.int64)[event.account]
+    return _booked(event, account, seq), names
+
+
+def _booked(event: SessionSettled | FlexSettled, account: Ints, seq: int) -> tuple[Rows, ...]:
+    """Return postings, and what they add to the balances of their accounts."""
+    posted = {
+        "seq": seq,
+        "row": np.arange(len(event.entry)),
+        "entry": event.entry,
+        "account": account,
+        "amount_micro": event.amount,
+    }
+    touched, place = np.unique(account, return_inverse=True)
+    sums = np.zeros(len(touched), dtype=np.int64)
+    np.add.at(sums, place, event.amount)
+    added = {"account": touched, "amount_micro": sums}
+    return Rows(table=tables.journal, columns=posted), Rows(table=tables.balances, columns=added, mode="add")
+
+
+_MAKERS: dict[type, Callable[[Any, int, Names], tuple[tuple[Rows, ...], Names]]] = {
+    StudyOpened: _opened,
+    AuctionCleared: _cleared,
+    TradesDecided: _decided,
+    SessionSettled: _settled,
+    FlexMarketOpened: _flex_opened,
+    FlexSettled: _flex_settled,
+}

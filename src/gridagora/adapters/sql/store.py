@@ -1,0 +1,264 @@
+"""The store of one market: appends events, and in the same transaction what is made from them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from gridagora.adapters.sql import tables
+from gridagora.adapters.sql.codec import decode, encode
+from gridagora.adapters.sql.database import Database, Progress, page_of, quiet
+from gridagora.adapters.sql.locks import lock_market, lock_schema
+from gridagora.adapters.sql.projections import VERSION, Names, Rows, project
+from gridagora.adapters.sql.rows import insert_rows, write_rows
+from gridagora.errors import CommandConflict, StoreError
+from gridagora.model.events import GENESIS, Event, chain_hash
+
+MOST_KEYS = 500
+"""Idempotency keys that are looked up in one statement."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """What a command leads to: its events, and the answer to whoever gave it.
+
+    Parameters
+    ----------
+    events : what happened; may be none, where a command was refused
+    answer : text, as a rule JSON, that the same command gets again whenever it is repeated
+    key : idempotency key of the command, "" for none; kept for ever
+    request : hash of the command, so that the same key for another command is refused
+    """
+
+    events: tuple[Event, ...] = ()
+    answer: str = ""
+    key: str = ""
+    request: bytes = b""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Receipt:
+    """What was kept: numbers of the first and the last event (last < first: none), and the answer.
+
+    ``repeated`` tells that the command had been carried out before and nothing was done now.
+    """
+
+    first: int
+    last: int
+    answer: str
+    repeated: bool = False
+
+
+class SqlStore:
+    """Keeps the events of one market in a database; implements `gridagora.engine.ports.Store`.
+
+    All of an append is kept or nothing: events, read tables and answers stand in one transaction, and when
+    `append` returns they are on disk.
+
+    Parameters
+    ----------
+    database : open for writing
+    name : name of the market; a new one is begun
+
+    Raises
+    ------
+    StoreError
+        when another program writes this market.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from gridagora.model.events import StudyOpened
+    >>> with TemporaryDirectory() as folder, Database(f"{folder}/a.db", write=True, create=True) as database:
+    ...     store = SqlStore(database, "village")
+    ...     store.append([StudyOpened(at=0, name="a", seed=0, participants=("x",), rules="")])
+    ...     len(list(store.events())), len(store.head())
+    (1, 64)
+    """
+
+    def __init__(self, database: Database, name: str, *, progress: Progress = quiet) -> None:
+        self.database = database
+        self.name = name
+        with database.looking() as connection:
+            self._market = _find_or_begin(connection, name)
+        with database.looking() as connection:
+            if connection.dialect.name == "postgresql":
+                lock_market(connection, self._market, name)
+            heads, projected = tables.heads.c, tables.projected.c
+            head = connection.execute(select(heads.seq, heads.hash).where(heads.market == self._market)).one()
+            self._seq, self._hash = int(head.seq), bytes(head.hash)
+            made = connection.execute(
+                select(projected.version, projected.seq, projected.names).where(
+                    projected.market == self._market
+                )
+            ).first()
+        if made is not None and (made.version, made.seq) == (VERSION, self._seq):
+            self._names = Names.from_json(made.names)
+        else:
+            self.rebuild(progress=progress)
+
+    # --- the store of the engine ------------------------------------------------------------------
+
+    def append(self, events: Sequence[Event]) -> None:
+        """Keep the events, all or none, after those already kept; return when they are on disk."""
+        self.keep([Decision(events=tuple(events))])
+
+    def events(self) -> Iterator[Event]:
+        """Yield all events in the order they were kept."""
+        return self.database.events(self.name)
+
+    def head(self) -> str:
+        """Return the hash of the last event in hexadecimal."""
+        return self._hash.hex()
+
+    @property
+    def count(self) -> int:
+        """Number of events that are kept."""
+        return self._seq
+
+    # --- commands ---------------------------------------------------------------------------------
+
+    def keep(self, decisions: Sequence[Decision]) -> list[Receipt]:
+        """Keep what commands led to in one transaction; return the receipts, in their order.
+
+        Raises
+        ------
+        StoreError
+            when nothing of it was kept; the database then takes no more writes until it is opened anew.
+        TypeError, InvariantError
+            for events that cannot be kept; nothing was written, and others can be.
+        """
+        with self.database.alone:
+            batch = self._stage(decisions)
+            if batch.seq > self._seq or batch.commands:
+                with self.database.writing() as connection:
+                    self._write(connection, batch)
+            self._seq, self._hash, self._names = batch.seq, batch.hash, batch.names
+        return batch.receipts
+
+    def receipts(self, keys: Sequence[str]) -> dict[str, tuple[bytes, Receipt]]:
+        """Return, for each idempotency key that was used before, the hash of its request and its receipt."""
+        column, found = tables.commands.c, {}
+        asked = select(column.key, column.request, column.first_seq, column.last_seq, column.answer)
+        with self.database.looking() as connection:
+            for first in range(0, len(keys), MOST_KEYS):
+                some = asked.where(
+                    column.market == self._market, column.key.in_(keys[first : first + MOST_KEYS])
+                )
+                for key, request, start, end, answer in connection.execute(some):
+                    receipt = Receipt(first=start, last=end, answer=answer, repeated=True)
+                    found[key] = (bytes(request), receipt)
+        return found
+
+    def receipt(self, key: str, request: bytes) -> Receipt | None:
+        """Return the receipt of a command that was carried out before, None for a new one.
+
+        Raises
+        ------
+        CommandConflict
+            when the key was used for another request.
+        """
+        found = self.receipts([key]).get(key)
+        return None if found is None else same_request(key, request, found)
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _stage(self, decisions: Sequence[Decision]) -> "_Batch":
+        """Work out all that is to be written; nothing is changed yet."""
+        seq, hashed, names = self._seq, self._hash, self._names
+        rows: list[Rows] = []
+        stored, commands, receipts = [], [], []
+        for decision in decisions:
+            first = seq + 1
+            for event in decision.events:
+                seq, hashed = seq + 1, chain_hash(hashed, event)
+                made, names = project(event, seq, names)
+                rows.extend(made)
+                stored.append((self._market, seq, event.at, type(event).__name__, encode(event), hashed))
+            receipts.append(Receipt(first=first, last=seq, answer=decision.answer))
+            if decision.key:
+                commands.append((self._market, decision.key, decision.request, first, seq, decision.answer))
+        return _Batch(
+            seq=seq, hash=hashed, names=names, events=stored, rows=rows, commands=commands, receipts=receipts
+        )
+
+    def _write(self, connection: Connection, batch: "_Batch") -> None:
+        heads, projected = tables.heads, tables.projected
+        moved = connection.execute(
+            update(heads)
+            .where(heads.c.market == self._market, heads.c.seq == self._seq, heads.c.hash == self._hash)
+            .values(seq=batch.seq, hash=batch.hash)
+        )
+        if moved.rowcount != 1:
+            raise StoreError(f"another program has written the market {self.name!r}; nothing was written")
+        insert_rows(connection, tables.events, names=_names_of(tables.events), rows=batch.events)
+        if batch.commands:
+            insert_rows(connection, tables.commands, names=_names_of(tables.commands), rows=batch.commands)
+        write_rows(connection, self._market, batch.rows)
+        connection.execute(
+            update(projected)
+            .where(projected.c.market == self._market)
+            .values(seq=batch.seq, names=batch.names.to_json())
+        )
+
+    def rebuild(self, *, progress: Progress = quiet) -> None:
+        """Make the read tables of the market anew from its events, in one transaction."""
+        with self.database.writing() as connection:
+            for table in (*reversed(tables.READ_TABLES), tables.projected):
+                connection.execute(table.delete().where(table.c.market == self._market))
+            seq, names = 0, Names()
+            while page := page_of(connection, self._market, seq):
+                rows: list[Rows] = []
+                for stored in page:
+                    seq = stored.seq
+                    made, names = project(decode(stored.body), seq, names)
+                    rows.extend(made)
+                write_rows(connection, self._market, rows)
+                progress(seq, self._seq, "making read tables")
+            connection.execute(
+                insert(tables.projected).values(
+                    market=self._market, version=VERSION, seq=seq, names=names.to_json()
+                )
+            )
+        self._names = names
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Batch:
+    """What one transaction writes, and where the market stands after it."""
+
+    seq: int
+    hash: bytes
+    names: Names
+    events: Sequence[tuple[object, ...]]
+    rows: list[Rows]
+    commands: Sequence[tuple[object, ...]]
+    receipts: list[Receipt]
+
+
+def same_request(key: str, request: bytes, found: tuple[bytes, Receipt]) -> Receipt:
+    """Return the receipt that a key has, or raise `CommandConflict` if its request was another."""
+    known, receipt = found
+    if known != request:
+        raise CommandConflict(f"the idempotency key {key!r} was used before, for another request")
+    return receipt
+
+
+def _names_of(table: object) -> list[str]:
+    return [column.name for column in table.columns]  # type: ignore[attr-defined]
+
+
+def _find_or_begin(connection: Connection, name: str) -> int:
+    """Return the number of a market; begin it, with no events, where there is none of this name."""
+    heads = tables.heads
+    if connection.dialect.name == "postgresql":
+        lock_schema(connection)
+    found = connection.scalar(select(heads.c.market).where(heads.c.name == name))
+    if found is not None:
+        return int(found)
+    market = int(connection.scalar(select(func.coalesce(func.max(heads.c.market), 0))) or 0) + 1
+    connection.execute(insert(heads).values(market=market, name=name, seq=0, hash=GENESIS))
+    connection.execute(
+        insert(tables.projected).values(market=market, version=VERSION, seq=0, names=Names().to_json())
+    )
+    return market

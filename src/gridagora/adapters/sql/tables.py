@@ -1,0 +1,155 @@
+"""The tables of the database: events and what belongs to them, and read tables that are made from events.
+
+Money is whole micro-units of currency, + received; energy whole Wh; ``period`` counts from 0 as in the study,
+``participant`` and ``account`` are codes that `participants` and `balances` name.  What the tables are is
+written twice, here and in the migrations that make them; a test compares both.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+VERSION_TABLE = "gridagora_version"
+"""Where Alembic notes which migration the database is at."""
+
+metadata = MetaData()
+
+
+def _market() -> Column[int]:
+    return Column("market", Integer, ForeignKey("heads.market"), primary_key=True, autoincrement=False)
+
+
+def _key(name: str) -> Column[int]:
+    return Column(name, BigInteger, primary_key=True, autoincrement=False)
+
+
+def _whole(*names: str) -> list[Column[int]]:
+    return [Column(name, BigInteger, nullable=False) for name in names]
+
+
+heads = Table(
+    "heads",
+    metadata,
+    Column("market", Integer, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    UniqueConstraint("name", name="heads_name"),
+)
+"""The markets of the database, and the number and hash of the last event of each."""
+
+events = Table(
+    "events",
+    metadata,
+    _market(),
+    _key("seq"),
+    Column("at", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+)
+"""The truth: ``seq`` counts from 1 within a market, ``hash`` is that of the chain; rows never change."""
+
+commands = Table(
+    "commands",
+    metadata,
+    _market(),
+    Column("key", Text, primary_key=True),
+    Column("request", LargeBinary, nullable=False),
+    *_whole("first_seq", "last_seq"),
+    Column("answer", Text, nullable=False),
+)
+"""Idempotency keys, kept for ever: what was asked (its hash), its events, and the answer that was given."""
+
+projected = Table(
+    "projected",
+    metadata,
+    _market(),
+    Column("version", Integer, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("names", Text, nullable=False),
+)
+"""Up to which event the read tables are made, by which version, and the names that later events refer to."""
+
+participants = Table(
+    "participants", metadata, _market(), _key("participant"), Column("name", Text, nullable=False)
+)
+
+bids = Table(
+    "bids",
+    metadata,
+    _market(),
+    _key("session"),
+    _key("row"),
+    *_whole("period", "participant"),
+    Column("side", SmallInteger, nullable=False),
+    *_whole("price_micro", "quantity_wh", "accepted_wh"),
+    sqlite_with_rowid=False,
+)
+"""One row per bid: side +1 buys, -1 sells; micro-currency per kWh; accepted is what stands in the end."""
+
+prices = Table(
+    "prices",
+    metadata,
+    _market(),
+    _key("period"),
+    Column("price_micro", Double, nullable=True),
+    sqlite_with_rowid=False,
+)
+"""Clearing price per period, micro-currency per kWh; null where nothing was traded."""
+
+trades = Table(
+    "trades",
+    metadata,
+    _market(),
+    _key("session"),
+    _key("row"),
+    *_whole("period", "buyer", "seller", "quantity_wh", "buyer_price_micro", "seller_price_micro"),
+    sqlite_with_rowid=False,
+)
+
+settlement_lines = Table(
+    "settlement_lines",
+    metadata,
+    _market(),
+    _key("period"),
+    _key("participant"),
+    *_whole("traded_wh", "local_bought_wh", "local_sold_wh"),
+    *_whole("energy_micro", "retail_micro", "imbalance_micro", "network_micro", "taxes_micro"),
+    sqlite_with_rowid=False,
+)
+"""Money per period and participant before standing charges; ``energy`` is from trades."""
+
+journal = Table(
+    "journal",
+    metadata,
+    _market(),
+    _key("seq"),
+    _key("row"),
+    *_whole("entry", "account", "amount_micro"),
+    sqlite_with_rowid=False,
+)
+"""One row per posting, by the event that made it; the rows of one ``entry`` sum to zero."""
+
+balances = Table(
+    "balances",
+    metadata,
+    _market(),
+    _key("account"),
+    Column("name", Text, nullable=False),
+    *_whole("amount_micro"),
+)
+"""The chart of accounts, and the sum of the postings of each."""
+
+READ_TABLES = (participants, bids, prices, trades, settlement_lines, journal, balances)
+"""Made from events alone: they can be dropped and made anew."""
