@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gridagora.agents import Delivery, Envelope, FleetState, Plan, Team
 from gridagora.engine.commands import (
@@ -23,13 +24,13 @@ from gridagora.engine.commands import (
     SettleSession,
 )
 from gridagora.engine.envelope import envelope_of
-from gridagora.engine.island import balance_island
+from gridagora.engine.island import balance_islands
 from gridagora.engine.machine import MarketContext, MarketState, apply, handle
 from gridagora.engine.outlook import Expectation
 from gridagora.engine.pool import nominated_kwh
 from gridagora.engine.ports import Clock, Store
 from gridagora.engine.timetable import MarketSession, sessions
-from gridagora.model.columns import DeviceColumns, Floats
+from gridagora.model.columns import DeviceColumns, Floats, Ints
 from gridagora.model.events import AuctionCleared, PoolEvent, TradesDecided
 from gridagora.model.study import Study
 
@@ -87,8 +88,9 @@ def run_sessions(context: MarketContext, world: World, *, progress: Progress, st
         committed, envelope = _trade(market, world, session, plan=plan, rng=rng)
         world.clock.wait_until(session.delivery_end)
         delivery = planner.deliver(state, session, plan, committed_kw=committed, envelope=envelope)
-        if study.market.islanded:
-            delivery = _balanced(delivery, world.team)
+        island = islands_of_homes(study, session)
+        if (island >= 0).any():
+            delivery = balance_islands(delivery, world.team.fleet, start=state, island=island)
         market.do(record_delivery(world.clock.now(), session, delivery, committed=committed))
         market.do(SettleSession(at=world.clock.now(), session=session))
         state, done = delivery.state, session.first + session.count
@@ -101,17 +103,17 @@ def run_without_market(
 ) -> Delivery:
     """Run the same homes with the retailer alone; returns what they did in the finished periods.
 
-    On an island without a market nobody exchanges anything: each home is held to a net import of zero.
+    On an island without a market nobody exchanges anything: each home there is held to a net import of zero.
     """
     planner, planned = Planner(team, expectation, study), study.agents.ems == "optimal"
     state, parts = team.initial_state(), []
-    isolated = np.zeros((team.fleet.homes, study.axis.periods)) if study.market.islanded else None
     for session in sessions(study.axis, study.market):
         if session.first >= periods or stop():
             break
-        due = None if isolated is None else isolated[:, : session.count]
+        alone = islands_of_homes(study, session) >= 0
+        due, bounds = _nothing_exchanged(alone) if alone.any() else (None, None)
         plan = planner.plan(state, session) if planned else None
-        delivery = planner.deliver(state, session, plan, committed_kw=due)
+        delivery = planner.deliver(state, session, plan, committed_kw=due, envelope=bounds)
         parts.append(delivery)
         state = delivery.state
         progress(session.first + session.count, study.axis.periods)
@@ -227,11 +229,24 @@ def record_delivery(
     )
 
 
-def _balanced(delivery: Delivery, team: Team) -> Delivery:
-    periods = slice(delivery.t, delivery.t + delivery.net_kw.shape[1])
-    return balance_island(
-        delivery, load_kw=team.fleet.load_kw[:, periods], pv_kw=team.fleet.pv_kw[:, periods]
+def islands_of_homes(study: Study, session: MarketSession) -> Ints:
+    """Return the number of the island that each home is on, -1: on none, shape (homes, periods)."""
+    shape = (len(study.homes), session.count)
+    if study.zones is None:
+        return np.full(shape, 0 if study.market.islanded else -1, dtype=np.int64)
+    found: Ints = study.zones.islands(session.first, session.count)[:, study.zones.of_home].T
+    return found
+
+
+def _nothing_exchanged(alone: NDArray[np.bool_]) -> tuple[Floats, Envelope]:
+    """Return what holds homes that stand alone to a net import of zero, shape (homes, periods)."""
+    due = np.where(alone, 0.0, np.nan)
+    bounds = Envelope(
+        least_kw=np.where(alone, 0.0, -np.inf),
+        most_kw=np.where(alone, 0.0, np.inf),
+        shed_kw=np.where(alone, np.inf, 0.0),
     )
+    return due, bounds
 
 
 def join_deliveries(parts: list[Delivery]) -> Delivery:

@@ -215,7 +215,7 @@ def _clear_island(placed: _Placed, made: _Tables, rules: ZoneRules, *, zone: int
     made.joint_accepted[rows] = found.served
     np.add.at(made.not_served, (at, placed.zone[rows]), found.not_served.astype(np.int64))
     bought = placed.bids.is_buy[rows]
-    np.add.at(made.volume, (at[bought], zone), found.served[bought].astype(np.int64))
+    np.add.at(made.volume[:, zone], at[bought], found.served[bought].astype(np.int64))
     price = np.rint(found.price)
     made.price[found.period - (placed.orders.period[0] - placed.row[0]), zone] = np.where(
         np.isnan(price), NOTHING, price

@@ -1,4 +1,4 @@
-"""The wires as the controllers of zones watch them: may this trade be added to what was approved so far?"""
+"""The wires as controllers of zones watch them: whether a trade may be added to what was approved so far."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
