@@ -3,7 +3,8 @@
 Homes deviate from their schedules, and there is no upstream grid to take the difference.  The islands' net
 import is brought to zero in each period, by the first of these ways that still can:
 
-- a surplus: less is taken from batteries, batteries charge more, exported production is curtailed;
+- a surplus: load that was shed is served, less is taken from batteries, batteries charge more, exported
+  production is curtailed;
 - a lack: production that was curtailed is let through, batteries charge less, more is taken from them, cars
   charge less, heat pumps heat less, imported load is shed.
 
@@ -72,19 +73,6 @@ def balance_islands(delivery: Delivery, fleet: Fleet, *, start: FleetState, isla
     return run.delivery()
 
 
-def island_net_kw(net_kw: Floats, island: Ints, *, islands: int) -> Floats:
-    """Return the net import of each island, kW, (periods, islands): what nobody in it made up for.
-
-    ``net_kw`` and ``island`` have shape (homes, periods), -1: on no island.
-
-    >>> island_net_kw(np.array([[1.0], [2.0], [-3.0]]), np.array([[0], [-1], [0]]), islands=2).tolist()
-    [[-2.0, 0.0]]
-    """
-    total = np.zeros((net_kw.shape[1], islands + 1))
-    np.add.at(total, (np.arange(net_kw.shape[1]), np.where(island < 0, islands, island)), net_kw)
-    return total[:, :islands]
-
-
 class _Run:
     """Some homes on their way through the periods of a delivery.
 
@@ -149,6 +137,7 @@ class _Run:
     def _raising(self, k: int, _least: Floats, most: Floats) -> Iterator[tuple[int, Floats]]:
         """Yield each way to more net import, and what each home then can; powers change in between."""
         powers, net, limit = self._powers[k], self._net[k], self._param[Param.IMPORT_KW]
+        yield _UNSERVED, _within(-powers[_UNSERVED], limit - net)
         yield _BATTERY, _within(-powers[_BATTERY], limit - net)
         yield _BATTERY, _within(most - np.maximum(powers[_BATTERY], 0.0), limit - net)
         yield _CURTAILED, _within(self._pv[k] - powers[_CURTAILED], -net)
@@ -215,49 +204,3 @@ class _Run:
 
 def _within(power: Floats, limit: Floats) -> Floats:
     return np.maximum(np.minimum(power, limit), 0.0)
-
-
-def balance_island(delivery: Delivery, *, load_kw: Floats, pv_kw: Floats) -> Delivery:
-    """Return the delivery with the feeder's exchange brought to zero in every period.
-
-    Homes deviate from their schedules, and there is no upstream grid to take the difference.  A surplus is
-    curtailed from the production that is being exported, a lack is shed from the load that is being
-    imported, each pro rata.  Batteries, vehicles and heat pumps stay as they are: what a battery gives beyond
-    the island's need remains with the grid-forming source.
-
-    Parameters
-    ----------
-    delivery : what homes did, shape (homes, periods)
-    load_kw, pv_kw : actual load and available production, same shape
-
-    Examples
-    --------
-    >>> from gridagora.agents import FleetState
-    >>> zero, none = np.zeros((2, 1)), np.zeros(2)
-    >>> names = "battery ev heat_pump curtailed unserved_load unserved_heat".split()
-    >>> powers = {f"{name}_kw": zero for name in names}
-    >>> energies = {name: zero for name in ("ev_short_kwh", "battery_kwh", "ev_kwh", "tank_kwh")}
-    >>> did = Delivery(t=0, net_kw=np.array([[1.0], [-3.0]]), **powers, **energies,
-    ...                state=FleetState(battery_kwh=none, ev_kwh=none, tank_kwh=none))
-    >>> now = balance_island(did, load_kw=np.array([[1.0], [0.0]]), pv_kw=np.array([[0.0], [3.0]]))
-    >>> now.net_kw.tolist(), now.curtailed_kw.tolist()
-    ([[1.0], [-1.0]], [[0.0], [2.0]])
-    """
-    net = delivery.net_kw
-    total = net.sum(axis=0)
-    spare = np.minimum(np.maximum(-net, 0.0), pv_kw - delivery.curtailed_kw)
-    served = np.minimum(np.maximum(net, 0.0), load_kw - delivery.unserved_load_kw)
-    cut, shed = _part(spare, -total), _part(served, total)
-    return replace(
-        delivery,
-        net_kw=net + cut - shed,
-        curtailed_kw=delivery.curtailed_kw + cut,
-        unserved_load_kw=delivery.unserved_load_kw + shed,
-    )
-
-
-def _part(available: Floats, wanted: Floats) -> Floats:
-    """Return what each home gives of what is wanted in a period, pro rata to what it has."""
-    have = available.sum(axis=0)
-    share = np.divide(np.clip(wanted, 0.0, have), have, out=np.zeros_like(have), where=have > 0)
-    return np.asarray(available * share)
