@@ -19,6 +19,8 @@ from gridagora.units import MICRO, WH_PER_KWH
 if TYPE_CHECKING:
     from gridagora.engine.zone_desk import ZoneDesk
 
+GRID_STEP = 3
+"""The first step in which grids are checked: who is refused before has no claim to other supply."""
 PLENTY_WH = 2**62
 """Whole Wh that no gate reaches."""
 
@@ -148,7 +150,8 @@ class Sitting:
         for place, number in enumerate(numbers):
             asked = _row_of(self._zonal.trades, number)
             self._objection = None if watch is None else watch.objection(place)
-            approved = self._decide(asked, number)
+            last = self._decide(asked, number)
+            approved = last.decision == "approved"
             self._minutes.approved[number] = approved
             if approved and watch is not None:
                 watch.approve(place)
@@ -160,18 +163,18 @@ class Sitting:
                     if self._minutes.approved[numbers[earlier]]:
                         watch.approve(earlier)
             watch.refuse(place)
-            self._otherwise(asked, number, watch)
+            if last.step >= GRID_STEP:
+                self._otherwise(asked, number, watch)
 
-    def _decide(self, asked: _Asked, number: int) -> bool:
+    def _decide(self, asked: _Asked, number: int) -> Approval:
         """Take a trade, or a shortage that the bulk grid is to supply, through the controllers."""
         offers = []
         if asked.seller == self._homes:
             offers = [self._supply(asked, asked.sell_row, price=asked.price)]
         last = self._walk(asked, number, self._name(number), offers=offers)
-        if last.decision != "approved":
-            return False
-        self._book(asked)
-        return True
+        if last.decision == "approved":
+            self._book(asked)
+        return last
 
     def _otherwise(self, asked: _Asked, number: int, watch: Watch) -> None:
         """Ask the DSO for other supply where load that must run was refused what it had bought.

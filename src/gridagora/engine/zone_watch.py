@@ -146,8 +146,8 @@ class Watch:
             before = self._base.get((kind, element))
             if not self._solved or (before is not None and not _is_further(value, before)):
                 continue
-            unit = "pu" if kind.startswith("voltage") else "%"
-            shown = f"{kind.replace('_', ' ')} of {element} {value:.4g} {unit}, limit {limit:g} {unit}"
+            told = f"{value:.4f} pu" if kind.startswith("voltage") else f"{value:.2f} %"
+            shown = f"{kind.replace('_', ' ')} of {element} {told}, limit {limit:g}"
             return Objection(zone=self._zone_of[kind.startswith("voltage"), element], reason=shown)
         return None
 
