@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gridagora.engine.pool import PoolOrders
 from gridagora.errors import require
 from gridagora.market.islanding import island
-from gridagora.market.zonal import hierarchical_clearing
+from gridagora.market.zonal import GateLimits, hierarchical_clearing
 from gridagora.market.zonal_joint import joint_clearing
 from gridagora.model.bids import Bids
 from gridagora.model.columns import Floats, Ints
@@ -45,6 +45,7 @@ class OnZones:
 class _Placed:
     """The orders of a session in their zones: rows of the session, positions of zones and islands."""
 
+    first: int
     orders: PoolOrders
     bids: Bids
     row: Ints
@@ -113,18 +114,16 @@ def _placed(
         node=np.array(rules.tree.names, dtype=np.str_)[zone],
     )
     island_of = rules.islands(first, count)[row, zone]
-    return _Placed(orders=orders, bids=bids, row=row, zone=zone, island=island_of, firm=firm)
+    return _Placed(first=first, orders=orders, bids=bids, row=row, zone=zone, island=island_of, firm=firm)
 
 
 def _cleared(placed: _Placed, study: Study, *, rules: ZoneRules, first: int, fixed_kw: Floats) -> OnZones:
     tree, count = rules.tree, len(fixed_kw)
     depths = int(tree.depth.max()) + 1
     made = _Tables(len(placed.row), depths, shape=(count, len(tree.zones)))
-    gates = gate_rooms_kw(rules, fixed_kw, first=first)
-    for row in range(count):
-        _clear_joined(
-            placed, made, rules, row=row, gates=(gates[0][row], gates[1][row]), hours=study.axis.hours
-        )
+    rooms = gate_rooms_kw(rules, fixed_kw, first=first)
+    gates = GateLimits(period=np.arange(first, first + count), import_kw=rooms[0], export_kw=rooms[1])
+    _clear_joined(placed, made, rules, gates=gates, hours=study.axis.hours)
     for zone in np.unique(placed.island[placed.island >= 0]).tolist():
         _clear_island(placed, made, rules, zone=zone, lost=int(to_micro(study.market.value_of_lost_load)))
     _price_islands(made, rules.islands(first, count))
@@ -176,32 +175,22 @@ def within_zones(rules: ZoneRules, values: Floats) -> Floats:
 
 
 def _clear_joined(
-    placed: _Placed,
-    made: _Tables,
-    rules: ZoneRules,
-    *,
-    row: int,
-    gates: tuple[Floats, Floats],
-    hours: float,
+    placed: _Placed, made: _Tables, rules: ZoneRules, *, gates: GateLimits, hours: float
 ) -> None:
-    """Clear one period of all zones that are joined to the bulk grid, in turn and jointly."""
-    rows = np.flatnonzero((placed.row == row) & (placed.island < 0))
+    """Clear all zones that are joined to the bulk grid, in turn and jointly."""
+    rows = np.flatnonzero(placed.island < 0)
     if not len(rows):
         return
-    tree, bids = rules.tree, placed.bids.take(rows)
-    limits = {
-        zone.name: (float(gates[0][at]), float(gates[1][at]))
-        for at, zone in enumerate(tree.zones)
-        if zone.parent is not None
-    }
-    found = hierarchical_clearing(bids, tree, transfer_kw=limits, period_h=hours)
+    bids = placed.bids.take(rows)
+    found = hierarchical_clearing(bids, rules.tree, transfer_kw=gates, period_h=hours)
+    at = found.period - placed.first
     made.matched[:, rows] = found.by_depth
-    price = np.rint(found.price[0])
-    made.price[row] = np.where(np.isnan(price), NOTHING, price)
-    made.volume[row], made.imports[row] = found.volume[0], found.imports[0]
-    joint = joint_clearing(bids, tree, transfer_kw=limits, period_h=hours)
+    price = np.rint(found.price)
+    made.price[at] = np.where(np.isnan(price), NOTHING, price)
+    made.volume[at], made.imports[at] = found.volume, found.imports
+    joint = joint_clearing(bids, rules.tree, transfer_kw=gates, period_h=hours)
     made.joint_accepted[rows] = joint.accepted
-    made.joint_price[row], made.joint_imports[row] = joint.price[0], joint.imports[0]
+    made.joint_price[at], made.joint_imports[at] = joint.price, joint.imports
 
 
 def _clear_island(placed: _Placed, made: _Tables, rules: ZoneRules, *, zone: int, lost: int) -> None:
@@ -217,9 +206,7 @@ def _clear_island(placed: _Placed, made: _Tables, rules: ZoneRules, *, zone: int
     bought = placed.bids.is_buy[rows]
     np.add.at(made.volume[:, zone], at[bought], found.served[bought].astype(np.int64))
     price = np.rint(found.price)
-    made.price[found.period - (placed.orders.period[0] - placed.row[0]), zone] = np.where(
-        np.isnan(price), NOTHING, price
-    )
+    made.price[found.period - placed.first, zone] = np.where(np.isnan(price), NOTHING, price)
 
 
 def _price_islands(made: _Tables, islands: Ints) -> None:
