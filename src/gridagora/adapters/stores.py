@@ -22,10 +22,12 @@ class MemoryStore:
         self._head = GENESIS
 
     def append(self, events: Sequence[Event]) -> None:
-        """Keep the events after those already kept and move the head of the chain."""
+        """Keep the events, all or none, after those already kept and move the head of the chain."""
+        head = self._head
         for event in events:
-            self._head = chain_hash(self._head, event)
-            self._events.append(event)
+            head = chain_hash(head, event)
+        self._events.extend(events)
+        self._head = head
 
     def events(self) -> Iterator[Event]:
         """Yield all events in the order they were kept."""

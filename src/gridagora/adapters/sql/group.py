@@ -30,8 +30,8 @@ class GroupCommit:
     A command is a function that looks at the state of the market, changes it, and returns its `Decision`.
     All of them run in this one thread, so they need no locks.  Whoever gave a command is answered when it is
     on disk.  A command that raises has changed nothing, and whoever gave it gets the error.  When a write
-    fails the thread takes no more commands: the state in memory is then ahead of the disk, and the program must
-    begin anew from the events.
+    fails the thread takes no more commands: the state in memory is then ahead of the disk, and the program
+    must begin anew from the events.
 
     Parameters
     ----------
