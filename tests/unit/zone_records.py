@@ -41,7 +41,7 @@ HOMES = (("ann", "n1", NORTH, 6.0), ("ben", "n2", NORTH, 0.0), ("cora", "s1", SO
 HOMES += (("dirk", "s2", SOUTH, 0.0), ("eva", "h1", HILL, 2.0), ("finn", "h1", HILL, 0.0))
 OF_HOME = np.array([zone for _, _, zone, _ in HOMES])
 CUT = range(17, 20)
-GATE_KW = {NORTH: (4.0, 1.5), SOUTH: (6.0, 6.0), HILL: (3.0, 3.0)}
+GATE_KW = {NORTH: (4.0, 0.5), SOUTH: (6.0, 6.0), HILL: (3.0, 3.0)}
 RETAIL, FEED_IN, INSIDE, BETWEEN = 300_000, 80_000, 150_000, 200_000
 PERIODS, SESSION = 24, 4
 

@@ -1,16 +1,15 @@
 """The page itself: template, style, scripts and data put together into one self-contained HTML text."""
 
-import pkgutil
 from collections.abc import Iterable
 from html import escape
-from string import Template
 
 from gridagora.errors import require
-from gridagora.reports import flexibility, network
+from gridagora.reports import flexibility, network, zones
 from gridagora.reports.definitions import CHOICES, definition
 from gridagora.reports.payload import MAX_VIOLATIONS, invoice_numbers, invoice_totals, payload, to_json
 from gridagora.reports.series import Timeline, not_converged, timeline
 from gridagora.reports.tables import RunTables
+from gridagora.reports.templates import asset, filled
 from gridagora.reports.words import cautions, number, span, summary, tile_difference
 
 SCRIPTS = ("core.js", "charts.js", "grid.js", "{market}.js", "tables.js", "main.js")
@@ -24,6 +23,10 @@ TILES = (
     ("Newly overloaded", "flex_hours_newly_overloaded", "h", 1.0, 0, ""),
     ("Without the wires", "violation_periods_copper_plate", "periods with a broken limit", 1.0, 0, ""),
     ("Price of safety", "safety_cost_{cur}", "{money} of welfare", 1.0, 2, ""),
+    ("Traded inside one zone", "traded_inside_kwh", "kWh", 1.0, None, ""),
+    ("Traded between zones", "traded_between_zones_kwh", "kWh", 1.0, None, ""),
+    ("Trades refused", "trades_refused", "of {asked}", 1.0, 0, ""),
+    ("Welfare given up by zones", "welfare_gap_{cur}", "{money}", 1.0, 2, ""),
     ("Paid for flexibility", "flex_cost_{cur}", "{money}", 1.0, 2, ""),
     ("Gain of its sellers", "flex_sellers_gain_{cur}", "{money}", 1.0, 2, ""),
     ("Traded between participants", "local_volume_kwh", "kWh", 1.0, None, ""),
@@ -59,6 +62,16 @@ FLEX_METHOD = (
     "plan anew with what they sold. Meters prove delivery. The grid values of this page come from "
     "the power flow of what was metered; without a market the same homes, devices, profiles and seed "
     "have no limits to keep."
+)
+
+ZONE_METHOD = (
+    "Homes bid in the market of their zone. Each zone covers itself first, then trades with the zones beside "
+    "it, then with the bulk grid, as far as its gate lets through. Every trade then goes through the local "
+    "controllers: they check its data, the grid inside the zone by power flow with what was approved before, "
+    "and the room in each gate; the grid operator (DSO) has the last word between zones and supplies "
+    "shortages. What was refused is not delivered; load that must run is bought from the retailer, and shed "
+    "on an island. Beside that, all zones are cleared jointly over the same gates, and some periods on the "
+    "wires of the whole grid. The feeder without a market has the same homes, devices, profiles and seed."
 )
 
 ROUNDED = 100_000
@@ -116,40 +129,45 @@ def build_report(tables: RunTables) -> str:
         "scenario": escape(tables.scenario_yaml),
         "scenario_shown": "" if tables.scenario_yaml else "hidden",
         "aggregation": escape(_aggregation(line)),
-        "style": _asset("report.css"),
+        "style": asset("report.css"),
         "data": to_json(payload(tables, line)),
         "plotly": _plotly(),
-        "scripts": "\n".join(_asset(name) for name in _scripts(tables)),
+        "scripts": "\n".join(asset(name) for name in _scripts(tables)),
     }
-    return Template(_asset("report.html")).substitute(parts)
+    return filled("report.html", **parts)
 
 
 def _scripts(tables: RunTables) -> list[str]:
     market = "curve" if tables.flexibility is None else "flexibility"
     names = [name.format(market=market) for name in SCRIPTS]
-    return names if tables.network is None else [*names[:-1], "network.js", names[-1]]
+    more = ["network.js"] if tables.network is not None or tables.zones is not None else []
+    if tables.zones is not None:
+        more = ["network.js", "zones.js", "zone_trade.js"]
+    return [*names[:-1], *more, names[-1]]
 
 
 def _market(tables: RunTables, *, aggregation: str) -> dict[str, str]:
     """Return the sections of the market that the run has, its links, and how it works."""
     flex = tables.flexibility
     if flex is None:
-        pool = Template(_asset("pool.html")).substitute(aggregation=aggregation)
+        pool = filled("pool.html", aggregation=aggregation, note=escape(_curve_note(tables)))
         links = _links(("prices", "Prices"), ("curve", "Supply and demand"))
         wires, link = "", ""
         if tables.network is not None:
-            wires = Template(_asset("network.html")).substitute(network.parts(tables, tables.network))
+            wires = filled("network.html", **network.parts(tables, tables.network))
             link = _links(("network", "Wires"))
+        elif tables.zones is not None:
+            found = zones.parts(tables, tables.zones, aggregation=aggregation)
+            wires = filled("zones.html", **found)
+            link = _links(("zones", "Zones"), ("zone-trade", "Life of a trade"))
         return {
             "flexibility": wires,
             "nav_flexibility": link,
             "pool": pool,
             "nav_pool": links,
-            "method_text": POOL_METHOD,
+            "method_text": POOL_METHOD if tables.zones is None else ZONE_METHOD,
         }
-    section = Template(_asset("flexibility.html")).substitute(
-        aggregation=aggregation, **flexibility.parts(tables, flex)
-    )
+    section = filled("flexibility.html", aggregation=aggregation, **flexibility.parts(tables, flex))
     links = _links(
         ("flexibility", "Flexibility"),
         ("flex-curves", "Auctions"),
@@ -160,21 +178,26 @@ def _market(tables: RunTables, *, aggregation: str) -> dict[str, str]:
     return nothing | {"flexibility": section, "nav_flexibility": links, "method_text": FLEX_METHOD}
 
 
+def _curve_note(tables: RunTables) -> str:
+    """Return what the supply and demand of a run with zones is."""
+    if tables.zones is None:
+        return ""
+    return (
+        "Here the bids of all zones stand together, as if there were one market; each zone cleared its own."
+    )
+
+
 def _links(*links: tuple[str, str]) -> str:
     return "".join(f'<a href="#{name}">{escape(text)}</a>' for name, text in links)
 
 
 def _topics(tables: RunTables, line: Timeline) -> list[tuple[str, str]]:
-    """Return the topics of the summary; that of the flexibility market comes first."""
+    """Return the topics of the summary; what a market has of its own comes first."""
     flex = tables.flexibility
     first = [] if flex is None else [("Flexibility", flexibility.headline(tables, flex))]
+    if tables.zones is not None:
+        first = [("Zones", zones.headline(tables, tables.zones))]
     return [*first, *summary(tables, line)]
-
-
-def _asset(name: str) -> str:
-    data = pkgutil.get_data("gridagora.reports", f"assets/{name}")
-    require(data is not None, f"the package lacks reports/assets/{name}")
-    return (data or b"").decode("utf-8")
 
 
 def _plotly() -> str:
@@ -204,6 +227,7 @@ def _tiles(tables: RunTables) -> str:
         "money": tables.currency,
         "count": f"{len(tables.participants):,}",
         "periods": number(tables.number("periods"), 0),
+        "asked": number(tables.number("zone_trades"), 0),
         "overloaded": number(tables.number("flex_hours_overloaded_before"), 0),
     }
     cells = []

@@ -3,20 +3,14 @@
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from gridagora.reports.bins import plain
+from gridagora.reports.nodal import nodal_data, shown
 from gridagora.reports.series import Timeline
 from gridagora.reports.tables import NetworkTables, RunTables
+from gridagora.reports.templates import filled
 from gridagora.reports.words import number
 
 if TYPE_CHECKING:
     import pandas as pd
-
-MAX_SHOWN = 96
-"""Periods whose nodal prices are on the page: those with the largest differences between nodes."""
-
-PRICES = ("price", "energy", "loss", "congestion", "voltage")
 
 ROWS = (
     ("Periods that break a limit: pool without wires", "violation_periods_copper_plate", "", 0),
@@ -40,14 +34,13 @@ ROWS = (
 
 def parts(tables: RunTables, network: NetworkTables) -> dict[str, str]:
     """Return the texts of the section, escaped, by the names in its template."""
-    told, periods = len(network.network_clearings), _shown(network)
+    told, periods = len(network.network_clearings), shown(network.network_clearings)
     left_out = told - len(periods)
     cut = f"Shown: the {len(periods)} of {told:,} periods whose prices differ most." if left_out > 0 else ""
     return {
         "headline": _headline(tables),
         "safety": _safety(tables),
-        "nodal_shown": "" if told else "hidden",
-        "cut": escape(cut),
+        "nodal": filled("nodal.html", nodal_note=escape(cut)) if told else "",
     }
 
 
@@ -115,45 +108,11 @@ def _safety(tables: RunTables) -> str:
     return f"<table><tbody>{''.join(rows)}</tbody></table>"
 
 
-def _shown(network: NetworkTables) -> list[int]:
-    """Return the periods whose prices are on the page, in their order."""
-    table = network.network_clearings
-    if not len(table):
-        return []
-    spread = (table["price_highest"] - table["price_lowest"]).fillna(-1.0)
-    best = table.assign(spread=spread).sort_values("spread", ascending=False, kind="stable").head(MAX_SHOWN)
-    return sorted(int(period) for period in best["period"])
-
-
 def network_data(tables: RunTables, network: NetworkTables, line: Timeline) -> dict[str, Any]:
-    """Return nodal prices as drawn: per period shown, one value per bus of the elements table.
-
-    A bus that has a node per phase shows the one whose price is furthest from that of energy.
-    """
-    periods, bus = _shown(network), _bus_of_nodes(tables, network)
-    frame = network.nodal_prices
-    frame = frame[frame["period"].isin(periods) & (frame["bus"].map(bus).astype(float) >= 0)]
-    frame = frame.assign(at=frame["bus"].map(bus).astype(int), far=(frame["price"] - frame["energy"]).abs())
-    frame = frame.sort_values(["period", "at", "far"], kind="stable")
-    frame = frame.drop_duplicates(["period", "at"], keep="last")
-    buses = sorted({int(at) for at in frame["at"]})
-    data: dict[str, Any] = {"labels": [line.label(period) for period in periods], "bus": buses}
-    for name in PRICES:
-        wide = frame.pivot(index="period", columns="at", values=name).reindex(index=periods, columns=buses)
-        data[name] = [plain(row, 6) for row in wide.to_numpy(dtype=float)]
-    spread = [np.ptp([v for v in row if v is not None] or [0.0]) for row in data["price"]]
-    data["worst"] = int(np.argmax(spread)) if spread else 0
-    data["text"] = _texts(network.network_clearings, periods, tables.currency)
-    return data
-
-
-def _bus_of_nodes(tables: RunTables, network: NetworkTables) -> dict[str, int]:
-    """Return the row in the elements table of each node's bus; -1 where it has none."""
-    elements = tables.elements
-    rows = np.flatnonzero((elements["kind"] == "bus").to_numpy())
-    known = dict(zip(elements["element"].iloc[rows].astype(str), rows.tolist(), strict=True))
-    nodes = [str(name) for name in network.nodal_prices["bus"].unique()]
-    return {name: known.get(name, known.get(name.rpartition(".")[0], -1)) for name in nodes}
+    """Return nodal prices as drawn: see `gridagora.reports.nodal.nodal_data`."""
+    periods = shown(network.network_clearings)
+    text = _texts(network.network_clearings, periods, tables.currency)
+    return nodal_data(tables, network.nodal_prices, periods, line=line, text=text)
 
 
 def _texts(table: "pd.DataFrame", periods: list[int], currency: str) -> list[str]:

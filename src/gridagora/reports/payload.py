@@ -21,6 +21,7 @@ from gridagora.reports.series import (
     reverse_hours,
 )
 from gridagora.reports.tables import RunTables
+from gridagora.reports.zones_payload import zone_nodal_data, zones_data
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,6 +86,9 @@ def _market(tables: RunTables, line: Timeline) -> dict[str, Any]:
     if tables.flexibility is not None:
         return {"flexibility": flex_data(tables, tables.flexibility, line)}
     pool = {"price": price_series(tables, line), "curve": curve_data(tables, line)}
+    if tables.zones is not None:
+        nodal = zone_nodal_data(tables, tables.zones, line)
+        return {**pool, "zones": zones_data(tables, tables.zones, line), "network": nodal}
     if tables.network is None:
         return pool
     return {**pool, "network": network_data(tables, tables.network, line)}

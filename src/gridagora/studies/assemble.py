@@ -69,6 +69,7 @@ def simulate_study(prepared: Prepared, *, progress: Progress, stop: Stop) -> Run
         ),
         drawing=_drawing(wires),
         flexibility=_flexibility(simulated, wires, study, settled=flows, progress=progress),
+        formed_kw=_formed_kw(wires, study, metered),
         pictures=nodal_pictures(wires, study, simulated.events, metered_wh=metered, progress=progress),
         **_baseline_devices(simulated),
     )
@@ -123,6 +124,22 @@ def _power_flow(
         findings.append(wires.check(flow, net_kw[cut], first=first))
         progress(min(first + step, periods), periods, what)
     return _join_flows(parts), _join_findings(findings)
+
+
+def _formed_kw(wires: Wires, study: Study, metered_wh: Ints) -> Floats | None:
+    """Return what the grid-forming source of each island gives, kW, (periods, zones); None without zones."""
+    if study.zones is None:
+        return None
+    periods = len(metered_wh)
+    found = np.zeros((periods, len(study.zones.tree.zones)))
+    cut = np.flatnonzero(study.zones.cut[:periods].any(axis=1))
+    hours, days = study.axis.hours, np.unique(cut // study.axis.periods_per_day)
+    for day in days.tolist():
+        window = slice(day * study.axis.periods_per_day, min((day + 1) * study.axis.periods_per_day, periods))
+        net_kvar = np.stack([home.load_kvar[window] for home in study.homes], axis=1)
+        net_kw = metered_wh[window] / (WH_PER_KWH * hours)
+        found[window] = wires.formed_kw(net_kw, net_kvar, window.start)
+    return found
 
 
 def _flows(flow: PowerFlow, *, limited: Bools) -> Flows:

@@ -101,7 +101,8 @@ class RunRecord:
 
     ``periods`` is how many periods were finished; all arrays are cut to it.  ``flexibility`` is None unless
     the study has a flexibility market; ``flows`` are then those of its settled strategy.  ``pictures`` are
-    the periods of a study with zones that were also cleared on the wires (`zone_nodes`), one each.
+    the periods of a study with zones that were also cleared on the wires (`zone_nodes`), one each;
+    ``formed_kw`` is what the grid-forming source of each island gave, (periods, zones).
     """
 
     study: Study
@@ -120,6 +121,7 @@ class RunRecord:
     drawing: GridDrawing
     flexibility: FlexRecord | None = None
     pictures: tuple[NodalClearing, ...] = ()
+    formed_kw: Floats | None = None
 
     def auctions(self) -> list[AuctionCleared]:
         """Return the auctions of finished sessions in order."""

@@ -50,13 +50,14 @@ def nodal_pictures(
     sessions = _sessions(events)
     if not sessions:
         return ()
-    known = replace(study, market=replace(study.market, price_losses=True))
-    pool = NetworkPool(wires, known)
+    known = replace(study, zones=None, market=replace(study.market, price_losses=True))
+    joined = Wires(wires.grid, known)  # all gates closed: who is on an island loads nothing
+    pool = NetworkPool(joined, known)
     periods = telling_periods(study, [one.zonal for one in sessions], count=len(metered_wh))
     found = []
     for number, period in enumerate(periods, start=1):
         one = next(s for s in reversed(sessions) if s.cleared.first <= period)
-        found.append(_picture(pool, wires, study, one=one, period=period, metered_wh=metered_wh))
+        found.append(_picture(pool, joined, study, one=one, period=period, metered_wh=metered_wh))
         progress(number, len(periods), "prices at buses")
     return tuple(found)
 

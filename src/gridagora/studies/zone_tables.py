@@ -191,6 +191,7 @@ def _balance(record: RunRecord) -> dict[str, Floats]:
         "production_kw": summed(record, pv - kw["curtailed_kw"]),
         "curtailed_kw": summed(record, kw["curtailed_kw"]),
         "battery_kw": summed(record, record.delivered("battery_kw")),
+        "forming_kw": per_period(record, "island") * 0.0 if record.formed_kw is None else record.formed_kw,
     }
 
 

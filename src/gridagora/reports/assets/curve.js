@@ -12,7 +12,7 @@ chart("prices", () => {
     data.push(line("highest", DATA.time, price.high, css("with"), { line: { width: 0 }, fill: "tonexty", fillcolor: css("band"), showlegend: false, hovertemplate: "%{y:.4f}" }));
   }
   const shape = DATA.bin === "period" ? "hv" : "linear";
-  data.push(line("clearing price", DATA.time, price.mean, css("with"), { line: { width: 2, shape }, hovertemplate: "%{y:.4f}" }));
+  data.push(line(DATA.zones ? "price of the bulk grid" : "clearing price", DATA.time, price.mean, css("with"), { line: { width: 2, shape }, hovertemplate: "%{y:.4f}" }));
   if (!anyNumber(price.mean) && data.length === 1) return { empty: "Nothing was traded in any period, so there is no price." };
   return { data, layout: layout({ xaxis: timeAxis(), yaxis: title(`price (${safe(MONEY)}/kWh)`) }) };
 }, { overTime: true });
@@ -81,7 +81,7 @@ function curveFigure() {
   for (const [name, value] of [["retail", CURVE.retail[curveAt]], ["feed-in", CURVE.feed_in[curveAt]]]) {
     if (value !== null) data.push({ ...limitLine(name, value), x: [0, end], y: [value, value], line: { color: css("quiet"), width: 1.2, dash: "dot" } });
   }
-  if (price !== null && volume > 0) {
+  if (price !== null && volume > 0 && !DATA.zones) {
     data.push({ type: "scatter", mode: "lines", name: "clearing", showlegend: false, skipCsv: true, hoverinfo: "skip",
       x: [0, volume, volume], y: [price, price, 0], line: { color: css("limit"), width: 1.4, dash: "dash" } });
     data.push({ type: "scatter", mode: "markers", name: "clearing", x: [volume], y: [price], marker: { size: 12, color: css("limit"), symbol: "diamond" },
@@ -104,6 +104,7 @@ function tellCurve() {
   const [price, volume, local] = [CURVE.price_cleared[curveAt], CURVE.volume_kwh[curveAt], CURVE.local_volume_kwh[curveAt]];
   const outcome = price === null || !volume
     ? "Nothing was traded."
+    : DATA.zones ? `Traded ${show(volume, 3)} kWh, of it ${show(local, 3)} kWh between participants; the bulk grid's price is ${show(price, 4)} ${MONEY}/kWh.`
     : `Cleared ${show(volume, 3)} kWh at ${show(price, 4)} ${MONEY}/kWh, of it ${show(local, 3)} kWh between participants.`;
   byId("curve-text").textContent = `${CURVE.labels[curveAt]} (${DATA.timezone}): ${count("b")} bids to buy, ${count("s")} to sell. ${outcome}`;
 }

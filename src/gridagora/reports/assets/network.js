@@ -7,7 +7,8 @@ let nodalAt = NODAL.worst;
 
 function nodalText(n) {
   const parts = PARTS.map(([name]) => `${name} ${show(NODAL[name][nodalAt][n], 4)}`);
-  return `<b>${elementName(NODAL.bus[n])}</b><br>${show(NODAL.price[nodalAt][n], 4)} ${safe(MONEY)}/kWh<br>${parts.join("<br>")}`;
+  const zone = NODAL.zone_price ? `<br>market of its zone ${show(NODAL.zone_price[nodalAt][n], 4)}` : "";
+  return `<b>${elementName(NODAL.bus[n])}</b><br>${show(NODAL.price[nodalAt][n], 4)} ${safe(MONEY)}/kWh<br>${parts.join("<br>")}${zone}`;
 }
 
 chart("nodal", () => {
@@ -46,6 +47,10 @@ chart("nodal-parts", () => {
     marker: { color: css(colour) }, hovertemplate: `${name} %{y:.4f}` }));
   data.push({ type: "scatter", mode: "lines", name: "price", x: names, y: order.map((n) => NODAL.price[nodalAt][n]),
     line: { color: css("ink"), width: 1.6 }, hovertemplate: "price %{y:.4f}" });
+  if (NODAL.zone_price) {
+    data.push({ type: "scatter", mode: "markers", name: "market of the zone", x: names, y: order.map((n) => NODAL.zone_price[nodalAt][n]),
+      marker: { symbol: "line-ew", size: 9, line: { color: css("bad"), width: 2.4 } }, hovertemplate: "zone %{y:.4f}" });
+  }
   return { data, layout: layout({ barmode: "relative", bargap: 0.05, yaxis: title(`price (${safe(MONEY)}/kWh)`),
     xaxis: { ...title("bus"), type: "category", showticklabels: names.length <= 40 } }) };
 });
