@@ -272,7 +272,7 @@ def _told(
 
 def _gaps(series: _Series, checked: CheckedReadings) -> Iterator[MeterFinding]:
     """Tell each run of periods without a usable reading, and how it was filled."""
-    with_intervals = (series.row >= 0).any(axis=1)[:, None]
+    with_intervals = np.asarray((series.row >= 0).any(axis=1))[:, None]
     filled = (series.method == FROM_REGISTER) & (series.row < 0) & with_intervals
     points, periods = np.nonzero((series.method == MISSING) | filled)
     if not points.size:

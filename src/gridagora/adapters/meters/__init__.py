@@ -1,0 +1,1 @@
+"""Meter readings from outside: files, and messages over MQTT."""
