@@ -1,6 +1,7 @@
 """Wires clock, store, grid and homes for a study: the only place that knows which of each is used."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,9 +23,11 @@ from gridagora.engine.flexibility.simulate import FlexOutcome, FlexWorld, run_fl
 from gridagora.engine.machine import MarketContext
 from gridagora.engine.network import NetworkPool
 from gridagora.engine.outlook import Expectation
+from gridagora.engine.ports import Store
 from gridagora.engine.simulate import World, join_deliveries, run_sessions, run_without_market
 from gridagora.engine.wires import Wires
 from gridagora.engine.zone_desk import ZoneDesk
+from gridagora.errors import Fault, InputError
 from gridagora.grid import GridModel
 from gridagora.market import pay_as_bid, pay_as_cleared, trade_reduction, vickrey
 from gridagora.model.columns import Floats
@@ -120,23 +123,62 @@ def wires_of(prepared: Prepared) -> Wires:
     return Wires(GridModel(prepared.network), prepared.study)
 
 
-def simulate(prepared: Prepared, wires: Wires, *, progress: Progress, stop: Stop) -> Simulated:
+@contextmanager
+def open_store(prepared: Prepared, *, database: str | None, market: str | None) -> Iterator[Store]:
+    """Yield the store that a study's events go to: in memory, or a new market of a database.
+
+    Parameters
+    ----------
+    prepared : the study; the market has its name unless ``market`` gives another
+    database : URL of a database or path of an SQLite file, made where it is not there; None: memory
+
+    Raises
+    ------
+    InputError
+        for a market that the database holds already: what was kept is never replaced.
+    StoreError
+        for a database that cannot be used.
+    """
+    if database is None:
+        yield MemoryStore()
+        return
+    from gridagora.adapters.sql.database import Database
+    from gridagora.adapters.sql.store import SqlStore
+
+    name = market or prepared.study.name
+    with Database(database, write=True, create=True) as opened:
+        taken = {head.name for head in opened.heads() if head.seq > 0}
+        if name in taken:
+            free = next(f"{name}-{n}" for n in range(2, len(taken) + 3) if f"{name}-{n}" not in taken)
+            reason, fix = "is kept there already", f"name the new one, for example --market {free}"
+            fault = Fault(source=str(opened.address), place="market", value=name, reason=reason, fix=fix)
+            raise InputError([fault])
+        yield SqlStore(opened, name)
+
+
+def simulate(
+    prepared: Prepared, wires: Wires, *, progress: Progress, stop: Stop, store: Store | None = None
+) -> Simulated:
     """Run a study with its market and without; large ones use a second process for the half without.
 
-    A study with a flexibility market runs once for each way in which the operator bids.
+    A study with a flexibility market runs once for each way in which the operator bids; the store keeps the
+    settled one.  Without a store events are kept in memory.
     """
     study = prepared.study
+    store = MemoryStore() if store is None else store
     context = _context(prepared, wires)
     if study.flexibility is not None:
-        return _simulate_flexibility(context, wires.grid, study.flexibility, progress=progress, stop=stop)
+        return _simulate_flexibility(
+            context, wires.grid, study.flexibility, store=store, progress=progress, stop=stop
+        )
     small = study.axis.periods * len(study.homes) < BUSY
     if small or study.agents.ems == "rule_based":
-        done, store = _run_market(context, progress, stop)
+        done = _run_market(context, store, progress=progress, stop=stop)
         if not done:
             raise KeyboardInterrupt  # stopped before anything was finished
         return _simulated(done, store, _run_baseline(study, done, progress=progress, stop=never))
     with Worker("gridagora.bootstrap:baseline_in_child", study) as worker:
-        done, store = _run_market(context, progress, stop)
+        done = _run_market(context, store, progress=progress, stop=stop)
         if not done:
             raise KeyboardInterrupt
         if done < study.axis.periods:
@@ -150,14 +192,15 @@ def baseline_in_child(study: Study, stop: Stop) -> Delivery:
 
 
 def _simulate_flexibility(
-    context: MarketContext, grid: GridModel, rules: FlexRules, *, progress: Progress, stop: Stop
+    context: MarketContext, grid: GridModel, rules: FlexRules, *, store: Store, progress: Progress, stop: Stop
 ) -> Simulated:
     """Run the settled way of bidding, the others beside it, and the same homes without the market."""
     study = context.study
     strategies: list[FlexSimulated] = []
     periods, head = study.axis.periods, ""
     for way in dict.fromkeys((rules.demand, *rules.compare)):
-        store = MemoryStore()
+        if strategies:
+            store = MemoryStore()  # what stands beside the settled one is no market of its own
         outcome = _run_flexibility(
             context, grid, rules, way=way, store=store, until=periods, progress=progress, stop=stop
         )  # fmt: skip
@@ -191,7 +234,7 @@ def _simulate_flexibility(
 
 
 def _run_flexibility(
-    context: MarketContext, grid: GridModel, rules: FlexRules, *, way: DemandName, store: MemoryStore,
+    context: MarketContext, grid: GridModel, rules: FlexRules, *, way: DemandName, store: Store,
     until: int, progress: Progress, stop: Stop,
 ) -> FlexOutcome:  # fmt: skip
     """Run one way of bidding up to a period, on a clock that starts early enough for the first auctions."""
@@ -207,8 +250,8 @@ def _run_flexibility(
     return run_flexibility(context, world, progress=tell, stop=stop)
 
 
-def _run_market(context: MarketContext, progress: Progress, stop: Stop) -> tuple[int, MemoryStore]:
-    study, store = context.study, MemoryStore()
+def _run_market(context: MarketContext, store: Store, *, progress: Progress, stop: Stop) -> int:
+    study = context.study
     team = _team(study)
     epoch = int(study.axis.start.astype(np.int64))
     world = World(
@@ -221,7 +264,7 @@ def _run_market(context: MarketContext, progress: Progress, stop: Stop) -> tuple
     def tell(done: int, total: int) -> None:
         progress(done, total, "market")
 
-    return run_sessions(context, world, progress=tell, stop=stop), store
+    return run_sessions(context, world, progress=tell, stop=stop)
 
 
 def _run_baseline(study: Study, periods: int, *, progress: Progress | None, stop: Stop) -> Delivery:
@@ -233,7 +276,7 @@ def _run_baseline(study: Study, periods: int, *, progress: Progress | None, stop
     return run_without_market(study, team, expectation, periods=periods, progress=tell, stop=stop)
 
 
-def _simulated(done: int, store: MemoryStore, baseline: Delivery) -> Simulated:
+def _simulated(done: int, store: Store, baseline: Delivery) -> Simulated:
     """Cut both halves to the periods that both have finished."""
     periods = min(done, baseline.net_kw.shape[1])
     events = tuple(e for e in store.events() if getattr(e, "first", 0) < periods)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gridagora.bootstrap import FlexSimulated, Prepared, Simulated, simulate, wires_of
+from gridagora.engine.ports import Store
 from gridagora.engine.wires import Wires
 from gridagora.grid import PowerFlow
 from gridagora.model.columns import Findings, Floats, Ints, SettlementLines
@@ -33,8 +34,10 @@ Progress = Callable[[int, int, str], None]
 Stop = Callable[[], bool]
 
 
-def simulate_study(prepared: Prepared, *, progress: Progress, stop: Stop) -> RunRecord:
-    """Run a prepared study and return its record.
+def simulate_study(
+    prepared: Prepared, *, progress: Progress, stop: Stop, store: Store | None = None
+) -> RunRecord:
+    """Run a prepared study and return its record; its events go through the store, if one is given.
 
     Raises
     ------
@@ -42,7 +45,7 @@ def simulate_study(prepared: Prepared, *, progress: Progress, stop: Stop) -> Run
         when it was stopped before its first session was finished: there is nothing to show.
     """
     wires = wires_of(prepared)
-    simulated = simulate(prepared, wires, progress=progress, stop=stop)
+    simulated = simulate(prepared, wires, progress=progress, stop=stop, store=store)
     study, periods = prepared.study, simulated.periods
     metered = np.concatenate([e.metered_wh for e in simulated.events if isinstance(e, EnergyDelivered)])
     baseline = to_wh(simulated.baseline.net_kw[:, :periods].T * study.axis.hours)

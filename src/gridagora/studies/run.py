@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gridagora.bootstrap import Prepared, never, prepare
+from gridagora.bootstrap import Prepared, never, open_store, prepare
+from gridagora.engine.ports import Store
 from gridagora.errors import Fault, InputError
 from gridagora.reports import build_report
 from gridagora.reports.tables import (
@@ -368,6 +369,8 @@ def run(
     seed: int | None = None,
     progress: Progress | None = None,
     stop: Stop | None = None,
+    database: str | None = None,
+    market: str | None = None,
 ) -> Run:
     """Run a scenario with its market and without, check the grid, settle, and return the results.
 
@@ -379,11 +382,15 @@ def run(
     seed : replaces the scenario's seed
     progress : called with (done, total, what) now and then
     stop : asked between sessions; True ends the run with the sessions finished so far
+    database : URL of a database that keeps the market's events and tables, or path of an SQLite file
+    market : its name there; the scenario's when not given
 
     Raises
     ------
     InputError
-        with every fault of the scenario and its files.
+        with every fault of the scenario and its files, or for a market that the database holds already.
+    StoreError
+        for a database that cannot be used.
 
     Examples
     --------
@@ -392,12 +399,19 @@ def run(
     4
     """
     prepared = prepare(scenario, overrides=overrides or {}, seed=seed, net=net)
-    return run_prepared(prepared, progress=progress, stop=stop)
+    with open_store(prepared, database=database, market=market) as store:
+        return run_prepared(prepared, progress=progress, stop=stop, store=store)
 
 
-def run_prepared(prepared: Prepared, *, progress: Progress | None = None, stop: Stop | None = None) -> Run:
+def run_prepared(
+    prepared: Prepared,
+    *,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
+    store: Store | None = None,
+) -> Run:
     """Run a scenario that was read and checked before."""
-    record = simulate_study(prepared, progress=progress or _quiet, stop=stop or never)
+    record = simulate_study(prepared, progress=progress or _quiet, stop=stop or never, store=store)
     return Run(record, scenario_yaml=prepared.scenario_yaml)
 
 

@@ -1,0 +1,275 @@
+"""Checks of what a database holds: the chain of events, the sums of the journal, read tables made anew."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from sqlalchemy import Connection, Table, func, insert, select
+
+from gridagora.adapters.sql import tables
+from gridagora.adapters.sql.address import read_address
+from gridagora.adapters.sql.codec import canonical_of, decode
+from gridagora.adapters.sql.database import Database, Head, Progress, StoredEvent, quiet
+from gridagora.adapters.sql.engines import make_engine
+from gridagora.adapters.sql.projections import VERSION, Names, Rows, project
+from gridagora.adapters.sql.rows import write_rows
+from gridagora.errors import DamagedEvent, InvariantError, StoreError
+from gridagora.model.events import GENESIS
+
+MOST_FINDINGS = 20
+"""Findings of a kind that are told; what is wrong by then is wrong as a whole."""
+
+ROWS_AT_A_TIME = 5_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Audit:
+    """What a check of a market found (nothing: all is well), and how many rows it looked at."""
+
+    head: Head
+    rows: int
+    findings: tuple[str, ...]
+
+
+def verify(database: Database, name: str, *, head: str | None = None, progress: Progress = quiet) -> Audit:
+    """Check a market: its chain of events, the sums of journal entries, and the balances of accounts.
+
+    Parameters
+    ----------
+    database : open for reading
+    name : name of the market
+    head : hash that some event must have, kept elsewhere: without it a last event that was cut off, with its
+        head, cannot be missed
+    progress : called with (done, total, what)
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from gridagora.adapters.sql.store import SqlStore
+    >>> from gridagora.model.events import StudyOpened
+    >>> with TemporaryDirectory() as folder, Database(f"{folder}/a.db", write=True, create=True) as database:
+    ...     store = SqlStore(database, "village")
+    ...     store.append([StudyOpened(at=0, name="a", seed=0, participants=("x",), rules="")])
+    ...     verify(database, "village").findings
+    ()
+    """
+    found: list[str] = []
+    known = database.head(name)
+    try:
+        found += _damaged_pages(database)
+        found += islice(_broken_chain(database, known, kept=head, progress=progress), MOST_FINDINGS)
+        with database.reading() as connection:
+            found += _broken_books(connection, known)
+            rows = _count(connection, tables.journal, known.market)
+    except StoreError as error:
+        return Audit(head=known, rows=0, findings=(*found, f"cannot be read further: {error}"))
+    return Audit(head=known, rows=rows, findings=tuple(found))
+
+
+def _damaged_pages(database: Database) -> list[str]:
+    """Ask SQLite to check its file; PostgreSQL checks its pages itself where it was set up to."""
+    if database.address.path is None:
+        return []
+    with database.reading() as connection:
+        told = [str(row[0]) for row in connection.exec_driver_sql(f"PRAGMA quick_check({MOST_FINDINGS})")]
+    return [] if told == ["ok"] else [f"the file is damaged: {' '.join(text.split())}" for text in told]
+
+
+def _broken_chain(database: Database, head: Head, *, kept: str | None, progress: Progress) -> Iterator[str]:
+    seq, hashed, seen = 0, GENESIS, kept is None
+    for stored in database.stored(head.name):
+        if stored.seq > head.seq:
+            break  # written since
+        if stored.seq != seq + 1:
+            yield f"event {seq + 1} is missing: event {stored.seq} follows {seq}"
+        yield from _broken_event(stored, hashed)
+        seq, hashed = stored.seq, stored.hash
+        seen = seen or hashed.hex() == kept
+        if seq % 100 == 0 or seq == head.seq:
+            progress(seq, head.seq, "events")
+    if (seq, hashed.hex()) != (head.seq, head.hash):
+        yield f"the head names event {head.seq} with hash {head.hash[:16]}..., the last one is event {seq}"
+    if not seen:
+        yield f"no event has the hash {kept} that was kept elsewhere: events were cut off or replaced"
+
+
+def _broken_event(stored: StoredEvent, before: bytes) -> Iterator[str]:
+    try:
+        if hashlib.sha256(before + canonical_of(stored.body)).digest() != stored.hash:
+            yield f"event {stored.seq} is not the one that was appended: its hash differs"
+        event = decode(stored.body)
+    except DamagedEvent as error:
+        yield f"event {stored.seq} cannot be read: {error}"
+        return
+    if (event.at, type(event).__name__) != (stored.at, stored.kind):
+        yield f"event {stored.seq} is listed as {stored.kind} of {stored.at}, and is not"
+
+
+def _broken_books(connection: Connection, head: Head) -> list[str]:
+    posted, balances = tables.journal.c, tables.balances.c
+    total = func.sum(posted.amount_micro)
+    found = []
+    unbalanced = connection.execute(
+        select(posted.entry, total)
+        .where(posted.market == head.market)
+        .group_by(posted.entry)
+        .having(total != 0)
+        .order_by(posted.entry)
+        .limit(MOST_FINDINGS)
+    )
+    found += [f"journal entry {entry} sums to {amount} micro-units" for entry, amount in unbalanced]
+    sums = connection.execute(
+        select(posted.account, total).where(posted.market == head.market).group_by(posted.account)
+    )
+    booked = {int(account): int(amount) for account, amount in sums}
+    known = connection.execute(
+        select(balances.account, balances.name, balances.amount_micro).where(balances.market == head.market)
+    ).all()
+    for account, name, amount in known:
+        due = booked.pop(int(account), 0)
+        if due != amount:
+            found.append(f"account {name} shows {amount} micro-units, its postings sum to {due}")
+    found += [f"account {account} has postings and no balance" for account in booked]
+    command = tables.commands.c
+    late = select(func.count()).where(command.market == head.market, command.last_seq > head.seq)
+    if connection.scalar(late):
+        found.append("answers were kept for events that are not there")
+    return found[:MOST_FINDINGS]
+
+
+def replay(database: Database, name: str, *, progress: Progress = quiet) -> Audit:
+    """Make every read table of a market anew from its events, beside the database, and compare.
+
+    Parameters
+    ----------
+    database : open for reading
+    name : name of the market
+    progress : called with (done, total, what)
+
+    Raises
+    ------
+    DamagedEvent
+        where an event cannot be read: nothing can then be made from what follows.
+
+    Examples
+    --------
+    >>> from gridagora.adapters.sql.store import SqlStore
+    >>> from gridagora.model.events import StudyOpened
+    >>> with TemporaryDirectory() as folder, Database(f"{folder}/a.db", write=True, create=True) as database:
+    ...     store = SqlStore(database, "village")
+    ...     store.append([StudyOpened(at=0, name="a", seed=0, participants=("x",), rules="")])
+    ...     audit = replay(database, "village")
+    >>> audit.findings, audit.rows
+    ((), 7)
+    """
+    head = database.head(name)
+    with TemporaryDirectory(prefix="gridagora-") as folder:
+        engine = make_engine(read_address(str(Path(folder) / "replay.db")), write=True)
+        try:
+            with engine.connect() as scratch, database.reading() as connection:
+                head = _head_seen(connection, head)
+                names = _make_anew(database, head, scratch, progress=progress)
+                found = _other_names(connection, head, names)
+                rows = 0
+                for number, table in enumerate(tables.READ_TABLES):
+                    differences, count = _compare(connection, scratch, table, market=head.market)
+                    found += differences
+                    rows += count
+                    progress(number + 1, len(tables.READ_TABLES), "comparing tables")
+        finally:
+            engine.dispose()
+    return Audit(head=head, rows=rows, findings=tuple(found))
+
+
+def _head_seen(connection: Connection, head: Head) -> Head:
+    """Return the head that this connection sees: tables are compared as of one moment."""
+    row = connection.execute(
+        select(tables.heads.c.seq, tables.heads.c.hash).where(tables.heads.c.market == head.market)
+    ).one()
+    return Head(market=head.market, name=head.name, seq=row.seq, hash=bytes(row.hash).hex())
+
+
+def _make_anew(database: Database, head: Head, scratch: Connection, *, progress: Progress) -> Names:
+    names = Names()
+    with scratch.begin():
+        tables.metadata.create_all(scratch)
+        scratch.execute(insert(tables.heads).values(market=head.market, name=head.name, seq=0, hash=GENESIS))
+        rows: list[Rows] = []
+        for stored in database.stored(head.name):
+            if stored.seq > head.seq:
+                break
+            try:
+                made, names = project(decode(stored.body), stored.seq, names)
+            except (DamagedEvent, InvariantError, ValueError, IndexError) as error:
+                raise DamagedEvent(f"event {stored.seq} makes no rows: {error}") from error
+            rows.extend(made)
+            if stored.seq % 100 == 0 or stored.seq == head.seq:
+                write_rows(scratch, head.market, rows)
+                rows.clear()
+                progress(stored.seq, head.seq, "making read tables")
+        write_rows(scratch, head.market, rows)
+    return names
+
+
+def _other_names(connection: Connection, head: Head, names: Names) -> list[str]:
+    made = tables.projected.c
+    row = connection.execute(
+        select(made.version, made.seq, made.names).where(made.market == head.market)
+    ).first()
+    if row is None:
+        return ["read tables were never made"]
+    if (row.version, row.seq) != (VERSION, head.seq):
+        return [f"read tables are made by version {row.version} up to event {row.seq} of {head.seq}"]
+    return [] if Names.from_json(row.names) == names else ["names of accounts are not those of the events"]
+
+
+def _compare(
+    connection: Connection, scratch: Connection, table: Table, *, market: int
+) -> tuple[list[str], int]:
+    """Return how a table of the database differs from the one made anew, and how many rows that has."""
+    found: list[str] = []
+    theirs, ours = _rows(connection, table, market), _rows(scratch, table, market)
+    count = 0
+    keys = len(table.primary_key.columns) - 1
+    left, right = next(theirs, None), next(ours, None)
+    while (left is not None or right is not None) and len(found) < MOST_FINDINGS:
+        if right is not None and (left is None or left[:keys] > right[:keys]):
+            found.append(f"{_place(table, right)}: is missing")
+            right, count = next(ours, None), count + 1
+        elif left is not None and (right is None or left[:keys] < right[:keys]):
+            found.append(f"{_place(table, left)}: comes from no event")
+            left = next(theirs, None)
+        elif left is not None and right is not None:
+            if left != right:
+                found.append(f"{_place(table, right)}: {_difference(table, left, right)}")
+            left, right, count = next(theirs, None), next(ours, None), count + 1
+    return found, count
+
+
+def _rows(connection: Connection, table: Table, market: int) -> Iterator[tuple[object, ...]]:
+    """Yield the rows of a market without its number, keys first, in their order."""
+    keys = [column for column in table.primary_key.columns if column.name != "market"]
+    values = [column for column in table.columns if not column.primary_key]
+    asked = select(*keys, *values).where(table.c.market == market).order_by(*keys)
+    options = {"stream_results": True, "yield_per": ROWS_AT_A_TIME}
+    for row in connection.execute(asked, execution_options=options):
+        yield tuple(row)
+
+
+def _place(table: Table, row: tuple[object, ...]) -> str:
+    keys = [column.name for column in table.primary_key.columns if column.name != "market"]
+    return f"{table.name}, " + ", ".join(f"{name} {row[i]}" for i, name in enumerate(keys))
+
+
+def _difference(table: Table, left: tuple[object, ...], right: tuple[object, ...]) -> str:
+    keys = len(table.primary_key.columns) - 1
+    names = [column.name for column in table.columns if not column.primary_key]
+    parts = zip(names, left[keys:], right[keys:], strict=True)
+    return "; ".join(f"{name} is {a!r} and by the events {b!r}" for name, a, b in parts if a != b)
+
+
+def _count(connection: Connection, table: Table, market: int) -> int:
+    return int(connection.scalar(select(func.count()).where(table.c.market == market)) or 0)
