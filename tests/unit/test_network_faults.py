@@ -212,3 +212,28 @@ def test_fixed_loads_that_do_not_fit():
 @pytest.mark.parametrize("value", [1.5, float("nan"), "one"])
 def test_horizon_in_whole_periods(value):
     assert places(lambda: Rolling(first_binding=value)) == ["first_binding"]
+
+
+def test_conditions_on_no_bids_or_of_a_market_without_bids():
+    bids = Bids(side=["sell", "buy"], price=[0.1, 0.3], quantity=[5.0, 5.0])
+    empty = [Dependency.sum_of([], "<=", 1.0), Dependency.any_of(), Dependency.all_of(1)]
+    assert places(lambda: network_auction(bids, dependencies=empty)) == [
+        "dependency 0",
+        "dependency 1",
+        "dependency 2",
+    ]
+    with pytest.raises(InputError, match="the market has no bids"):
+        network_auction(Bids(side=[], price=[], quantity=[]), dependencies=[Dependency.any_of(0)])
+
+
+def test_a_whole_bid_that_its_conditions_do_not_let_in_is_named_with_them():
+    bids = Bids(side=["buy", "sell"], price=[0.5, 0.1], quantity=[5.0, 5.0])
+    some = [Dependency.any_of(0), Dependency.sum_of([0], "<=", 1.0)]
+    with pytest.raises(InputError) as error:
+        network_auction(bids, dependencies=some, blocks=[1.0, 0.0])
+    assert error.value.faults[0].place == "dependency 0, dependency 1, least quantity of bid 0"
+    assert error.value.faults[0].value == [
+        "dependency 0: OR(0)",
+        "dependency 1: SUM 1 y0 <= 1",
+        "least quantity of bid 0",
+    ]

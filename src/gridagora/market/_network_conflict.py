@@ -50,7 +50,7 @@ def check_conditions(market: Market) -> None:
     needs = [one for one in market.dependencies if one.kind == "or" or _wants(one.op, one.quantity, one.kind)]
     if not needs:
         return
-    names = [f"condition {number}" for number in range(len(market.dependencies))]
+    names = [*_conditions(market), *_leasts(market)]
 
     def holds(kept: Sequence[str]) -> bool:
         skipped = tuple(name for name in names if name not in set(kept))
@@ -58,20 +58,20 @@ def check_conditions(market: Market) -> None:
 
     if holds(names):
         return
-    conflict = smallest_conflict(names, holds)
-    told = [f"{name}: {_told(market, name)}" for name in conflict]
-    fix = "leave one of them out"
-    check_faults(
-        [
-            Fault(
-                source="dependencies",
-                place=", ".join(conflict).replace("condition", "dependency"),
-                value=told,
-                reason="cannot hold together",
-                fix=fix,
-            )
-        ]
-    )
+    told = [_told(market, name) for name in smallest_conflict(names, holds)]
+    place = ", ".join(name.partition(":")[0] for name in told)
+    reason, fix = "cannot hold together", "leave one of them out"
+    check_faults([Fault(source="dependencies", place=place, value=told, reason=reason, fix=fix)])
+
+
+def _conditions(market: Market) -> list[str]:
+    return [f"condition {number}" for number in range(len(market.dependencies))]
+
+
+def _leasts(market: Market) -> list[str]:
+    """Return names of the bids with a least share of their own, in the order of the bids."""
+    whole = np.flatnonzero(market.least > SMALLEST_SHARE)
+    return [f"least {bid}" for bid in whole[np.argsort(market.order[whole])].tolist()]
 
 
 def _wants(op: str, quantity: float, kind: str) -> bool:
@@ -80,9 +80,12 @@ def _wants(op: str, quantity: float, kind: str) -> bool:
 
 
 def _told(market: Market, name: str) -> str:
-    """Return a condition in the rows of the bids as they were given."""
-    one = market.dependencies[int(name.split()[1])]
-    return str(replace(one, bids=tuple(market.order[list(one.bids)].tolist())))
+    """Return a condition, or a least share, in the rows of the bids as they were given."""
+    kind, number = name.split()
+    if kind == "least":
+        return f"least quantity of bid {market.order[int(number)]}"
+    one = market.dependencies[int(number)]
+    return f"dependency {number}: {replace(one, bids=tuple(market.order[list(one.bids)].tolist()))}"
 
 
 def explain(market: Market, *, exact: bool = False) -> InfeasibleMarket | None:
@@ -105,10 +108,7 @@ def explain(market: Market, *, exact: bool = False) -> InfeasibleMarket | None:
             return None if exact or not len(spots_of(program)) else explain(market, exact=True)
         cuts = cuts.joined(new)
     of_limits = {f"limit {place}": place for place in range(len(cuts))}
-    conditions = [f"condition {number}" for number in range(len(market.dependencies))]
-    whole = np.flatnonzero(market.least > SMALLEST_SHARE)
-    leasts = [f"least {bid}" for bid in whole[np.argsort(market.order[whole])].tolist()]
-    names = [*conditions, *leasts, *_lines(program), *of_limits]
+    names = [*_conditions(market), *_leasts(market), *_lines(program), *of_limits]
 
     def holds(kept: Sequence[str]) -> bool:
         kept_names = set(kept)
@@ -123,9 +123,7 @@ def explain(market: Market, *, exact: bool = False) -> InfeasibleMarket | None:
         if name in of_limits
         else _line_told(market, program, name)
         if name.startswith("line")
-        else f"least quantity of bid {market.order[int(name.split()[1])]}"
-        if name.startswith("least")
-        else f"dependency {name.split()[1]}: {_told(market, name)}"
+        else _told(market, name)
         for name in found
     ]
     return InfeasibleMarket(told or ["what the network itself asks for: its fixed loads and losses"])

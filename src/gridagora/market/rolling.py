@@ -14,7 +14,8 @@ class RollingMarket:
     """Network auctions one after the other, of windows that move on through time.
 
     The prices of a window and the limits that bound in it are where the next one starts, as far as both have
-    the same periods; the result does not depend on it.
+    the same periods.  Welfare and prices do not depend on it; where bids at different nodes are equally good,
+    it may be another of them that is accepted.
 
     Parameters
     ----------

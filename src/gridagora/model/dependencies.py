@@ -20,6 +20,8 @@ OPERATORS = ("<=", ">=", "=")
 class Dependency:
     """A condition on the acceptance of bids; with ``z_b = 1`` if bid b is accepted at all.
 
+    A bid of an "and" or "or" counts as accepted from its least share on, or a thousandth of its quantity.
+
     Parameters
     ----------
     kind : "and": all or none; "xor": at most one; "or": at least one; "sum": the sum of ``coefficients``
@@ -160,15 +162,18 @@ def _plain(value: Any) -> Any:
 def _faults_of(one: Dependency, quantity: Floats) -> Iterable[tuple[object, str, str]]:
     unknown = [row for row in one.bids if not (isinstance(row, int) and 0 <= row < len(quantity))]
     if unknown:
-        yield unknown, "names bids that do not exist", f"name rows from 0 to {len(quantity) - 1}"
+        last = len(quantity) - 1
+        fix = f"name rows from 0 to {last}" if last >= 0 else "leave it out: the market has no bids"
+        yield unknown, "names bids that do not exist", fix
     if len(set(one.bids)) < len(one.bids):
         yield one.bids, "names a bid twice", "name each bid once"
     if one.kind not in ("and", "xor", "or", "sum"):
         yield one.kind, "is no kind of condition", "write and, xor, or, sum"
     if one.kind == "sum":
         yield from _sum_faults(one, quantity, known=not unknown)
-    elif len(one.bids) < (1 if one.kind == "or" else 2):
-        yield one.bids, "needs at least two bids", "name the bids it joins"
+    least = 1 if one.kind in ("or", "sum") else 2
+    if len(one.bids) < least:
+        yield one.bids, f"needs at least {'one bid' if least == 1 else 'two bids'}", "name the bids it joins"
 
 
 def _sum_faults(one: Dependency, quantity: Floats, *, known: bool) -> Iterable[tuple[object, str, str]]:
@@ -181,7 +186,7 @@ def _sum_faults(one: Dependency, quantity: Floats, *, known: bool) -> Iterable[t
     if found or not (np.isfinite(weights).all() and np.isfinite(wanted)):
         yield one.quantity, "has numbers that are not finite", "write finite numbers"
         return
-    if not known:
+    if not known or not one.bids:
         return
     reach = weights * quantity[list(one.bids)]
     low, high = float(reach[reach < 0].sum()), float(reach[reach > 0].sum())
