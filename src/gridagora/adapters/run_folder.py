@@ -1,7 +1,8 @@
 """The folder of a finished run, read back: what bills and proofs are made from."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,26 @@ class RunFolder:
     def days(self) -> list[str]:
         """Local days of the run in their order."""
         return list(dict.fromkeys(self.day.tolist()))
+
+    def by_days(self) -> Iterator[tuple[str, "RunFolder"]]:
+        """Yield each local day with the rows of its tables."""
+        return self._parts(10)
+
+    def by_months(self) -> Iterator[tuple[str, "RunFolder"]]:
+        """Yield each month, ``2016-06``, with the rows of its tables."""
+        return self._parts(7)
+
+    def _parts(self, letters: int) -> Iterator[tuple[str, "RunFolder"]]:
+        """Cut the tables by the beginnings of dates; one part at a time, as a year of trades is large."""
+        rows = {
+            "trades": self.day.reindex(self.trades["period"]).str[:letters].to_numpy(),
+            "journal": self.day.reindex(self.journal["period"]).str[:letters].to_numpy(),
+            "invoices": self.invoices["day"].astype(str).str[:letters].to_numpy(),
+        }
+        groups = {name: getattr(self, name).groupby(part, sort=False).indices for name, part in rows.items()}
+        for part in dict.fromkeys(self.day.str[:letters].tolist()):
+            tables = {name: getattr(self, name).iloc[group.get(part, [])] for name, group in groups.items()}
+            yield part, replace(self, **tables)
 
     @property
     def participants(self) -> list[str]:

@@ -15,16 +15,20 @@ from gridagora.billing.parties import Party
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BillLine:
-    """One line: what it is for, energy in Wh where it has one, amount in micro-units, + owed."""
+    """One line: what it is for, energy in Wh where it has one, amount in micro-units, + owed.
+
+    ``priced`` is False where the energy is a difference of both signs: a mean price would say nothing.
+    """
 
     text: str
     amount: int
     quantity_wh: int | None = None
+    priced: bool = True
 
     @property
     def price(self) -> int | None:
-        """Mean price in micro-units per kWh, without the sign of who pays; None without energy."""
-        energy = self.quantity_wh or 0
+        """Mean price in micro-units per kWh, without the sign of who pays; None where there is none."""
+        energy = (self.quantity_wh or 0) if self.priced else 0
         return divide(abs(self.amount) * 1000, energy) if energy > 0 else None
 
 
@@ -193,7 +197,7 @@ def month_lines(sums: MonthSums) -> tuple[BillLine, ...]:
     """Return the lines of a month, without those of nothing.
 
     >>> month_lines(MonthSums(days=30, sold_wh=2_000, sold=240_000, standing=-9_000_000))[0]
-    BillLine(text='Energy sold to neighbours', amount=-240000, quantity_wh=2000)
+    BillLine(text='Energy sold to neighbours', amount=-240000, quantity_wh=2000, priced=True)
     """
     days = f"{sums.days} day{'s' if sums.days != 1 else ''}"
     lines = (
@@ -201,7 +205,9 @@ def month_lines(sums: MonthSums) -> tuple[BillLine, ...]:
         BillLine(text="Energy sold to neighbours", quantity_wh=sums.sold_wh, amount=-sums.sold),
         BillLine(text="Energy bought from the retailer", quantity_wh=sums.retail_wh, amount=-sums.retail),
         BillLine(text="Energy sold to the retailer", quantity_wh=sums.feed_in_wh, amount=-sums.feed_in),
-        BillLine(text=MEMOS["imbalance"], quantity_wh=sums.imbalance_wh, amount=-sums.imbalance),
+        BillLine(
+            text=MEMOS["imbalance"], quantity_wh=sums.imbalance_wh, amount=-sums.imbalance, priced=False
+        ),
         BillLine(text=MEMOS["network"], amount=-sums.network),
         BillLine(text=MEMOS["taxes"], amount=-sums.taxes),
         BillLine(text=f"{MEMOS['standing']}, {days}", amount=-sums.standing),

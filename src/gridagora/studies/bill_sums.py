@@ -34,6 +34,16 @@ def month_sums(run: RunFolder) -> list[MonthOf]:
     InvariantError
         where they are not what the journal booked for each participant.
     """
+    found = [month for _, part in run.by_months() for month in _months(part)]
+    order = {who: place for place, who in enumerate(run.participants)}
+    found.sort(key=lambda month: (order.get(month[0], len(order)), month[1]))
+    found += _others(run, {participant for participant, *_ in found})
+    _check(run, found)
+    return found
+
+
+def _months(run: RunFolder) -> list[MonthOf]:
+    """Return the months of those with invoices, of tables that are cut to one month."""
     billed = _invoices(run)
     traded = trade_sides(run)
     pool = _pool(traded)
@@ -42,10 +52,7 @@ def month_sums(run: RunFolder) -> list[MonthOf]:
     for name, part in (("traded_charge", each.clip(upper=0)), ("traded_credit", each.clip(lower=0))):
         pool[name] = part.groupby(level=KEYS, observed=True).sum().reindex(pool.index, fill_value=0)
     table = billed.join(pool).fillna(0).astype(dict.fromkeys(pool.columns, np.int64))
-    found = [_month(key, row) for key, row in zip(table.index, table.to_dict("records"), strict=True)]
-    found += _others(run, {participant for participant, *_ in found})
-    _check(run, found)
-    return found
+    return [_month(key, row) for key, row in zip(table.index, table.to_dict("records"), strict=True)]
 
 
 def trade_sides(run: RunFolder) -> pd.DataFrame:
@@ -63,7 +70,7 @@ def trade_sides(run: RunFolder) -> pd.DataFrame:
     ):
         price = "price_micro_per_kwh" if side == "buy" else "seller_price_micro_per_kwh"
         columns = {
-            "trade": np.arange(len(trades)),
+            "trade": trades.index.to_numpy(),
             "side": side,
             "participant": trades[who].astype(str).to_numpy(),
             "other": trades[other].astype(str).to_numpy(),
