@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gridagora.engine.zone_watch import Changes, Objection, Watch
 from gridagora.grid import check_limits
-from gridagora.market.controllers import Checks, LocalController, way_of_trade
+from gridagora.market.controllers import Checks, Controllers, LocalController
 from gridagora.model.columns import Floats, Ints
 from gridagora.model.events import AuctionCleared
 from gridagora.model.zone_columns import DECISIONS, TradeDecisions, ZonalClearing, ZoneTrades
@@ -128,7 +128,8 @@ class Sitting:
         self._offers: list[Supply] = []
         names = desk.rules.tree.names
         controllers = {name: self._controller(place, name) for place, name in enumerate(names)}
-        self._checks = Checks(controllers=controllers, dso=self._dso, supply=lambda request: self._offers)
+        checks = Checks(controllers=controllers, dso=self._dso, supply=lambda request: self._offers)
+        self._controllers = Controllers(tree=desk.rules.tree, checks=checks)
         self._gates: dict[tuple[int, int], tuple[list[int], list[int]]] = {}
 
     def decisions(self) -> TradeDecisions:
@@ -258,7 +259,7 @@ class Sitting:
             price=max(price, asked.price) / MICRO,
             at=self._at,
         )
-        way = way_of_trade(request, self._desk.rules.tree, self._checks)
+        way = self._controllers.way(request)
         self._minutes.write(number, way)
         return way[-1]
 
