@@ -24,6 +24,7 @@ from gridagora.model.columns import (
     SettlementLines,
 )
 from gridagora.model.flexibility_events import FlexEvent
+from gridagora.model.live_events import LiveEvent
 from gridagora.model.zone_columns import TradeDecisions, ZonalClearing
 
 GENESIS = bytes(32)
@@ -123,7 +124,7 @@ class SessionSettled:
 
 PoolEvent = StudyOpened | AuctionCleared | TradesDecided | ScheduleChecked | EnergyDelivered | SessionSettled
 
-Event = PoolEvent | FlexEvent
+Event = PoolEvent | FlexEvent | LiveEvent
 
 
 def canonical_bytes(value: Any) -> bytes:

@@ -1,0 +1,200 @@
+"""Events of a market on the real clock, beside those of its auctions.
+
+Participants stand here by name; `GateClosed` gives those of a session the codes that its `AuctionCleared`,
+`TradesDecided`, `ScheduleChecked`, `EnergyDelivered` and `SessionSettled` use: position in
+``GateClosed.participants``, and the retailer behind them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridagora.model.live import LiveTerms
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LiveMarketOpened:
+    """The market exists from here on, by its terms."""
+
+    at: int
+    terms: LiveTerms
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResourceKept:
+    """A record of the register was made or changed: what it is now, as canonical JSON text.
+
+    ``version`` counts from 1; ``status`` is a word of its kind (a participant's "pending", "active" ...).
+    """
+
+    at: int
+    actor: str
+    kind: str
+    id: str
+    version: int
+    status: str
+    body: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SessionOpened:
+    """A session takes bids."""
+
+    at: int
+    session: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BidsTaken:
+    """Bids of one participant, one entry each; they have the numbers ``number``, ``number + 1`` ...
+
+    ``price`` micro-currency per kWh, ``quantity`` Wh, ``side`` 1 buys and -1 sells.
+    """
+
+    at: int
+    actor: str
+    session: int
+    participant: str
+    number: int
+    period: Ints
+    side: NDArray[np.int8]
+    price: Ints
+    quantity: Ints
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BidsWithdrawn:
+    """Bids of one participant were taken back before the gate."""
+
+    at: int
+    actor: str
+    session: int
+    participant: str
+    numbers: Ints
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GateClosed:
+    """A session takes no more bids: who is in it, and the prices outside the market that hold for it.
+
+    ``participants`` in the order of their codes, ``buses`` and ``phases`` (0: all three) where they stand.
+    ``bids`` are the numbers of the bids in the order of the rows that `AuctionCleared` has for them, ahead of
+    the retailer's.  Prices are micro-currency per kWh, one entry per period of the session.
+    """
+
+    at: int
+    session: int
+    participants: tuple[str, ...]
+    buses: tuple[str, ...]
+    phases: Ints
+    bids: Ints
+    retail: Ints
+    feed_in: Ints
+    network: Ints
+    taxes: Ints
+    imbalance_short: Ints
+    imbalance_long: Ints
+    local_network_share: float
+    imbalance_netted: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SessionPublished:
+    """Results of a session are public, and each participant knows its schedule."""
+
+    at: int
+    session: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadingsTaken:
+    """Meter readings, one entry each: Wh in and out of a participant's meter in a period.
+
+    ``participant`` is a position in ``participants``; ``quality`` 0 measured, 1 estimated, 2 corrected.  A
+    later reading of the same period takes the place of an earlier one, which stays in the log.
+    """
+
+    at: int
+    actor: str
+    source: str
+    participants: tuple[str, ...]
+    participant: Ints
+    period: Ints
+    import_wh: Ints
+    export_wh: Ints
+    quality: NDArray[np.int8]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LimitDeclared:
+    """The grid operator limits what may be exchanged at a place, kW, in ``[begins, ends)``.
+
+    ``place`` is a bus, a zone or a participant, as ``place_kind`` says; infinite: no limit on that side.
+    """
+
+    at: int
+    actor: str
+    id: str
+    place_kind: str
+    place: str
+    begins: int
+    ends: int
+    import_kw: float
+    export_kw: float
+    emergency: bool
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MoneyMoved:
+    """Postings of wallets and escrow: account names, whole micro-units that sum to 0, and what they are for."""
+
+    at: int
+    actor: str
+    reference: str
+    kind: str
+    accounts: tuple[str, ...]
+    amount: Ints
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DisputeRaised:
+    """A participant disputes the settlement of a session."""
+
+    at: int
+    actor: str
+    id: str
+    session: int
+    participant: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DisputeDecided:
+    """The operator decided on a dispute; ``settle_again``: by the readings that are known now."""
+
+    at: int
+    actor: str
+    id: str
+    accepted: bool
+    settle_again: bool
+    reason: str
+
+
+LiveEvent = (
+    LiveMarketOpened
+    | ResourceKept
+    | SessionOpened
+    | BidsTaken
+    | BidsWithdrawn
+    | GateClosed
+    | SessionPublished
+    | ReadingsTaken
+    | LimitDeclared
+    | MoneyMoved
+    | DisputeRaised
+    | DisputeDecided
+)
