@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gridagora.adapters.grids import Grid
-from gridagora.grid.zones import gate_limits_kw, zones_from_feeders
+from gridagora.grid.zones import gate_limits_kw, zones_by_distance, zones_from_feeders
 from gridagora.market.islanding import island
 from gridagora.market.zonal import hierarchical_clearing, with_bulk
 from gridagora.market.zonal_joint import welfare_gap
@@ -18,7 +18,7 @@ def grid():
 
 @pytest.fixture(scope="module")
 def tree(grid):
-    return zones_from_feeders(grid.network)
+    return zones_from_feeders(grid)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_low_voltage_grids_nest_in_medium_voltage_feeders(grid, tree):
 
 
 def test_zones_of_a_real_grid_keep_their_gates_and_lose_little_to_the_joint_market(grid, tree, market):
-    limits = {name: kw / 4 for name, kw in gate_limits_kw(grid.network, tree).items()}
+    limits = {name: kw / 4 for name, kw in gate_limits_kw(grid, tree).items()}
     found = welfare_gap(market, tree, transfer_kw=limits)
     bound = np.array([limits.get(name, np.inf) for name in tree.names])
     for imports in (found.hierarchical.imports, found.joint.imports):
@@ -71,7 +71,7 @@ def test_zones_of_a_real_grid_keep_their_gates_and_lose_little_to_the_joint_mark
 
 def test_the_cleared_zones_can_be_run_on_the_grid(grid, tree, market):
     """The flow over each LV transformer is that of the zone's market, but for losses."""
-    result = hierarchical_clearing(market, tree, transfer_kw=gate_limits_kw(grid.network, tree))
+    result = hierarchical_clearing(market, tree, transfer_kw=gate_limits_kw(grid, tree))
     at_bus = np.zeros(len(grid.buses))
     rows = np.array([str(node) in grid.bus_position for node in market.node])
     columns = [grid.bus_position[str(node)] for node in market.node[rows]]
@@ -102,3 +102,12 @@ def test_a_feeder_cut_off_from_the_grid_sheds_what_it_cannot_cover(tree, market)
         max(own.quantity[own.is_buy].sum() - own.quantity[~own.is_buy].sum(), 0)
     )
     assert result.participants.lost_load_cost.sum() == pytest.approx(result.lost_load_cost)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", [{"zones": 40}, {"threshold": 0.5}])
+def test_buses_of_a_large_grid_are_clustered(grid, way):
+    tree = zones_by_distance(grid, **way)
+    assert sorted(bus for zone in tree.zones for bus in zone.buses) == sorted(grid.buses)
+    assert len(tree.zones) > 20
+    assert all(zone.gate_elements for zone in tree.zones if zone.parent is not None)

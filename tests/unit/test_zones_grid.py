@@ -10,7 +10,11 @@ import pytest
 
 from gridagora.adapters.grids import Grid
 from gridagora.errors import InputError
+from gridagora.grid import zone_clusters
+from gridagora.grid.admittance import branches_of
 from gridagora.grid.convert import network_from_pandapower
+from gridagora.grid.model import GridModel
+from gridagora.grid.topology import components
 from gridagora.grid.zones import (
     electrical_distance,
     gate_limits_kw,
@@ -264,3 +268,98 @@ def test_faults_of_kinds_and_numbers():
         gate_limits_kw(other, tree, power_factor=2.0, loading_percent=-1.0)
     assert [fault.place for fault in found.value.faults[:2]] == ["power_factor", "loading_percent"]
     assert {fault.reason for fault in found.value.faults[2:]} == {"the grid has no such branch"}
+
+
+def test_a_grid_will_do_where_its_network_does():
+    grid = GridModel(town())
+    sources = ["m1 a", "n1 a"]
+    table = pd.DataFrame({"bus": ["m1", "n1"], "zone": ["x", "y"], "parent": ["", ""]})
+    tree = zones_from_feeders(grid, sources=sources)
+    assert tree == zones_from_feeders(town(), sources=sources)
+    assert zones_from_table(grid, table) == zones_from_table(town(), table)
+    assert zones_by_distance(grid, zones=3) == zones_by_distance(town(), zones=3)
+    assert gate_limits_kw(grid, tree) == gate_limits_kw(town(), tree)
+    assert np.array_equal(electrical_distance(grid), electrical_distance(town()))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda thing: zones_from_feeders(thing),
+        lambda thing: zones_from_table(thing, pd.DataFrame()),
+        lambda thing: zones_by_distance(thing, zones=2),
+        lambda thing: gate_limits_kw(thing, zones_from_feeders(town(), sources=["m1"])),
+        lambda thing: electrical_distance(thing),
+    ],
+)
+def test_what_is_no_grid_is_told(call):
+    with pytest.raises(InputError, match=r"network: is no grid \(found 'ieee33'\); give a Grid"):
+        call("ieee33")
+
+
+def cut(network, *names):
+    """Return the network with lines open at both ends."""
+    closed = ~np.isin(network.lines.name, names)
+    return replace(network, lines=replace(network.lines, from_closed=closed, to_closed=closed))
+
+
+def test_dead_buses_strangers_and_zones_without_a_slack_are_told_together():
+    network = cut(town(), "cable n2 a")
+    table = pd.DataFrame(
+        {
+            "bus": ["m1", "m1 a", "n2 a", "n1 b", "nowhere"],
+            "zone": ["mv", "lv", "dark", "far", "far"],
+            "parent": ["", "", "", "mv", "mv"],
+        }
+    )
+    with pytest.raises(InputError) as found:
+        zones_from_table(network, table)
+    assert [fault.place for fault in found.value.faults] == [
+        "bus nowhere",
+        "bus n2 a",
+        "zone lv",
+        "zone far",
+    ]
+
+
+def test_no_source_is_told_with_all_else():
+    network = cut(town(), "cable n2 a")
+    for sources in (None, []):
+        with pytest.raises(InputError) as found:
+            zones_from_feeders(network, sources=sources, lv_feeders="street")
+        assert [fault.place for fault in found.value.faults] == ["bus n2 a", "lv_feeders", "sources"]
+    with pytest.raises(InputError, match="no feeder has a source"):
+        zones_from_feeders(town(), sources=["busbar"])
+
+
+def test_distances_of_a_grid_with_dead_buses():
+    with pytest.raises(InputError) as found:
+        electrical_distance(cut(town(), "cable n2 a", "cable n2 b"))
+    assert [fault.place for fault in found.value.faults] == ["bus n2 a", "bus n2 b"]
+
+
+def test_a_grid_too_large_to_cluster(monkeypatch):
+    monkeypatch.setattr(zone_clusters, "MOST_NODES", 10)
+    with pytest.raises(InputError) as found:
+        zones_by_distance(town(), zones=0)
+    assert [fault.place for fault in found.value.faults] == ["network", "zones"]
+    assert "more than 10 buses" in found.value.faults[0].reason
+
+
+@pytest.mark.parametrize("name", ["ieee33", "cigre-lv", "cigre-mv", "1-MV-rural--0-sw"])
+def test_every_cluster_hangs_together_whatever_their_number(name):
+    network = Grid.by_name(name).network
+    branches = branches_of(network)
+    most = len(network.node_kv) - 1
+    at = {bus: int(node) for bus, node in zip(network.buses, network.bus_node, strict=True)}
+    for count in sorted({*range(1, min(most, 12)), most // 2, most}):
+        tree = zones_by_distance(network, zones=count)
+        label = np.zeros(len(network.node_kv), dtype=int)
+        for number, zone in enumerate(tree.zones):
+            label[[at[bus] for bus in zone.buses]] = number
+        ends = label[branches.start], label[branches.end]
+        same = branches.closed & ((ends[0] == ends[1]) | (ends[0] == 0) | (ends[1] == 0))
+        part = components(len(label), branches.start[same], branches.end[same])
+        assert len(tree.zones) <= count + 1
+        for number in range(1, len(tree.zones)):
+            assert len(set(part[label == number])) == 1

@@ -5,16 +5,28 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from gridagora.errors import Fault
+from gridagora.errors import Fault, InputError
 from gridagora.grid.admittance import branches_of
+from gridagora.grid.model import GridModel
 from gridagora.grid.topology import reached, spanning_tree
 from gridagora.model.network import Network
 from gridagora.model.zones import Zone, ZoneTree
 
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 BULK = 0
 """Label of the nodes at which a source stands."""
+
+
+def network_of(grid: Network | GridModel) -> Network:
+    """Return the data of a grid, or those given; raises `InputError` when they are neither."""
+    if isinstance(grid, GridModel):
+        return grid.network
+    if isinstance(grid, Network):
+        return grid
+    reason, fix = "is no grid", "give a Grid or its network"
+    raise InputError([Fault(source="zones", place="network", value=grid, reason=reason, fix=fix)])
 
 
 def upstream(network: Network) -> tuple[Ints, Ints]:
@@ -69,15 +81,20 @@ def tree_of(
     )
 
 
-def dead_faults(network: Network) -> Iterator[Fault]:
+def is_live(network: Network) -> Bools:
+    """Tell for each node whether a source feeds it."""
     branches, closed = branches_of(network), branches_of(network).closed
-    live = reached(
+    return reached(
         len(network.node_kv),
         branches.start[closed],
         branches.end[closed],
         sources=network.bus_node[network.sources.bus],
     )
-    for bus in np.flatnonzero(~live[network.bus_node]).tolist():
+
+
+def dead_faults(network: Network) -> Iterator[Fault]:
+    """Yield every bus that no source feeds."""
+    for bus in np.flatnonzero(~is_live(network)[network.bus_node]).tolist():
         reason, fix = "a disconnected bus: no source feeds it", "close a switch or leave the bus out"
         yield fault(network, f"bus {network.buses[bus]}", False, reason=reason, fix=fix)
 

@@ -1,19 +1,24 @@
 """The gates of zones: which branches join a zone to its parent, and what may pass them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from gridagora.errors import Fault, check_faults
-from gridagora.grid._zone_parts import fault
+from gridagora.grid._zone_parts import fault, is_live, network_of
 from gridagora.grid.admittance import Branches, branches_of
+from gridagora.grid.model import GridModel
 from gridagora.model.network import NO_LIMIT_A, Network
 from gridagora.model.zones import ZoneTree
 
 
 def gate_limits_kw(
-    network: Network, tree: ZoneTree, *, power_factor: float = 1.0, loading_percent: float = 100.0
+    network: Network | GridModel,
+    tree: ZoneTree,
+    *,
+    power_factor: float = 1.0,
+    loading_percent: float = 100.0,
 ) -> dict[str, float]:
     """Return what may pass the gate of each zone: the ratings of its branches together; inf: no limit known.
 
@@ -21,7 +26,7 @@ def gate_limits_kw(
 
     Parameters
     ----------
-    network, tree : the grid and its zones
+    network, tree : the grid, or its network, and its zones
     power_factor : active power per apparent power
     loading_percent : the share of a rating that may be used
 
@@ -34,11 +39,12 @@ def gate_limits_kw(
     --------
     >>> from gridagora.adapters.grids import Grid
     >>> from gridagora.grid.zones import zones_from_feeders
-    >>> network = Grid.by_name("cigre-lv").network
-    >>> tree = zones_from_feeders(network, sources=["Bus R11", "Bus C19"])
-    >>> {name: round(kw) for name, kw in gate_limits_kw(network, tree, loading_percent=80).items()}
+    >>> grid = Grid.by_name("cigre-lv")
+    >>> tree = zones_from_feeders(grid, sources=["Bus R11", "Bus C19"])
+    >>> {name: round(kw) for name, kw in gate_limits_kw(grid, tree, loading_percent=80).items()}
     {'dso': 760, 'lv Bus R1': 520, 'lv Bus C1': 240}
     """
+    network = network_of(network)
     lines, transformers = network.lines, network.transformers
     check_faults(_limit_faults(network, tree, power_factor=power_factor, loading_percent=loading_percent))
     kv = network.node_kv[network.bus_node[np.maximum(lines.from_bus, lines.to_bus)]]
@@ -69,13 +75,16 @@ def _limit_faults(
             yield fault(network, f"zone {zone.name}", strange, reason="the grid has no such branch", fix=fix)
 
 
-def with_gates(network: Network, tree: ZoneTree) -> ZoneTree:
-    """Return the tree with the gate of each zone; raises with every zone that has no way to its parent."""
+def with_gates(network: Network, tree: ZoneTree, *, known: Sequence[Fault] = ()) -> ZoneTree:
+    """Return the tree with the gate of each zone.
+
+    Raises with every zone that has no way to its parent, though a source feeds it; ``known`` faults are told
+    with them.
+    """
     gates: dict[str, list[str]] = {name: [] for name in tree.names}
     supplied: set[str] = set()
     zones_at = _zones_at(network, tree)
-    branches = branches_of(network)
-    for element, start, end in _joints(network, branches):
+    for element, start, end in _joints(network, branches_of(network)):
         # A zone that stands at both ends has the branch inside.
         inside = zones_at[start] & zones_at[end] if element else set()
         for a in zones_at[start] - inside:
@@ -86,6 +95,12 @@ def with_gates(network: Network, tree: ZoneTree) -> ZoneTree:
                         gates[zone].append(element)
     for source in network.bus_node[network.sources.bus].tolist():
         supplied |= {name for zone in zones_at[source] for name in tree.path(zone)}
+    live = {
+        name
+        for node in np.flatnonzero(is_live(network)).tolist()
+        for zone in zones_at[node]
+        for name in tree.path(zone)
+    }
     faults = [
         fault(
             network,
@@ -95,10 +110,9 @@ def with_gates(network: Network, tree: ZoneTree) -> ZoneTree:
             fix="name as parent the zone through which it is fed",
         )
         for zone in tree.zones
-        if zone.name not in supplied
-        and any(tree.zones[k].buses for k in np.flatnonzero(tree.inside(zone.name)))
+        if zone.name in live - supplied
     ]
-    check_faults(faults)
+    check_faults([*known, *faults])
     return ZoneTree(zones=tuple(replace(z, gate_elements=tuple(gates[z.name])) for z in tree.zones))
 
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gridagora.errors import check_faults
+from gridagora.errors import Fault, check_faults
 from gridagora.grid._zone_parts import (
     BULK,
     dead_faults,
     fault,
     hanging,
+    network_of,
     numbered,
     tree_of,
     unknown_faults,
@@ -24,6 +25,7 @@ from gridagora.grid._zone_parts import (
 )
 from gridagora.grid.admittance import branches_of
 from gridagora.grid.distance import between_nodes, electrical_distance
+from gridagora.grid.model import GridModel
 from gridagora.grid.topology import components
 from gridagora.grid.zone_clusters import zones_by_distance
 from gridagora.grid.zone_gates import gate_limits_kw, with_gates
@@ -57,7 +59,7 @@ __all__ = [
 
 
 def zones_from_feeders(
-    network: Network,
+    network: Network | GridModel,
     *,
     sources: Collection[str] | None = None,
     lv_feeders: Literal["station", "outgoing"] = "station",
@@ -72,7 +74,7 @@ def zones_from_feeders(
 
     Parameters
     ----------
-    network : the grid
+    network : the grid, or its network
     sources : buses with generation or storage; default those of the grid's own generators and storages
     lv_feeders : "station": all behind one MV/LV station is one feeder; "outgoing": each outgoing branch of
         the station on its own, the busbar belongs to the MV feeder
@@ -80,8 +82,8 @@ def zones_from_feeders(
     Raises
     ------
     InputError
-        Lists every fault: an unknown bus in ``sources``, a disconnected bus, an unknown kind of feeder; or
-        that no feeder has a source.
+        Lists every fault: an unknown bus in ``sources``, a disconnected bus, an unknown kind of feeder, no
+        source in any feeder.
 
     Notes
     -----
@@ -90,14 +92,17 @@ def zones_from_feeders(
     Examples
     --------
     >>> from gridagora.adapters.grids import Grid
-    >>> tree = zones_from_feeders(Grid.by_name("cigre-lv").network, sources=["Bus R11", "Bus C19"])
+    >>> tree = zones_from_feeders(Grid.by_name("cigre-lv"), sources=["Bus R11", "Bus C19"])
     >>> [(zone.name, zone.parent, len(zone.buses)) for zone in tree.zones]
     [('bulk', None, 4), ('dso', 'bulk', 0), ('lv Bus R1', 'dso', 20), ('lv Bus C1', 'dso', 20)]
     """
+    network = network_of(network)
     faults = [*dead_faults(network), *unknown_faults(network, sources or ())]
     if lv_feeders not in ("station", "outgoing"):
         reason, fix = "is no kind of feeder", "write station or outgoing"
         faults.append(fault(network, "lv_feeders", lv_feeders, reason=reason, fix=fix))
+    if not (np.isin(network.loads.kind, GENERATING).any() if sources is None else len(sources)):
+        faults.append(_no_source(network, sources))
     check_faults(faults)
     label, level = _feeders(network, outgoing=lv_feeders == "outgoing")
     above, head = hanging(network, label, labels=len(level))
@@ -106,8 +111,7 @@ def zones_from_feeders(
     above[_DSO] = BULK
     has_source = _with_sources(network, label, above=above, sources=sources)
     if not has_source.any():
-        reason, fix = "no feeder has a source of energy", "name the buses with generation in `sources`"
-        check_faults([fault(network, "sources", sources, reason=reason, fix=fix)])
+        check_faults([_no_source(network, sources)])
     joined = _joined(network, label, above=above, head=head, has_source=has_source)
     merged = joined[label]
     names = {BULK: (ROOT, "bulk"), _DSO: (DSO, DSO)}
@@ -118,7 +122,7 @@ def zones_from_feeders(
     return with_gates(network, tree_of(network, merged, names=names, parents=parents))
 
 
-def zones_from_table(network: Network, table: "pd.DataFrame", *, root: str = ROOT) -> ZoneTree:
+def zones_from_table(network: Network | GridModel, table: "pd.DataFrame", *, root: str = ROOT) -> ZoneTree:
     """Return the zones of a user's table (bus, zone, parent), checked against the grid, with their gates.
 
     A bus that no row names goes with the next one on its way to a source that a row names; the root has the
@@ -126,29 +130,32 @@ def zones_from_table(network: Network, table: "pd.DataFrame", *, root: str = ROO
 
     Parameters
     ----------
-    network : the grid
+    network : the grid, or its network
     table : see `ZoneTree.from_table`
     root : name of the bulk grid
 
     Raises
     ------
     InputError
-        Lists every fault: those of `ZoneTree.from_table`, a bus that the grid has not, a disconnected bus;
-        and, where there are none of these, every zone without a slack.
+        Lists every fault: those of `ZoneTree.from_table`, a bus that the grid has not, a disconnected bus,
+        and, where the zones form a tree, every zone without a slack.
 
     Examples
     --------
     >>> import pandas as pd
     >>> from gridagora.adapters.grids import Grid
     >>> table = pd.DataFrame({"bus": ["16", "17"], "zone": ["end", "end"], "parent": ["", ""]})
-    >>> zones_from_table(Grid.by_name("ieee33").network, table).zone("end").gate_elements
+    >>> zones_from_table(Grid.by_name("ieee33"), table).zone("end").gate_elements
     ('15',)
     """
+    network = network_of(network)
     zones, faults = read_zone_table(table, root=root)
     named = [bus for zone in zones for bus in zone.buses]
-    faults = [*faults, *zone_faults(zones), *unknown_faults(network, named), *dead_faults(network)]
-    check_faults(faults)
-    return with_gates(network, _filled(network, ZoneTree(zones=zones)))
+    wrong = zone_faults(zones)
+    faults = [*faults, *wrong, *unknown_faults(network, named), *dead_faults(network)]
+    if wrong:
+        check_faults(faults)
+    return with_gates(network, _filled(network, ZoneTree(zones=zones)), known=faults)
 
 
 def _filled(network: Network, tree: ZoneTree) -> ZoneTree:
@@ -164,7 +171,7 @@ def _filled(network: Network, tree: ZoneTree) -> ZoneTree:
     rest: dict[str, list[str]] = {name: [] for name in tree.names}
     for bus, node in zip(network.buses, network.bus_node.tolist(), strict=True):
         if bus not in of_bus:
-            rest[owner[node]].append(bus)
+            rest[owner[node] or root].append(bus)
     return ZoneTree(zones=tuple(replace(z, buses=z.buses + tuple(rest[z.name])) for z in tree.zones))
 
 
@@ -242,6 +249,11 @@ def _joined(network: Network, label: Ints, *, above: Ints, head: Ints, has_sourc
             up = above[up]
         becomes[feeder] = becomes[up]
     return becomes
+
+
+def _no_source(network: Network, sources: Collection[str] | None) -> Fault:
+    reason, fix = "no feeder has a source of energy", "name the buses with generation in `sources`"
+    return fault(network, "sources", sources, reason=reason, fix=fix)
 
 
 def _first_bus(network: Network, node: int) -> str:
