@@ -1,5 +1,6 @@
 """A market that runs on the real clock: its terms, and when each of its sessions is due."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,9 @@ import numpy as np
 from gridagora.errors import Fault, check_faults
 from gridagora.model.study import MechanismName
 from gridagora.model.time import SECONDS_PER_DAY, SECONDS_PER_HOUR
+
+PPM = 1_000_000
+"""Millionths of the whole."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,38 +117,26 @@ class SessionTimes:
     settles: int
 
 
-def _faults(terms: LiveTerms) -> list[Fault]:
-    faults = []
-
-    def add(place: str, value: object, reason: str, fix: str) -> None:
-        faults.append(Fault(source="live market", place=place, value=value, reason=reason, fix=fix))
-
+def _faults(terms: LiveTerms) -> Iterator[Fault]:
     if terms.mtu_s < 1 or SECONDS_PER_DAY % terms.mtu_s:
-        add("mtu_s", terms.mtu_s, "does not divide a day", "use 300, 900, 1800 or 3600")
+        yield _fault(terms, "mtu_s", "does not divide a day", fix="use 300, 900, 1800 or 3600")
     elif terms.epoch % terms.mtu_s:
-        add("epoch", terms.epoch, "is not the beginning of a period", "use a multiple of mtu_s")
+        yield _fault(terms, "epoch", "is not the beginning of a period", fix="use a multiple of mtu_s")
     if terms.session_periods < 1:
-        add(
-            "session_periods",
-            terms.session_periods,
-            "is no number of periods",
-            "auction one or more together",
-        )
+        yield _fault(terms, "session_periods", "is no number of periods", fix="auction one or more together")
     if not 0 <= terms.gate_lead_s < terms.open_lead_s:
-        reason = "does not lie between the opening and the delivery"
-        add(
-            "gate_lead_s",
-            terms.gate_lead_s,
-            reason,
-            "close the gate after the session opens: below open_lead_s",
-        )
+        reason, fix = "does not lie between the opening and the delivery", "take 0 or more, below open_lead_s"
+        yield _fault(terms, "gate_lead_s", reason, fix=fix)
     for name in ("readings_lead_s", "dispute_s"):
         if getattr(terms, name) < 0:
-            add(name, getattr(terms, name), "is below 0", "give seconds >= 0")
+            yield _fault(terms, name, "is below 0", fix="give seconds >= 0")
     if not terms.lowest_price <= terms.highest_price:
-        add("lowest_price", terms.lowest_price, "is above highest_price", "swap the two")
-    if not (0 < terms.most_kwh < np.inf):
-        add("most_kwh", terms.most_kwh, "is no largest quantity", "give kWh above 0")
-    if not 0 <= terms.fee_ppm <= 1_000_000:
-        add("fee_ppm", terms.fee_ppm, "is no share", "give millionths from 0 to 1000000")
-    return faults
+        yield _fault(terms, "lowest_price", "is above highest_price", fix="swap the two")
+    if not 0 < terms.most_kwh < np.inf:
+        yield _fault(terms, "most_kwh", "is no largest quantity", fix="give kWh above 0")
+    if not 0 <= terms.fee_ppm <= PPM:
+        yield _fault(terms, "fee_ppm", "is no share", fix=f"give millionths from 0 to {PPM}")
+
+
+def _fault(terms: LiveTerms, place: str, reason: str, *, fix: str) -> Fault:
+    return Fault(source="live market", place=place, value=getattr(terms, place), reason=reason, fix=fix)

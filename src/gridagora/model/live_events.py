@@ -150,7 +150,7 @@ class LimitDeclared:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MoneyMoved:
-    """Postings of wallets and escrow: account names, whole micro-units that sum to 0, and what they are for."""
+    """Postings of wallets and escrow: accounts by name, whole micro-units that sum to 0, and what for."""
 
     at: int
     actor: str
