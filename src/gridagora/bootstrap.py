@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gridagora.adapters.clocks import SimulatedClock
 from gridagora.adapters.feeders import name_of_net
-from gridagora.adapters.stores import MemoryStore
+from gridagora.adapters.stores import BufferedStore, MemoryStore
 from gridagora.adapters.studies import more_faults, resolve
 from gridagora.adapters.worker import Worker
 from gridagora.agents import Delivery, Team
@@ -153,7 +153,13 @@ def open_store(prepared: Prepared, *, database: str | None, market: str | None) 
             reason, fix = "is kept there already", f"name the new one, for example --market {free}"
             fault = Fault(source=str(opened.address), place="market", value=name, reason=reason, fix=fix)
             raise InputError([fault])
-        yield SqlStore(opened, name)
+        store = BufferedStore(SqlStore(opened, name))
+        try:
+            yield store
+        except KeyboardInterrupt:
+            store.flush()  # what was finished is kept
+            raise
+        store.flush()
 
 
 def simulate(

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gridagora import cli_billing, cli_store
+from gridagora.cli_meter import app as meter_app
 from gridagora.console import add_row, make_console, make_table, print_frame
 from gridagora.errors import Fault, GridAgoraError, InputError, check_faults
 
@@ -109,6 +111,8 @@ def run(
         str | None,
         typer.Option(metavar="rule_based|optimal", help="How homes plan: short for --set agents.ems=..."),
     ] = None,
+    database: cli_store.DatabaseOption = None,
+    market: cli_store.MarketOption = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print the path of the report and nothing else.")
     ] = False,
@@ -120,11 +124,19 @@ def run(
     study.check_target(output)  # before any work, not after minutes of it
     try:
         with _progress(show=not quiet) as (progress, stop):
-            result = study.run(scenario, overrides=overrides, seed=seed, progress=progress, stop=stop)
+            result = study.run(
+                scenario,
+                overrides=overrides,
+                seed=seed,
+                progress=progress,
+                stop=stop,
+                database=database,
+                market=market,
+            )
         with nullcontext() if quiet else make_console(stderr=True).status("writing tables and report"):
             result.write(output)
     except KeyboardInterrupt:
-        _say("[yellow]Stopped.[/] Nothing was written.")
+        _say(f"[yellow]Stopped.[/] Nothing was written{' but to the database' if database else ''}.")
         raise typer.Exit(130) from None
     _print_result(result, output=output, quiet=quiet)
     if not result.finished:
@@ -244,6 +256,9 @@ def auction(
         make_console().print(f"Written: {written}", highlight=False, soft_wrap=True)
 
 
+app.add_typer(meter_app, name="meter", help="Meter readings: check a file, collect and send over MQTT.")
+
+
 @app.command(short_help="Time the engine against its limits.", epilog="Example: gridagora bench --only study")
 def bench(
     only: Annotated[
@@ -279,6 +294,11 @@ def version() -> None:
     console.print(f"python {sys.version.split()[0]}", highlight=False)
     for name in PARTS:
         console.print(f"{name} {metadata.version(name)}", highlight=False)
+    console.print(f"sqlite {cli_store.sqlite_version()}", highlight=False)
+
+
+cli_store.register(app)
+cli_billing.register(app)
 
 
 def _use_one_blas_thread() -> None:
