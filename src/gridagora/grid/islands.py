@@ -5,7 +5,6 @@ island a grid-forming source holds the voltage: `HEAD_PU` at its head, the bus a
 limit of power.  What the island lacks or has left over passes that source, and is told.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -14,10 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from gridagora.errors import Fault, check_faults
 from gridagora.grid._zone_parts import fault
-from gridagora.grid.admittance import Branches, branches_of
+from gridagora.grid.admittance import branches_of
 from gridagora.grid.flow import PowerFlow
+from gridagora.grid.island_parts import island_obstacles
 from gridagora.grid.model import GridModel
-from gridagora.grid.topology import components
 from gridagora.model.network import Network, Sources
 from gridagora.model.zone_study import islands_of
 from gridagora.model.zones import ZoneTree
@@ -61,7 +60,7 @@ class IslandedGrid:
     Parameters
     ----------
     grid : the grid
-    tree : its zones and their gates; buses that no zone names are the bulk grid's
+    tree : its zones and their gates; every bus is in one
 
     Examples
     --------
@@ -94,7 +93,7 @@ class IslandedGrid:
         Raises
         ------
         InputError
-            When shapes do not fit, a value is not finite, or `island_faults` finds something.
+            When shapes do not fit, a value is not finite, or a zone cannot be an island.
         """
         return self._flow(import_kw, import_kvar, cut=cut, phases=1, zero_sequence="data")
 
@@ -130,7 +129,7 @@ class IslandedGrid:
         key = cut.tobytes()
         if key not in self._opened:
             network, tree = self.grid.network, self.tree
-            check_faults(island_faults(network, tree, cut[None]))
+            check_faults(_obstacle_faults(network, tree, cut))
             opened = _opened(network, tree, cut) if cut.any() else None
             self._opened[key] = opened or _Opened(grid=self.grid, zones=np.zeros(0, dtype=np.int64))
         return self._opened[key]
@@ -201,10 +200,10 @@ def _joined(parts: list[IslandedFlow], order: Ints) -> IslandedFlow:
 
 def _opened(network: Network, tree: ZoneTree, cut: Bools) -> _Opened:
     """Open the gates of zones, (zones,), and give each island a source at its head."""
-    opened = _gates(network, tree, cut)
+    label = islands_of(tree, cut[None])[0][_zones_of_buses(network, tree)]
+    opened = _across(network, label)
     lines, transformers, sources = network.lines, network.transformers, network.sources
     of_line, of_transformer = ~opened[: len(lines)], ~opened[len(lines) :]
-    label = _labels(network, tree, cut)
     zones = np.array([zone for zone in np.unique(label) if zone >= 0], dtype=np.int64)
     heads = [_head(network, label, opened, zone=int(zone), tree=tree) for zone in zones]
     islands = Sources(
@@ -228,62 +227,40 @@ def _opened(network: Network, tree: ZoneTree, cut: Bools) -> _Opened:
     return _Opened(grid=GridModel(changed), zones=zones)
 
 
-def _gates(network: Network, tree: ZoneTree, cut: Bools) -> Bools:
-    """Tell which branches are open where some zones are cut off."""
-    names = [name for row in np.flatnonzero(cut) for name in tree.zones[row].gate_elements]
-    return np.isin(np.array(network.elements, dtype=np.str_), names)
+def _zones_of_buses(network: Network, tree: ZoneTree) -> Ints:
+    of_bus = tree.zone_of_bus()
+    return np.array([tree.position(of_bus[bus]) for bus in network.buses], dtype=np.int64)
 
 
-def _labels(network: Network, tree: ZoneTree, cut: Bools) -> Ints:
-    """Return the island of each bus, -1: joined to the bulk grid."""
-    island = islands_of(tree, cut[None])[0]
-    of_bus = {bus: island[row] for row, zone in enumerate(tree.zones) for bus in zone.buses}
-    return np.array([of_bus.get(bus, -1) for bus in network.buses], dtype=np.int64)
+def _across(network: Network, label: Ints) -> Bools:
+    """Tell which closed branches lead from one label of a bus to another: those of open gates."""
+    branches = branches_of(network)
+    at_node = np.empty(len(network.node_kv), dtype=np.int64)
+    at_node[network.bus_node] = label
+    return np.asarray(branches.closed & (at_node[branches.start] != at_node[branches.end]))
 
 
 def _head(network: Network, label: Ints, opened: Bools, *, zone: int, tree: ZoneTree) -> int:
     """Return the bus of an island at which its gate ends; of a gate elsewhere, another open branch."""
-    own = _gates(network, tree, np.arange(len(tree.zones)) == zone)
-    ends = np.concatenate([_ends(network, own), _ends(network, opened)])
-    inside = ends[label[np.maximum(ends, 0)] == zone]
-    return int(inside[inside >= 0][0])
+    own = np.isin(np.array(network.elements, dtype=np.str_), tree.zones[zone].gate_elements)
+    ends = np.concatenate([_ends(network, own & opened), _ends(network, opened)])
+    return int(ends[label[ends] == zone][0])
 
 
 def _ends(network: Network, rows: Bools) -> Ints:
-    """Return the buses at both ends of some branches, -1 where an end has none."""
+    """Return the buses at both ends of some closed branches, the lower end first."""
     lines, transformers = network.lines, network.transformers
     ends = (lines.to_bus, transformers.lv_bus), (lines.from_bus, transformers.hv_bus)
     return np.stack([np.concatenate(columns) for columns in ends], axis=1)[rows].reshape(-1)
 
 
-def island_faults(network: Network, tree: ZoneTree, cut: ArrayLike) -> list[Fault]:
-    """Return what keeps zones from being islands: gates that do not part them, parts without a source.
-
-    Parameters
-    ----------
-    network, tree : the grid and its zones
-    cut : True where the gate of a zone is open, (periods, zones)
-
-    Examples
-    --------
-    >>> from gridagora.adapters.grids import Grid
-    >>> from gridagora.grid.zones import zones_from_feeders
-    >>> network = Grid.by_name("cigre-lv").network
-    >>> tree = zones_from_feeders(network, sources=["Bus R11"])
-    >>> [str(one) for one in island_faults(network, tree, [[True, False, False]])]
-    ['cigre-lv, zone bulk: the bulk grid has no gate (found True); cut off a zone inside it']
-    """
-    cut = np.asarray(cut, dtype=np.bool_)
-    faults = _shape_faults(network, tree, cut, periods=len(cut))
-    if faults:
-        return faults
-    found: dict[str, Fault] = {}
-    branches = branches_of(network)
-    for gates in np.unique(cut, axis=0):
-        if gates.any():
-            for one in _pattern_faults(network, tree, gates, branches=branches):
-                found.setdefault(str(one), one)
-    return list(found.values())
+def _obstacle_faults(network: Network, tree: ZoneTree, cut: Bools) -> list[Fault]:
+    found = island_obstacles(network, tree, islands_of(tree, cut[None])[0])
+    fix = "choose another zone, or draw the zones otherwise"
+    return [
+        fault(network, f"zone {name}", True, reason=f"cannot be an island: {why}", fix=fix)
+        for name, why in found.items()
+    ]
 
 
 def _shape_faults(network: Network, tree: ZoneTree, cut: Bools, *, periods: int) -> list[Fault]:
@@ -293,88 +270,3 @@ def _shape_faults(network: Network, tree: ZoneTree, cut: Bools, *, periods: int)
     return [
         fault(network, "cut", cut.shape, reason="does not fit", fix=f"give shape {shape}: periods, zones")
     ]
-
-
-def _pattern_faults(network: Network, tree: ZoneTree, cut: Bools, *, branches: Branches) -> list[Fault]:
-    """Return the faults of one pattern of open gates; those of parts only where the gates themselves fit."""
-    faults = [*_gate_faults(network, tree, cut)]
-    if faults:
-        return faults
-    closed = branches.closed & ~_gates(network, tree, cut)
-    faults = [*_joint_faults(network, tree, cut, branches=branches, closed=closed)]
-    return faults or [*_part_faults(network, tree, cut, branches=branches, closed=closed)]
-
-
-def _gate_faults(network: Network, tree: ZoneTree, cut: Bools) -> Iterator[Fault]:
-    known = set(network.elements)
-    for row in np.flatnonzero(cut).tolist():
-        zone = tree.zones[row]
-        place = f"zone {zone.name}"
-        strange = [name for name in zone.gate_elements if name not in known]
-        if zone.parent is None:
-            fix = "cut off a zone inside it"
-            yield fault(network, place, True, reason="the bulk grid has no gate", fix=fix)
-        elif strange:
-            fix = "give the grid of these zones"
-            yield fault(network, place, strange, reason="the grid has no such branch", fix=fix)
-        elif not zone.gate_elements:
-            reason, fix = "no branch joins it to its parent: nothing can be opened", "leave it uncut"
-            yield fault(network, place, (), reason=reason, fix=fix)
-
-
-def _joint_faults(
-    network: Network, tree: ZoneTree, cut: Bools, *, branches: Branches, closed: Bools
-) -> Iterator[Fault]:
-    """Yield what joins an island to the rest beside its gate: switches, branches, sources."""
-    label = _labels(network, tree, cut)
-    first = _first_buses(network)
-    at_node = label[first]
-    for bus in np.flatnonzero(label != at_node[network.bus_node]).tolist():
-        other = first[network.bus_node[bus]]
-        joined = f"{network.buses[other]} and {network.buses[bus]}"
-        reason = f"a closed switch joins {_apart(tree, label[other], label[bus])}"
-        yield fault(network, f"bus {network.buses[bus]}", joined, reason=reason, fix=_FIX_JOINT)
-    start, end = at_node[branches.start], at_node[branches.end]
-    for row in np.flatnonzero(closed & (start != end)).tolist():
-        reason = f"joins {_apart(tree, start[row], end[row])} and is no gate of a zone that is cut off"
-        name = network.elements[row]
-        yield fault(network, f"branch {name}", name, reason=reason, fix=_FIX_JOINT)
-    for bus in network.sources.bus[label[network.sources.bus] >= 0].tolist():
-        zone = tree.zones[label[bus]].name
-        reason, fix = "the upstream grid feeds this bus, whatever gate is open", "leave the zone uncut"
-        yield fault(network, f"zone {zone}", network.buses[bus], reason=reason, fix=fix)
-
-
-_FIX_JOINT = "open it in the data, or let a gate hold it"
-
-
-def _apart(tree: ZoneTree, one: int, other: int) -> str:
-    names = ["the bulk grid" if at < 0 else f"island {tree.zones[at].name}" for at in (one, other)]
-    return " and ".join(names)
-
-
-def _first_buses(network: Network) -> Ints:
-    return np.unique(network.bus_node, return_index=True)[1].astype(np.int64)
-
-
-def _part_faults(
-    network: Network, tree: ZoneTree, cut: Bools, *, branches: Branches, closed: Bools
-) -> Iterator[Fault]:
-    """Yield islands of several parts, and buses that lose their source."""
-    first = _first_buses(network)
-    label = _labels(network, tree, cut)[first]
-    part = components(len(first), branches.start[closed], branches.end[closed])
-    open_gates = ", ".join(tree.zones[row].name for row in np.flatnonzero(cut))
-    for zone in np.unique(label[label >= 0]).tolist():
-        parts, at = np.unique(part[label == zone], return_index=True)
-        if len(parts) > 1:
-            buses = tuple(network.buses[bus] for bus in first[label == zone][np.sort(at)])
-            reason = "falls into parts that nothing joins; a bus of each is named"
-            fix = "make each part a zone of its own, or close a switch between them"
-            yield fault(network, f"island {tree.zones[zone].name}", buses, reason=reason, fix=fix)
-    live = np.unique(part[network.bus_node[network.sources.bus]])
-    for node in np.flatnonzero((label < 0) & ~np.isin(part, live)).tolist():
-        bus = network.buses[first[node]]
-        reason = f"no source feeds it while the gates of {open_gates} are open"
-        fix = "put it into the zone through which it is fed"
-        yield fault(network, f"bus {bus}", bus, reason=reason, fix=fix)
