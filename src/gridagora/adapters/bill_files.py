@@ -72,10 +72,15 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, st
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows({name: _no_formula(text) for name, text in row.items()} for row in rows)
+        writer.writerows({name: no_formula(text) for name, text in row.items()} for row in rows)
 
 
-def _no_formula(text: str) -> str:
+def no_formula(text: str) -> str:
+    """Return text that no sheet takes for a formula: an apostrophe stands before it where one would.
+
+    >>> no_formula("=1+1"), no_formula("-1.5"), no_formula("ann")
+    ("'=1+1", '-1.5', 'ann')
+    """
     return f"'{text}" if text.startswith(FORMULA) and not NUMBER.fullmatch(text) else text
 
 
