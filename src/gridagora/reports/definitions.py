@@ -18,7 +18,9 @@ KPI_DEFINITIONS = {
     "participants_better_off": "Participants with a lower bill than without a market.",
     "participants_worse_off": "Participants with a higher bill than without a market.",
     "local_volume_kwh": "Energy sold from participant to participant.",
-    "mean_price_{cur}_per_kwh": "Price of the pool, weighted by the energy traded in each period.",
+    "mean_price_{cur}_per_kwh": (
+        "Price of the pool, weighted by the energy traded in each period; with zones the mean of all trades."
+    ),
     "imbalance_kwh": (
         "Metered energy that differs from what was traded, summed over participants and periods."
     ),
@@ -34,8 +36,8 @@ KPI_DEFINITIONS = {
     ),
     "curtailed_kwh": "Solar energy that was available and not used.",
     "energy_not_served_kwh": (
-        "Load that could not be supplied: of an islanded feeder, cut off by a network market, or, in a "
-        "flexibility study, beyond the connection capacity of a home."
+        "Load that could not be supplied: of an islanded feeder or zone, cut off by a network market, or, in "
+        "a flexibility study, beyond the connection capacity of a home."
     ),
     "losses_kwh": "Losses of lines and transformers, from the power flow of the metered schedules.",
     "transformer_loading_max_percent": (
@@ -79,6 +81,23 @@ KPI_DEFINITIONS = {
         "What nodal prices collect and do not pay out, less the losses in them; left with the operator."
     ),
     "priced_losses_{cur}": "What the operator pays for the losses that nodal prices contain.",
+    "zones": "Zones of the grid, the bulk grid among them.",
+    "zone_trades": "Trades that parties asked for in zones, shortages among them.",
+    "trades_refused": "Of them those that a controller or the grid operator refused.",
+    "refused_kwh": "Energy of refused trades.",
+    "refused_supplied_kwh": "Energy that the grid operator supplied otherwise in place of refused trades.",
+    "approvals": "Steps of all trades through the controllers, each with a decision and its reason.",
+    "welfare_zones_{cur}": (
+        "Value of what the zones matched, by the bids' own prices, before their controllers decide."
+    ),
+    "welfare_joint_{cur}": "Value of one joint clearing of all zones over the same gates.",
+    "welfare_gap_{cur}": "What clearing zone by zone costs: the joint value less that of the zones.",
+    "welfare_gap_share": "That gap as a share of the joint value.",
+    "traded_inside_kwh": "Approved trades whose buyer and seller stand in the same zone.",
+    "traded_between_zones_kwh": "Approved trades between homes of two zones.",
+    "traded_bulk_kwh": "Approved trades with the retailer, who stands in the bulk grid, both ways.",
+    "island_periods": "Periods in which at least one zone was cut off from the bulk grid.",
+    "lost_load_cost_{cur}": "Load that was not served, at the value of lost load.",
     "not_converged_periods": (
         "Periods in which the power flow found no solution; their grid values are left out."
     ),
@@ -139,6 +158,11 @@ MECHANISMS = {
         "Uniform price where the wires carry the cleared schedule; where the power flow breaks a limit, the "
         "highest welfare that the grid allows, and a price at each bus: energy, losses, congestion, voltage. "
         "The price drawn here is that at the source."
+    ),
+    "zonal": (
+        "Zones: each covers itself first at a uniform price, then trades with those beside it, then with the "
+        "bulk grid, as far as its gate lets through; local controllers decide on every trade. The price "
+        "drawn here is that of the bulk grid."
     ),
     "trade_reduction": (
         "McAfee (1992): the least valuable trade is given up where needed, so that truthful bids are best "

@@ -30,7 +30,7 @@ TILES = (
     ("Paid for flexibility", "flex_cost_{cur}", "{money}", 1.0, 2, ""),
     ("Gain of its sellers", "flex_sellers_gain_{cur}", "{money}", 1.0, 2, ""),
     ("Traded between participants", "local_volume_kwh", "kWh", 1.0, None, ""),
-    ("Mean price of the pool", "mean_price_{cur}_per_kwh", "{money}/kWh", 1.0, 4, ""),
+    ("{mean}", "mean_price_{cur}_per_kwh", "{money}/kWh", 1.0, 4, ""),
     ("Highest transformer loading", "transformer_loading_max_percent", "%", 1.0, 1, "low"),
     ("Highest line loading", "line_loading_max_percent", "%", 1.0, 1, "low"),
     ("Lowest voltage", "vm_min_pu", "pu", 1.0, 4, "high"),
@@ -227,6 +227,7 @@ def _tiles(tables: RunTables) -> str:
         "money": tables.currency,
         "count": f"{len(tables.participants):,}",
         "periods": number(tables.number("periods"), 0),
+        "mean": "Mean price of the pool" if tables.zones is None else "Mean price of trades",
         "asked": number(tables.number("zone_trades"), 0),
         "overloaded": number(tables.number("flex_hours_overloaded_before"), 0),
     }
@@ -238,7 +239,7 @@ def _tiles(tables: RunTables) -> str:
         if abs(now * scale) >= ROUNDED:
             digits = 0
         cells.append(
-            f'<div class="tile"><h3>{escape(label)}</h3>'
+            f'<div class="tile"><h3>{escape(label.format(**words))}</h3>'
             f'<p class="now" data-kpi="{escape(tables.key(key))}" data-value="{now!r}">'
             f"{number(now * scale, digits)} <small>{escape(unit.format(**words))}</small></p>"
             f"{_before(now, before, scale=scale, digits=digits, good=good)}</div>"

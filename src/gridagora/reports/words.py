@@ -125,7 +125,8 @@ def _trade(tables: RunTables, line: Timeline) -> str:
         start += f", {number(100 * local / used, 1)} % of what they consumed." if used else "."
     if price is None:
         return start
-    mean = f"The pool's mean price was {number(price, 3)} {tables.currency}/kWh"
+    what = "pool's mean price" if tables.zones is None else "mean price of all trades"
+    mean = f"The {what} was {number(price, 3)} {tables.currency}/kWh"
     ends = [line.align(tables.prices, name) for name in ("feed_in", "retail")]
     if not all(np.isfinite(end).any() for end in ends):
         return f"{start} {mean}, with no retailer behind it."

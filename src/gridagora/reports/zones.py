@@ -23,7 +23,10 @@ def parts(tables: RunTables, zones: ZoneTables, *, aggregation: str) -> dict[str
     note = f" Zones are many: {MOST_ZONES} are drawn, those with most trade." if left_out > 0 else ""
     return {
         "aggregation": aggregation,
-        "headline": _paragraph(headline(tables, zones), proud=not tables.number("energy_not_served_kwh")),
+        "headline": _paragraph(
+            headline(tables, zones),
+            proud=not tables.number("energy_not_served_kwh") and not _beyond(zones),
+        ),
         "refusals": escape(refusals(zones)),
         "welfare": escape(welfare_text(tables)),
         "nodal": _nodal(zones),
@@ -50,12 +53,16 @@ def headline(tables: RunTables, zones: ZoneTables) -> str:
         f"{number(between, 0)} kWh went from zone to zone, and {number(bulk, 0)} kWh were exchanged with the "
         f"bulk grid. "
     )
+    kwh = f" ({number(tables.number('refused_kwh'), 1)} kWh)" if refused else ""
     text += (
-        f"Controllers decided on {number(asked, 0)} trades and refused {number(refused, 0)} "
-        f"({number(tables.number('refused_kwh'), 1)} kWh). {_gates(zones)}"
+        f"Controllers decided on {number(asked, 0)} trades and refused "
+        f"{number(refused, 0) if refused else 'none'}{kwh}. {_gates(zones)}"
     )
-    lost, hours = tables.number("energy_not_served_kwh") or 0.0, tables.number("island_periods") or 0.0
-    if hours or lost:
+    lost, periods = tables.number("energy_not_served_kwh") or 0.0, tables.number("island_periods") or 0.0
+    if periods:
+        hours = number(periods * _hours(zones.zone_periods), 2)
+        text += f" For {hours} h a zone was an island."
+    if periods or lost:
         text += f" {number(lost, 1)} kWh of load could not be served." if lost else " All load was served."
     return text
 
@@ -70,11 +77,16 @@ def _gates(zones: ZoneTables) -> str:
         return "No gate has a limit."
     place = int(np.argmax(use["gate_use_max_percent"].to_numpy()))
     name, highest = use["zone"].iloc[place], number(float(use["gate_use_max_percent"].iloc[place]), 0)
-    beyond = int((use["gate_use_max_percent"] > 100.0 + 1e-6).sum())
+    beyond = _beyond(zones)
     if beyond:
         which = "One gate" if beyond == 1 else f"{beyond} gates"
         return f"{which} carried more than the limit as metered, at most {highest} % at {name}."
     return f"No gate carried more than its limit; the fullest, that of {name}, reached {highest} %."
+
+
+def _beyond(zones: ZoneTables) -> int:
+    """Return how many gates carried more than their limit, as metered."""
+    return int((zones.zones["gate_use_max_percent"] > 100.0 + 1e-6).sum())
 
 
 def refusals(zones: ZoneTables) -> str:

@@ -14,7 +14,8 @@ from gridagora.engine.ports import Store
 from gridagora.engine.wires import Wires
 from gridagora.grid import PowerFlow
 from gridagora.model.columns import Findings, Floats, Ints, SettlementLines
-from gridagora.model.events import AuctionCleared, EnergyDelivered, PoolEvent, ScheduleChecked
+from gridagora.model.events import AuctionCleared, EnergyDelivered, ScheduleChecked
+from gridagora.model.flexibility_events import FlexEvent
 from gridagora.model.network import NO_LIMIT_A, Bools
 from gridagora.model.study import Study
 from gridagora.settlement import Prices, settle_without_market
@@ -91,7 +92,7 @@ def _flexibility(
         if number > 0:
             what = f"power flow, demand {run.way}"
             flows, _ = _power_flow(wires, study, metered, progress=progress, what=what)
-        events = tuple(e for e in run.events if not isinstance(e, PoolEvent))
+        events = tuple(e for e in run.events if isinstance(e, FlexEvent))
         strategies.append(
             FlexStrategy(name=run.way, events=events, metered_wh=metered, flows=flows, unmet=_unmet(run))
         )

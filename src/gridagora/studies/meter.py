@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gridagora.adapters.flex_files import output_faults, write_tables
 from gridagora.adapters.meters.connections import read_connections
 from gridagora.adapters.meters.files import UNITS, read_meter_file, readings_frame
+from gridagora.adapters.meters.signing import broken_signatures, read_public_keys
 from gridagora.errors import Fault, check_faults
 from gridagora.model.metering import MeterReadings
 from gridagora.model.time import SECONDS_PER_DAY, TimeAxis
@@ -22,6 +23,7 @@ from gridagora.settlement.metering import (
     MeterRules,
     check_readings,
 )
+from gridagora.settlement.metering.rules import merge_findings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,14 +42,18 @@ MOST_VALUES = 100_000_000
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class MeterCheck:
-    """Checked readings, one part per length of periods: points with other lengths are in another part."""
+    """Checked readings, one part per length of periods: points with other lengths are in another part.
+
+    ``unsigned`` are findings about readings that were left out because their signature is missing or broken.
+    """
 
     parts: tuple[CheckedReadings, ...]
+    unsigned: tuple[MeterFinding, ...] = ()
 
     @property
     def findings(self) -> tuple[MeterFinding, ...]:
-        """All findings, by point and time."""
-        return tuple(found for part in self.parts for found in part.findings)
+        """All findings, by point and time; those about signatures first."""
+        return (*self.unsigned, *(found for part in self.parts for found in part.findings))
 
     @property
     def readings(self) -> MeterReadings:
@@ -78,6 +84,18 @@ class MeterCheck:
                     }
                 )
         return pd.DataFrame(rows).sort_values("point", ignore_index=True)
+
+    def shares(self) -> "pd.DataFrame":
+        """Return one row per point, short enough for a terminal: its periods, and whether it is usable.
+
+        The index is named ``point``.
+        """
+        points = self.points().set_index("point")
+        points["measured"] += points["from_register"]
+        points["estimated"] += points["interpolated"] + points["like_days"]
+        points["not measured %"] = points["not_measured_percent"]
+        kept = ["periods", "measured", "estimated", "missing", "doubtful", "not measured %", "usable"]
+        return points[kept]
 
     def summary(self) -> "pd.DataFrame":
         """Return one row per rule that found something, and what was done.
@@ -124,6 +142,7 @@ def check_meter_file(
     unit: str | None = None,
     capacity_kw: float | None = None,
     points: Path | None = None,
+    keys: Path | None = None,
     rules: MeterRules | None = None,
     register_period_s: int = DEFAULT_S,
     output: Path | None = None,
@@ -137,6 +156,7 @@ def check_meter_file(
     unit : unit of a wide file's columns that name none: Wh, kWh, W or kW
     capacity_kw : what every connection carries in both directions, kW
     points : file of what each connection carries; these are the points that are checked
+    keys : file of public keys; readings of its points count only with a signature that holds
     rules : thresholds; without a column ``received`` nothing is late
     register_period_s : periods of points that have registers alone, seconds
     output : file that the result will be written to; told before any work if it cannot be
@@ -158,7 +178,7 @@ def check_meter_file(
     ('2016-01-03T23:00:00', [[100, 110]], ())
     """
     faults = _option_faults(timezone, unit, capacity_kw=capacity_kw, period_s=register_period_s)
-    inputs = (path,) if points is None else (path, points)
+    inputs = [given for given in (path, points, keys) if given is not None]
     faults += output_faults(output, inputs=inputs) if output is not None else []
     table = None
     limits: dict[str, tuple[float, float]] = {}
@@ -168,21 +188,40 @@ def check_meter_file(
     if points is not None:
         limits, found = read_connections(points)
         faults += found
-    check_faults(faults)
+    known, found = ({}, []) if keys is None else read_public_keys(keys)
+    check_faults([*faults, *found])
     readings = MeterReadings.none() if table is None else table.readings
+    broken = broken_signatures(readings, known)
+    unsigned = _unsigned(readings.take(broken))
+    readings = readings.take(~broken)
     names = sorted(limits) if points is not None else sorted(set(readings.point.tolist()))
     if points is None and capacity_kw is not None:
         limits = dict.fromkeys(names, (capacity_kw, capacity_kw))
     chosen = rules or MeterRules()
     if table is not None and not table.arrivals:
         chosen = replace(chosen, late_after_s=None)
-    return check_all(
+    checked = check_all(
         readings,
         points=names,
         capacity_kw=limits,
         rules=chosen,
         timezone=timezone or "UTC",
         register_period_s=register_period_s,
+    )
+    return replace(checked, unsigned=tuple(unsigned))
+
+
+def _unsigned(readings: MeterReadings) -> list[MeterFinding]:
+    """Tell readings that are left out for their signature."""
+    start = readings.start.astype(np.int64)
+    return merge_findings(
+        "signature",
+        "not used",
+        point=readings.point,
+        start=start,
+        end=start + readings.duration_s,
+        value=readings.net_wh.astype(np.float64),
+        limit=np.full(start.shape, np.nan),
     )
 
 
@@ -259,7 +298,7 @@ def _axis(readings: MeterReadings, mtu_s: int, *, timezone: str) -> TimeAxis:
 
 
 def _phase(start: Ints, mtu_s: int) -> int:
-    """Return where in a period most readings begin, to a quarter-hour: some zones' hours begin at half past."""
+    """Return where in a period most readings begin, to a quarter-hour: some zones are half an hour off."""
     grid = min(mtu_s, 900)
     begins, counts = np.unique((start + grid // 2) // grid * grid % mtu_s, return_counts=True)
     return int(begins[np.argmax(counts)])

@@ -19,7 +19,7 @@ from gridagora.studies.network_tables import network_kpis
 from gridagora.studies.record import Flows, RunRecord
 from gridagora.studies.tables import local_days, money_per_home
 from gridagora.studies.zone_tables import zone_kpis
-from gridagora.units import MICRO, WH_PER_KWH, to_micro
+from gridagora.units import MICRO, WH_PER_KWH, amount_micro, to_micro
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,12 +186,14 @@ def _market_kpis(record: RunRecord, cur: str) -> dict[str, Any]:
     price = record.column(AuctionCleared, "clearing_price") / MICRO
     traded = (np.maximum(money.traded_wh, 0).sum(axis=1)) / WH_PER_KWH
     known = ~np.isnan(price)
-    volume = float(traded[known].sum())
+    worth, volume = float((price[known] * traded[known]).sum()), float(traded[known].sum())
+    if record.study.zones is not None:  # each zone has a price of its own: the mean is that of all trades
+        trades = record.traded()
+        worth = float(amount_micro(trades.quantity_wh, trades.buyer_price).sum() / MICRO)
+        volume = float(trades.quantity_wh.sum() / WH_PER_KWH)
     return {
         "local_volume_kwh": float(local.sum()),
-        f"mean_price_{cur}_per_kwh": float((price[known] * traded[known]).sum() / volume)
-        if volume
-        else float("nan"),
+        f"mean_price_{cur}_per_kwh": worth / volume if volume else float("nan"),
         "imbalance_kwh": float(np.abs(record.delivered("metered_wh") - money.traded_wh).sum() / WH_PER_KWH),
     }
 

@@ -146,6 +146,9 @@ function addCsvButton(box, id) {
 function chartRows(traces) {
   const rows = [["series", "x", "y"]];
   for (const trace of traces) {
+    if (trace.type === "sankey") {
+      trace.link.source.forEach((from, k) => rows.push([trace.node.label[from], trace.node.label[trace.link.target[k]], trace.link.value[k]]));
+    }
     if (trace.name === undefined || !trace.x || trace.skipCsv) continue;
     trace.x.forEach((x, k) => rows.push([trace.name, x, trace.y[k]]));
   }

@@ -25,12 +25,17 @@ chart("nodal", () => {
   const energy = NODAL.energy[nodalAt].find((value) => value !== null) ?? 0;
   const far = Math.max(...known.map((value) => Math.abs(value - energy)), 1e-4);
   const bare = { visible: false, showgrid: false, zeroline: false };
+  const priced = NODAL.bus.map((_, n) => n).filter((n) => price[n] !== null);
+  const without = NODAL.bus.map((_, n) => n).filter((n) => price[n] === null);
   const data = [
     { type: "scatter", mode: "lines", hoverinfo: "skip", skipCsv: true, showlegend: false, x: wires.x, y: wires.y,
       line: { color: css("rule"), width: 1.6 } },
-    { type: "scatter", mode: "markers", name: "price", showlegend: false, x: places.map((p) => p[0]), y: places.map((p) => p[1]),
-      hovertext: NODAL.bus.map((_, n) => nodalText(n)), hovertemplate: "%{hovertext}<extra></extra>",
-      marker: { size: places.length > 200 ? 6 : 10, color: price.map((value) => value ?? energy), cmin: energy - far, cmax: energy + far,
+    { type: "scatter", mode: "markers", name: "no price", showlegend: false, x: without.map((n) => places[n][0]), y: without.map((n) => places[n][1]),
+      hovertext: without.map((n) => `<b>${elementName(NODAL.bus[n])}</b><br>no price: nothing traded, or on an island`), hovertemplate: "%{hovertext}<extra></extra>",
+      marker: { size: places.length > 200 ? 6 : 10, color: css("paper"), line: { color: css("quiet"), width: 1 } } },
+    { type: "scatter", mode: "markers", name: "price", showlegend: false, x: priced.map((n) => places[n][0]), y: priced.map((n) => places[n][1]),
+      hovertext: priced.map(nodalText), hovertemplate: "%{hovertext}<extra></extra>",
+      marker: { size: places.length > 200 ? 6 : 10, color: priced.map((n) => price[n]), cmin: energy - far, cmax: energy + far,
         colorscale: PRICE_SCALE, line: { color: css("quiet"), width: 1 }, showscale: !narrow(),
         colorbar: narrow() ? undefined : { title: { text: `price (${safe(MONEY)}/kWh)`, side: "right" }, thickness: 12, outlinewidth: 0, len: 0.9 } } },
   ];

@@ -73,22 +73,25 @@ chart("zone-flows", () => {
   const total = (ends, k) => flows.kwh.reduce((sum, kwh, n) => flows[ends][n] === k ? sum + kwh : sum, 0);
   const used = (ends) => flows.names.map((_, k) => k).filter((k) => flows[ends].includes(k));
   const [left, right] = [used("from"), used("to")];
+  byId("chart-zone-flows").classList.toggle("many", left.length + right.length > 14);
   const colours = (places) => places.map((k) => zoneColour(flows.zone[k]));
   const label = (ends, word) => (k) => `${safe(flows.names[k])} ${word} ${show(total(ends, k), 0)} kWh`;
   const data = [{
     type: "sankey", orientation: "h", arrangement: "snap", valueformat: ",.1f", valuesuffix: " kWh",
     node: { label: [...left.map(label("from", "sold")), ...right.map(label("to", "bought"))], color: [...colours(left), ...colours(right)],
-      pad: 14, thickness: 16, line: { width: 0 }, hovertemplate: "%{label}<extra></extra>" },
+      pad: left.length + right.length > 14 ? 22 : 14, thickness: 16, line: { width: 0 }, hovertemplate: "%{label}<extra></extra>" },
     link: { source: flows.from.map((k) => left.indexOf(k)), target: flows.to.map((k) => left.length + right.indexOf(k)), value: flows.kwh,
       color: flows.from.map((k) => faded(zoneColour(flows.zone[k]) === css("quiet") ? "#808890" : zoneColour(flows.zone[k]), 0.38)),
       hovertemplate: "%{source.label} \u2192 %{target.label}<br>%{value}<extra></extra>" },
   }];
-  return { data, layout: layout({ margin: { l: 8, r: 8, t: 10, b: 10 } }) };
+  return { data, layout: layout({ margin: { l: 8, r: 8, t: 14, b: 34 } }) };
 });
 
 // ---- one zone over time -----------------------------------------------------------------------------------------
 const islandShapes = (z) => (ZONES.islands[z] || []).map(([x0, x1]) => ({
   type: "rect", xref: "x", yref: "paper", x0, x1, y0: 0, y1: 1, fillcolor: css("band-price"), line: { color: css("limit"), width: 1, dash: "dot" }, layer: "below" }));
+// A bar of a period begins where the period does, as the lines and the shading do.
+const fromStart = () => DATA.bin === "period" ? { offset: 0, width: DATA.hours * 3600e3 } : {};
 const stepped = () => DATA.bin === "period" ? "hv" : "linear";
 
 chart("zone-gate", () => {
@@ -121,13 +124,15 @@ chart("zone-price", () => {
   if (anyNumber(found.joint)) data.push(line("joint market", DATA.time, found.joint, css("ink"), { line: { width: 1.6, dash: "dot", shape: stepped() }, hovertemplate: "%{y:.4f}" }));
   if (anyNumber(found.price)) data.push(line(safe(zoneName(z)), DATA.time, found.price, zoneColour(z), { mode: "lines+markers", marker: { size: 5 }, line: { width: 3, shape: stepped() }, hovertemplate: "%{y:.4f}" }));
   if (!data.length) return { empty: "Nothing was traded in any zone." };
-  return { data, layout: layout({ shapes: islandShapes(z), xaxis: timeAxis(), yaxis: title(`price (${safe(MONEY)}/kWh)`) }) };
+  return { data, layout: layout({ shapes: islandShapes(z), xaxis: { ...timeAxis(), range: [DATA.time[0], DATA.time[DATA.time.length - 1]] },
+    yaxis: title(`price (${safe(MONEY)}/kWh)`) }) };
 }, { overTime: true });
 
 chart("zone-welfare", () => {
   const { gap } = ZONES.welfare;
   if (!anyNumber(gap)) return { empty: "Nothing was traded in any period." };
-  return { data: [bars("joint clearing less zones", DATA.time, gap, css("limit"), { hovertemplate: `%{y:.4f} ${safe(MONEY)}` })],
+  if (!gap.some((value) => Math.abs(value ?? 0) > 5e-7)) return { empty: "The gap is 0 in every period." };
+  return { data: [bars("joint clearing less zones", DATA.time, gap, css("limit"), { ...fromStart(), hovertemplate: `%{y:.4f} ${safe(MONEY)}` })],
     layout: layout({ bargap: 0, showlegend: false, xaxis: timeAxis(), yaxis: title(`welfare gap (${safe(MONEY)} per ${UNIT})`) }) };
 }, { overTime: true });
 
@@ -136,7 +141,7 @@ chart("zone-island", () => {
   const found = ZONES.balance[islandAt];
   if (!found) return { empty: "No zone was an island." };
   const minus = (values) => values.map((value) => value === null ? null : -value);
-  const bar = (name, values, colour, extra = {}) => bars(name, DATA.time, values, colour, { hovertemplate: "%{y:.2f} kW", ...extra });
+  const bar = (name, values, colour, extra = {}) => bars(name, DATA.time, values, colour, { ...fromStart(), hovertemplate: "%{y:.2f} kW", ...extra });
   const data = [
     bar("sun", found.made, css("pv")),
     bar("batteries", found.given, css("own")),
@@ -165,7 +170,7 @@ function showZone(n) {
 
 function prepareZones() {
   const pick = byId("zone-pick");
-  pick.append(...ZONES.drawn.map((z, n) => new Option(`${ZONES.level[z]}: ${zoneName(z)}`, n)));
+  pick.append(...ZONES.drawn.map((z, n) => new Option(zoneName(z).toLowerCase().startsWith(ZONES.level[z].toLowerCase()) ? zoneName(z) : `${ZONES.level[z]}: ${zoneName(z)}`, n)));
   pick.addEventListener("change", () => showZone(Number(pick.value)));
   const busiest = ZONES.drawn.reduce((best, z, n) => (ZONES.gate_use[z] ?? -1) > (ZONES.gate_use[ZONES.drawn[best]] ?? -1) ? n : best, 0);
   pick.value = busiest;
