@@ -1,6 +1,70 @@
-"""Double entry in whole micro-units: accounts, postings and the rules that must always hold."""
+"""Double entry in whole micro-units: accounts, postings, escrow, and proofs of what was recorded."""
 
 from gridagora.ledger.accounts import SYSTEM_ACCOUNTS, account_name
+from gridagora.ledger.escrow import (
+    EscrowState,
+    Split,
+    Stage,
+    Transfer,
+    Wallet,
+    execute,
+    named,
+    overdue,
+    split,
+)
+from gridagora.ledger.escrow_commands import (
+    Command,
+    Deposit,
+    Done,
+    Expire,
+    Hold,
+    Open,
+    Outcome,
+    Pay,
+    Refused,
+    Release,
+    Void,
+    Withdraw,
+)
 from gridagora.ledger.journal import Postings, check_postings, join, post, post_all
+from gridagora.ledger.merkle import MerkleTree, leaf_hash, verify_consistency, verify_inclusion
+from gridagora.ledger.records import canonical_json, checkpoint, leaf_salt, seal
 
-__all__ = ["SYSTEM_ACCOUNTS", "Postings", "account_name", "check_postings", "join", "post", "post_all"]
+__all__ = [
+    "SYSTEM_ACCOUNTS",
+    "Command",
+    "Deposit",
+    "Done",
+    "EscrowState",
+    "Expire",
+    "Hold",
+    "MerkleTree",
+    "Open",
+    "Outcome",
+    "Pay",
+    "Postings",
+    "Refused",
+    "Release",
+    "Split",
+    "Stage",
+    "Transfer",
+    "Void",
+    "Wallet",
+    "Withdraw",
+    "account_name",
+    "canonical_json",
+    "check_postings",
+    "checkpoint",
+    "execute",
+    "join",
+    "leaf_hash",
+    "leaf_salt",
+    "named",
+    "overdue",
+    "post",
+    "post_all",
+    "seal",
+    "split",
+    "verify_consistency",
+    "verify_inclusion",
+]
