@@ -7,7 +7,7 @@ import pytest
 from gridagora.errors import InputError
 from gridagora.market import pay_as_bid
 from gridagora.market.islanding import island
-from gridagora.market.zonal import hierarchical_clearing, with_bulk
+from gridagora.market.zonal import GateLimits, hierarchical_clearing, with_bulk
 from gridagora.market.zonal_joint import joint_clearing, welfare_gap
 from gridagora.model.bids import Bids
 from gridagora.model.zones import Zone, ZoneTree
@@ -252,3 +252,94 @@ def test_limits_that_are_none(limits):
     with pytest.raises(InputError) as found:
         hierarchical_clearing(EVENING, TREE, transfer_kw=limits, period_h="hour")
     assert [fault.place.split()[0] for fault in found.value.faults] == ["transfer_kw", "period_h"]
+
+
+def open_gates(periods=2):
+    return np.full((periods, len(TREE.zones)), np.inf)
+
+
+def test_a_gate_that_narrows_in_the_evening():
+    market = bids(*[("sell", 0.10, 5.0, "e1"), ("buy", 0.30, 5.0, "w1")] * 3, period=[18, 18, 19, 19, 20, 20])
+    enter, leave = open_gates(4), open_gates(4)
+    enter[:, 4] = [np.inf, 0.0, 3.0, 9.0]  # rows in the order of `period`
+    leave[:, 3] = [np.inf, 9.0, 9.0, 2.0]
+    limits = GateLimits(period=[21, 20, 19, 18], import_kw=enter, export_kw=leave)
+    result = hierarchical_clearing(market, TREE, transfer_kw=limits, period_h=0.5)
+    assert result.imports[:, 4].tolist() == [1.0, 1.5, 0.0]
+    assert result.imports[:, 3].tolist() == [-1.0, -1.5, 0.0]
+    joint = joint_clearing(market, TREE, transfer_kw=limits, period_h=0.5)
+    assert np.allclose(joint.imports, result.imports)
+    assert joint.price[0, 3:].tolist() == joint.price[1, 3:].tolist() == pytest.approx([0.1, 0.3])
+
+
+def test_faults_of_limits_over_time_come_together():
+    enter, leave = open_gates(3), open_gates(3)
+    enter[1, 4], enter[2, 3], leave[0, 2], leave[:, 0] = -1.0, np.nan, -np.inf, -5.0
+    market = bids(("buy", 1.0, 1.0, "north"), ("sell", 1.0, 1.0, "m"), period=[7, 9])
+    with pytest.raises(InputError) as found:
+        hierarchical_clearing(
+            market, TREE, transfer_kw=GateLimits(period=[7, 7, 8.5], import_kw=enter, export_kw=leave)
+        )
+    assert [(fault.place, fault.value) for fault in found.value.faults] == [
+        ("node north", "north"),
+        ("transfer_kw period", [8.5]),
+        ("transfer_kw period", [7.0]),
+        ("transfer_kw period", [9]),
+        ("transfer_kw import_kw, period 7, zone west", -1.0),
+        ("transfer_kw import_kw, period 8, zone east", pytest.approx(np.nan, nan_ok=True)),
+        ("transfer_kw export_kw, period 7, zone mv", -np.inf),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("limits", "places"),
+    [
+        (
+            {"import_kw": open_gates(3), "export_kw": [1.0]},
+            ["transfer_kw import_kw", "transfer_kw export_kw"],
+        ),
+        (
+            {"import_kw": [["wide"] * 5] * 2, "export_kw": np.full((2, 5), -1.0)},
+            [f"transfer_kw import_kw[{row}, {zone}]" for row in (0, 1) for zone in range(5)]
+            + [
+                f"transfer_kw export_kw, period {period}, zone {name}"
+                for period in (7, 8)
+                for name in TREE.names[1:]
+            ],
+        ),
+        (
+            {"period": [[7, 8]], "import_kw": open_gates(), "export_kw": open_gates()},
+            ["transfer_kw period"],
+        ),
+        (
+            {"period": ["a", 8], "import_kw": open_gates(), "export_kw": open_gates()},
+            ["transfer_kw period[0]"],
+        ),
+        ({"period": [], "import_kw": open_gates(0), "export_kw": open_gates(0)}, ["transfer_kw period"]),
+        (
+            {"period": [7, np.inf, 8], "import_kw": open_gates(3), "export_kw": open_gates(3)},
+            ["transfer_kw period"],
+        ),
+    ],
+)
+def test_limits_over_time_that_are_none(limits, places):
+    market = bids(("buy", 1.0, 1.0, "m"), ("sell", 1.0, 1.0, "m"), period=[7, 8])
+    for clear in (hierarchical_clearing, joint_clearing):
+        with pytest.raises(InputError) as found:
+            clear(market, TREE, transfer_kw=GateLimits(**({"period": [7, 8]} | limits)))
+        assert [fault.place for fault in found.value.faults] == places
+
+
+def test_no_bids_need_no_limits():
+    none = GateLimits(period=[], import_kw=open_gates(0), export_kw=open_gates(0))
+    empty = Bids(side=[], price=[], quantity=[])
+    assert hierarchical_clearing(empty, TREE, transfer_kw=none).imports.shape == (0, 5)
+    assert joint_clearing(empty, TREE, transfer_kw=none).price.shape == (0, 5)
+
+
+def test_joint_prices_where_nothing_is_marginal():
+    """Supply and demand of 2 meet at any price from 0.10 to 0.30; an empty zone has that of its parent."""
+    market = bids(("sell", 0.10, 2.0, "e1"), ("buy", 0.30, 2.0, "w1"), ("sell", 0.40, 1.0, "m"))
+    price = joint_clearing(market, TREE).price[0]
+    assert 0.10 - 1e-9 <= price[3] <= 0.30 + 1e-9
+    assert price.tolist() == pytest.approx([price[3]] * 5)

@@ -98,10 +98,26 @@ def zonal_input(
         fix = "give hours above 0"
         found = [_fault("period_h", period_h, "is no length of a period", fix=fix)]
     check_faults([*known, *strangers, *_carrier_faults(bids), *faults, *found])
-    energy = both * period_h
-    if bids.is_integer:
-        energy = np.floor(energy * WH_PER_KWH * _ROUNDING)
+    energy = whole_wh(both, period_h) if bids.is_integer else both * period_h
     return ZonalInput(zone=zone, periods=periods, at=at, import_limit=energy[0], export_limit=energy[1])
+
+
+def whole_wh(limit_kw: ArrayLike, period_h: float) -> Floats:
+    """Return what may pass a gate in a period, Wh rounded down to whole ones; inf: no limit.
+
+    Whoever books trades of whole Wh against limits of gates rounds as the clearing does.
+
+    Parameters
+    ----------
+    limit_kw : kW >= 0
+    period_h : length of a period, hours
+
+    Examples
+    --------
+    >>> whole_wh([1.001, 1.0019, np.inf], 1.0).tolist()
+    [1001.0, 1001.0, inf]
+    """
+    return np.floor(np.asarray(limit_kw, dtype=np.float64) * period_h * WH_PER_KWH * _ROUNDING)
 
 
 def _zones_of(bids: Bids, tree: ZoneTree) -> tuple[Ints, list[Fault]]:

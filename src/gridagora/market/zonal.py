@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridagora.errors import Fault, check_faults
-from gridagora.market._zonal_input import GateLimits, TransferLimits, ZonalInput, zonal_input
+from gridagora.market._zonal_input import GateLimits, TransferLimits, ZonalInput, whole_wh, zonal_input
 from gridagora.market._zonal_offers import GateRooms, offered, totals
 from gridagora.market.mechanisms.pay_as_cleared import pay_as_cleared
 from gridagora.model.bids import Bids
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["GateLimits", "Mechanism", "ZonalResult", "hierarchical_clearing", "with_bulk"]
+__all__ = ["GateLimits", "Mechanism", "ZonalResult", "hierarchical_clearing", "whole_wh", "with_bulk"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
