@@ -157,10 +157,9 @@ class Database:
     def stored(self, name: str, *, after: int = 0) -> Iterator[StoredEvent]:
         """Yield the stored events of a market in order, those after a number."""
         market = self.head(name).market
-        with self._telling(), self._readers.connect() as connection:
-            while page := self._page(connection, market, after):
-                yield from page
-                after = page[-1].seq
+        while page := self._page(market, after):
+            yield from page
+            after = page[-1].seq
 
     def events(self, name: str, *, after: int = 0) -> Iterator[Event]:
         """Yield the events of a market in order, those after a number.
@@ -172,8 +171,8 @@ class Database:
         """
         return (decode(stored.body) for stored in self.stored(name, after=after))
 
-    def _page(self, connection: Connection, market: int, after: int) -> list[StoredEvent]:
-        with connection.begin():
+    def _page(self, market: int, after: int) -> list[StoredEvent]:
+        with self.reading() as connection:
             return page_of(connection, market, after)
 
     # --- writing ----------------------------------------------------------------------------------

@@ -123,6 +123,7 @@ _ADVICE = (
     ("password authentication failed", "user or password are wrong"),
     ("does not exist", "there is no such database or user"),
     ("connection failed", "the server cannot be reached"),
+    ("connection is bad", "the server cannot be reached"),
     ("server closed the connection", "the server is gone; start again when it is back"),
     ("terminating connection", "the server ended the connection; start again when it is back"),
     ("connection is lost", "the server is gone; start again when it is back"),

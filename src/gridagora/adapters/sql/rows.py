@@ -24,13 +24,11 @@ def write_rows(connection: Connection, market: int, parts: Iterable[Rows]) -> No
         for (mode, names), group in groupby(of_table, key=lambda p: (p.mode, tuple(p.columns))):
             table = of_table[0].table
             rows = [row for part in group for row in _tuples(part.columns)]
-            if not rows:
-                continue
             if mode == "insert":
                 insert_rows(
                     connection, table, names=("market", *names), rows=[(market, *row) for row in rows]
                 )
-            else:
+            elif rows:
                 _change(connection, table, names=names, rows=rows, add=mode == "add", market=market)
 
 
@@ -50,6 +48,8 @@ def _values(value: Any) -> Any:
 
 def insert_rows(connection: Connection, table: Table, *, names: Sequence[str], rows: Sequence[Row]) -> None:
     """Insert rows that are not there yet."""
+    if not rows:
+        return
     columns = ", ".join(names)
     if connection.dialect.name == "sqlite":
         marks = ", ".join("?" * len(names))
