@@ -71,6 +71,20 @@ def test_template_with_a_flexibility_market_resolves(scenario):
     assert (limits["mill"], limits["home-1"]) == (40.0, 15.0)
 
 
+def test_template_with_zones_resolves(scenario):
+    text = scenario.read_text().replace("mechanism: pay_as_cleared", "mechanism: zonal")
+    before, _, after = text.partition("\n# zones:\n")
+    section, _, rest = after.partition("\n\n")
+    path = scenario.with_name("zones.yaml")
+    path.write_text(before + "\nzones:\n" + re.sub("^# ", "", section, flags=re.MULTILINE) + "\n\n" + rest)
+    zones = resolve(load_scenario(path))[0].zones
+    path.unlink()
+    yard = zones.tree.position("lv LV1.101 Bus 7")
+    assert zones.import_kw[40, yard] == 8.0
+    assert np.flatnonzero(zones.cut[:, yard]).tolist() == list(range(164, 172))
+    assert (zones.highest_price, zones.most_kwh) == (0.5, 10.0)
+
+
 def test_template_overwrites_nothing(scenario):
     before = {path: path.read_bytes() for path in scenario.parent.iterdir()}
     with pytest.raises(InputError, match="not overwritten"):
