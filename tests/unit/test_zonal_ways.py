@@ -323,3 +323,12 @@ def test_faults_of_controllers_and_of_the_trade_come_together():
     with pytest.raises(InputError) as found:
         Controllers(tree=TREE, checks=Checks(controllers=strays))
     assert len(found.value.faults) == 2
+
+
+def test_a_controller_that_comes_later_is_not_taken_for_one_that_was_asked():
+    few = dict(checks().controllers)
+    late = few.pop("west")
+    controllers = Controllers(tree=TREE, checks=Checks(controllers=few))
+    few["west"] = late
+    with pytest.raises(InputError, match="a zone on the way has no controller"):
+        controllers.way(trade())

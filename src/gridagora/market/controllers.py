@@ -133,7 +133,7 @@ class Controllers:
         """
         ends = (request.buyer_zone if request.is_shortage else request.seller_zone, request.buyer_zone)
         if ends not in self._gates:
-            check_faults(_way_faults(request, self.tree, self.checks))
+            check_faults(_way_faults(request, self.tree, self._at))
             self._gates[ends] = _between(self.tree, *ends)
         way = [_stated(request)]
         for approval in self._trade_steps(request, self._gates[ends]):
@@ -261,7 +261,7 @@ def way_of_trade(request: TradeRequest, tree: ZoneTree, checks: Checks) -> tuple
     try:
         controllers = Controllers(tree=tree, checks=checks)
     except InputError as found:
-        raise InputError([*found.faults, *_way_faults(request, tree, checks)]) from None
+        raise InputError([*found.faults, *_way_faults(request, tree, checks.controllers)]) from None
     return controllers.way(request)
 
 
@@ -348,7 +348,9 @@ def _controller_faults(tree: ZoneTree, checks: Checks) -> Iterator[Fault]:
             yield Fault(source="controllers", place=place, value=name, reason="no such zone", fix=fix)
 
 
-def _way_faults(request: TradeRequest, tree: ZoneTree, checks: Checks) -> Iterator[Fault]:
+def _way_faults(
+    request: TradeRequest, tree: ZoneTree, controllers: Mapping[str, LocalController]
+) -> Iterator[Fault]:
     """Yield the zones of a trade that there are not, and those on its way that have no controller."""
     source = f"trade {request.trade}"
     ends = [request.buyer_zone] if request.is_shortage else [request.seller_zone, request.buyer_zone]
@@ -360,6 +362,6 @@ def _way_faults(request: TradeRequest, tree: ZoneTree, checks: Checks) -> Iterat
         return
     gates = _between(tree, ends[0], ends[-1])
     for name in dict.fromkeys([*ends, *gates.leaves, *gates.enters]):
-        if tree.zone(name).level not in (DSO, "bulk") and name not in checks.controllers:
+        if tree.zone(name).level not in (DSO, "bulk") and name not in controllers:
             reason, fix = "a zone on the way has no controller", "add it to checks.controllers"
             yield Fault(source=source, place="zone", value=name, reason=reason, fix=fix)
