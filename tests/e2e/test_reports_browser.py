@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 from flex_records import make_record
 from report_tables import make_tables
+from zone_records import make_record as make_zones
 
 from gridagora.reports import build_report
 from gridagora.studies.run import Run
@@ -39,8 +40,10 @@ FLAGS = (
         make_tables(6, 96, islanded=True, broken=False),
         make_tables(80, 96),
         Run(make_record(), scenario_yaml="").tables,
+        Run(make_zones(), scenario_yaml="").tables,
+        Run(make_zones(cut=(), pictures=False), scenario_yaml="").tables,
     ],
-    ids=["hostile names", "one period", "islanded", "many homes", "flexibility market"],
+    ids=["hostile names", "one period", "islanded", "many homes", "flexibility market", "zones", "no island"],
 )
 def test_scripts_of_the_page_run_without_error(tables, tmp_path):
     page = tmp_path / "report.html"

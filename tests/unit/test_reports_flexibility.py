@@ -326,4 +326,5 @@ def test_a_long_run_shows_the_hours_that_matter_and_says_so(run, monkeypatch):
 
 def test_every_asset_of_the_page_is_used():
     names = {path.stem for path in Path(ASSETS).glob("*.js")}
-    assert names == {"core", "charts", "grid", "curve", "flexibility", "network", "tables", "main"}
+    pool = {"core", "charts", "grid", "curve", "flexibility", "network", "tables", "main"}
+    assert names == {*pool, "zones", "zone_trade"}

@@ -100,15 +100,15 @@ def refusals(zones: ZoneTables) -> str:
     by = refused.groupby([refused["decided_by"].astype(str), refused["last_step"]], sort=False)
     sums = by["quantity_kwh"].agg(["size", "sum"]).sort_values("sum", ascending=False).reset_index()
     told = [
-        f"{row['decided_by']} {int(row['size']):,} in step {row['last_step']} "
+        f"{int(row['size']):,} by {row['decided_by']} in step {row['last_step']} "
         f"({number(float(row['sum']), 1)} kWh)"
         for row in sums.head(6).to_dict("records")
     ]
-    more = f", others {int(sums['size'].iloc[6:].sum()):,}" if len(sums) > 6 else ""
+    more = f"; {int(sums['size'].iloc[6:].sum()):,} by others" if len(sums) > 6 else ""
     supplied = trades[
         (trades["kind"].astype(str) == "supply") & (trades["decision"].astype(str) == "approved")
     ]
-    text = f"Refused by: {'; '.join(told)}{more}."
+    text = f"Refused: {'; '.join(told)}{more}."
     if len(supplied):
         kwh = number(float(supplied["quantity_kwh"].sum()), 1)
         text += (

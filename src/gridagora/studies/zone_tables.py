@@ -311,7 +311,7 @@ def nodal_periods_table(record: RunRecord) -> pd.DataFrame:
 
 def zone_kpis(record: RunRecord, currency: str) -> dict[str, Any]:
     """Return the key figures of zone markets; none for other markets."""
-    if not zone_sessions(record):
+    if record.study.zones is None:
         return {}
     book = zone_book(record)
     count = len(zones_of(record.study).tree.zones)

@@ -9,11 +9,12 @@ const STEP_WORDS = {
   5: "A shortage asks the DSO for supply",
 };
 const MARKS = { stated: "\u2022", approved: "\u2713", rejected: "\u2717" };
+const partyName = (name) => name === "upstream" ? "the bulk grid" : name;
 let tradeAt = 0;
 
 const SVG = byId("trade-tree").querySelector("svg").namespaceURI; // the page names no address, not even this one
 const made = (tag, className, text) => Object.assign(document.createElement(tag), { className, textContent: text ?? "" });
-const drawn = (tag, values, text) => {
+const shape = (tag, values, text) => {
   const node = document.createElementNS(SVG, tag);
   Object.entries(values).forEach(([name, value]) => node.setAttribute(name, value));
   if (text !== undefined) node.textContent = text;
@@ -25,7 +26,7 @@ function stepItem(step, trade) {
   const bad = mine.some((one) => one.decision === "rejected");
   const state = !mine.length ? "skipped" : bad ? "rejected" : step === 1 ? "stated" : "approved";
   const item = made("li", state);
-  item.append(made("strong", "", `${STEP_WORDS[step]}`));
+  item.append(made("strong", "", STEP_WORDS[step]));
   if (!mine.length) {
     item.append(made("p", "quiet", trade.steps.some((one) => one.decision === "rejected" && one.step < step) ? "not reached" : "not needed"));
     return item;
@@ -63,14 +64,19 @@ function treePlaces(shown) {
   return { places, columns: Math.max(column, 1), rows: Math.max(...[...places.values()].map((p) => p.depth)) + 1 };
 }
 
-const clipped = (text, length) => text.length > length ? `${text.slice(0, length - 1)}\u2026` : text;
+// Names of zones often differ at their end: the middle gives way.
+function clipped(text, length) {
+  if (text.length <= length) return text;
+  const tail = Math.ceil((length - 1) * 0.6);
+  return `${text.slice(0, length - 1 - tail)}\u2026${text.slice(-tail)}`;
+}
 
 function tradeTree(trade) {
   const { places, columns, rows } = treePlaces(shownZones(trade));
   const [wide, high] = [Math.max(96, Math.min(150, 560 / columns)), 92];
   const box = { width: wide - 12, height: 34 };
-  const svg = drawn("svg", { viewBox: `0 0 ${columns * wide} ${rows * high + 34}`, role: "img",
-    "aria-label": `Way of the trade through the zones: ${trade.seller} in ${trade.path.join(", ")}, to ${trade.buyer}` });
+  const svg = shape("svg", { viewBox: `0 0 ${columns * wide} ${rows * high + 34}`, role: "img",
+    "aria-label": `Way of the trade through the zones: ${partyName(trade.seller)} in ${trade.path.join(", ")}, to ${partyName(trade.buyer)}` });
   const at = (z) => ({ x: (places.get(z).x + 0.5) * wide, y: places.get(z).depth * high + 24 });
   const way = trade.path.map((name) => ZONES.names.indexOf(name));
   const refused = trade.steps.find((one) => one.decision === "rejected");
@@ -79,22 +85,22 @@ function tradeTree(trade) {
     if (z === BULK) continue;
     const [from, to] = [at(z), at(ZONES.parent[z])];
     const bold = onWay(z, ZONES.parent[z]);
-    svg.append(drawn("line", { x1: from.x, y1: from.y, x2: to.x, y2: to.y, class: bold ? (trade.decision === "approved" ? "wire way" : "wire refused") : "wire" }));
+    svg.append(shape("line", { x1: from.x, y1: from.y, x2: to.x, y2: to.y, class: bold ? (trade.decision === "approved" ? "wire way" : "wire refused") : "wire" }));
   }
   for (const z of places.keys()) {
     const { x, y } = at(z);
     const colour = zoneColour(z);
-    svg.append(drawn("rect", { x: x - box.width / 2, y: y - box.height / 2, width: box.width, height: box.height, rx: 5, class: way.includes(z) ? "zone on" : "zone", stroke: colour }));
-    svg.append(drawn("text", { x, y: y + 4, "text-anchor": "middle", class: way.includes(z) ? "on" : "" }, clipped(zoneName(z), Math.floor(box.width / 7.6))));
-    if (refused && refused.by === zoneName(z)) svg.append(drawn("text", { x: x + box.width / 2 - 4, y: y - box.height / 2 + 6, class: "cross", "text-anchor": "middle" }, "\u2717"));
+    svg.append(shape("rect", { x: x - box.width / 2, y: y - box.height / 2, width: box.width, height: box.height, rx: 5, class: way.includes(z) ? "zone on" : "zone", stroke: colour }));
+    svg.append(shape("text", { x, y: y + 4, "text-anchor": "middle", class: way.includes(z) ? "on" : "" }, clipped(zoneName(z), Math.floor(box.width / 7.6))));
+    if (refused && refused.by === zoneName(z)) svg.append(shape("text", { x: x + box.width / 2 - 4, y: y - box.height / 2 + 6, class: "cross", "text-anchor": "middle" }, "\u2717"));
   }
   const party = (z, word, name, shift) => {
     const { x, y } = at(z);
-    svg.append(drawn("text", { x, y: y + box.height / 2 + 16 + shift, "text-anchor": "middle", class: "party" }, clipped(`${word} ${name}`, Math.floor(wide / 6))));
+    svg.append(shape("text", { x, y: y + box.height / 2 + 16 + shift, "text-anchor": "middle", class: "party" }, clipped(`${word} ${name}`, Math.floor(wide / 6))));
   };
   const same = way[0] === way[way.length - 1];
-  party(way[0], "sells:", trade.seller, 0);
-  party(way[way.length - 1], "buys:", trade.buyer, same ? 15 : 0);
+  party(way[0], "sells:", partyName(trade.seller), 0);
+  party(way[way.length - 1], "buys:", partyName(trade.buyer), same ? 15 : 0);
   return svg;
 }
 
@@ -103,7 +109,7 @@ function tellTrade(trade) {
   const end = trade.decision === "approved" ? "It stands." : "It was refused.";
   const after = trade.after ? ` In its place ${trade.after}.` : "";
   const before = trade.follows ? ` It stands in for ${trade.follows}.` : "";
-  return `${trade.id}, ${trade.when} (${DATA.timezone}): ${trade.buyer} buys ${show(trade.kwh, 3)} kWh from ${trade.seller} at ${show(trade.price, 4)} ${MONEY}/kWh, `
+  return `${trade.id}, ${trade.when} (${DATA.timezone}): ${partyName(trade.buyer)} buys ${show(trade.kwh, 3)} kWh from ${partyName(trade.seller)} at ${show(trade.price, 4)} ${MONEY}/kWh, `
     + `matched in the market of ${trade.market}. ${end}${after}${before}`;
 }
 
@@ -128,7 +134,7 @@ prepare.push(() => {
   for (const group of new Set(TRADES.map((trade) => trade.group))) {
     const part = Object.assign(document.createElement("optgroup"), { label: group });
     TRADES.forEach((trade, k) => {
-      if (trade.group === group) part.append(new Option(`${trade.when.slice(5)}: ${trade.seller} \u2192 ${trade.buyer}, ${show(trade.kwh, 2)} kWh`, k));
+      if (trade.group === group) part.append(new Option(`${trade.when.slice(5)}: ${partyName(trade.seller)} \u2192 ${partyName(trade.buyer)}, ${show(trade.kwh, 2)} kWh`, k));
     });
     pick.append(part);
   }

@@ -149,7 +149,7 @@ chart("zone-island", () => {
     bar("load served", minus(found.served), css("with")),
     bar("into batteries", minus(found.charged), css("between")),
     bar("out through the gate", minus(found.left), css("export")),
-    bar("load not served", minus(found.lost), css("limit"), { marker: { color: "rgba(0,0,0,0)", line: { color: css("limit"), width: 1.5 }, pattern: { shape: ".", fgcolor: css("limit"), size: 5 } } }),
+    bar("load not served", found.lost.map((value) => value ? -value : null), css("limit"), { marker: { color: "rgba(0,0,0,0)", line: { color: css("limit"), width: 1.5 }, pattern: { shape: ".", fgcolor: css("limit"), size: 5 } } }),
   ].filter((trace) => trace.y.some((value) => value));
   if (anyNumber(found.formed) && found.formed.some((value) => value)) {
     data.push(line("source that forms the voltage", DATA.time, found.formed, css("ink"), { line: { width: 1.4, dash: "dot", shape: stepped() }, hovertemplate: "%{y:.2f} kW" }));
