@@ -30,8 +30,8 @@ Times = NDArray[np.datetime64]
 QUALITIES = ("measured", "from_register", "estimated", "interpolated", "like_days")
 """Quality of a reading: "estimated" is by who sent it, the two after it are ours; see ``METHODS``."""
 
-LARGEST_WH = 10**15
-"""Largest energy or counter stand that is taken: a thousand billion kWh, far above any meter."""
+LARGEST_WH = 10**13
+"""Largest energy or counter stand that is taken: 10 TWh, far above any meter; years of it can be summed."""
 
 _TIMES = ("start", "received")
 _NUMBERS = ("duration_s", "import_wh", "export_wh")

@@ -26,6 +26,7 @@ RULES = {
     "rollover": "a counter went over its last digit; value: its stand before, Wh",
     "meter_exchange": "another meter from here on; value: its counter at the start, Wh",
     "register_backwards": "a counter went back without a rollover; value: by how many Wh",
+    "signature": "missing or broken where the point's key is known; value: Wh net",
     "outside": "not within the span that is checked; value: Wh net",
     "unknown_point": "of a point that was not asked for; value: Wh net",
     "unusable": "too many periods without measurement to settle by; value: percent",
