@@ -36,6 +36,7 @@ class Fault:
     value : what was found
     reason : why it cannot be used
     fix : what to write instead
+    code : a stable word for programs, e.g. ``"gate_closed"``; "" where there is none
 
     Examples
     --------
@@ -48,6 +49,7 @@ class Fault:
     value: object
     reason: str
     fix: str
+    code: str = ""
 
     def __str__(self) -> str:
         """Return the fault as one line for a person."""

@@ -99,6 +99,13 @@ class LiveTerms:
             settles=end + self.readings_lead_s,
         )
 
+    def is_over(self, number: int, at: int) -> bool:
+        """Tell whether nothing of a session can change any more: its time for disputes has gone by twice.
+
+        The second time is for deciding on them.
+        """
+        return self.session(number).settles + 2 * self.dispute_s < at
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SessionTimes:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gridagora.model.columns import SettlementLines
 from gridagora.model.live import LiveTerms
 
 Ints = NDArray[np.int64]
@@ -161,6 +162,41 @@ class MoneyMoved:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LimitsBroken:
+    """What was delivered in a session went beyond declared limits, one entry each.
+
+    ``limit`` is the id of the limit; ``net_wh`` what the place took (+) or gave (-) in the period, and
+    ``allowed_wh`` the bound that it went beyond, with the same sign.
+    """
+
+    at: int
+    session: int
+    limit: tuple[str, ...]
+    period: Ints
+    net_wh: Ints
+    allowed_wh: Ints
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SettlementCorrected:
+    """A settled session was settled again by later readings: what that changes, booked as further entries.
+
+    ``metered_wh`` are the readings of now, (periods, participants of the session); ``lines`` the differences
+    to what was settled before; postings as in `SessionSettled`.
+    """
+
+    at: int
+    session: int
+    first: int
+    dispute: str
+    metered_wh: Ints
+    lines: SettlementLines
+    entry: Ints
+    account: Ints
+    amount: Ints
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DisputeRaised:
     """A participant disputes the settlement of a session."""
 
@@ -195,6 +231,8 @@ LiveEvent = (
     | ReadingsTaken
     | LimitDeclared
     | MoneyMoved
+    | LimitsBroken
+    | SettlementCorrected
     | DisputeRaised
     | DisputeDecided
 )
