@@ -125,6 +125,8 @@ class Sitting:
         self._left = cleared.quantity - cleared.accepted
         self._objection: Objection | None = None
         self._asked: _Asked | None = None
+        self._zones_supply = True
+        self._net: Floats = base_kw[0]
         self._offers: list[Supply] = []
         names = desk.rules.tree.names
         controllers = {name: self._controller(place, name) for place, name in enumerate(names)}
@@ -146,26 +148,60 @@ class Sitting:
         return minutes.told()
 
     def _period(self, row: int, numbers: range, changes: Changes, *, quiet: bool) -> None:
-        """Decide on the trades of a period; one whose schedule breaks nothing is watched from a no on."""
-        watch = None if quiet else self._watch(row, changes)
+        """Decide on the trades of a period, again with more objections until the wires bear what is left."""
+        watch: Watch | None = None
+        self._zones_supply = True
+        objections: dict[int, Objection] = {}
+        while True:
+            draft = self._draft(row)
+            net = self._decide_all(row, numbers, changes, objections=objections)
+            approved = np.flatnonzero(self._minutes.approved[numbers.start : numbers.stop])
+            if quiet and len(approved) == len(numbers):
+                return
+            watch = watch or self._watch(row)
+            broken = watch.worse(net)
+            if broken is not None and not broken:
+                return
+            more = watch.refusals(broken, net, changes, approved=approved)
+            if not more and not self._zones_supply:
+                return
+            self._zones_supply = bool(more) and self._zones_supply
+            objections |= more
+            self._forget(row, draft)
+
+    def _decide_all(
+        self, row: int, numbers: range, changes: Changes, *, objections: dict[int, Objection]
+    ) -> Floats:
+        """Decide on the trades of a period in their order; return the schedule of what was approved, kW."""
+        self._net = self._base_kw[row].copy()
         for place, number in enumerate(numbers):
             asked = _row_of(self._zonal.trades, number)
-            self._objection = None if watch is None else watch.objection(place)
+            self._objection = objections.get(place)
             last = self._decide(asked, number)
-            approved = last.decision == "approved"
-            self._minutes.approved[number] = approved
-            if approved and watch is not None:
-                watch.approve(place)
-            if approved:
-                continue
-            if watch is None:
-                watch = self._watch(row, changes)
-                for earlier in range(place):
-                    if self._minutes.approved[numbers[earlier]]:
-                        watch.approve(earlier)
-            watch.refuse(place)
-            if last.step >= GRID_STEP:
-                self._otherwise(asked, number, watch)
+            self._minutes.approved[number] = last.decision == "approved"
+            if last.decision == "approved":
+                self._add(changes, place)
+            elif last.step >= GRID_STEP:
+                self._otherwise(asked, number)
+        return self._net
+
+    def _add(self, changes: Changes, place: int) -> None:
+        if changes.buyer[place] >= 0:
+            self._net[changes.buyer[place]] += changes.buyer_kw[place]
+        if changes.seller[place] >= 0:
+            self._net[changes.seller[place]] -= changes.seller_kw[place]
+
+    def _draft(self, row: int) -> tuple[Ints, Ints, Ints, tuple[int, int]]:
+        """Return what deciding on a period changes, so that it can be forgotten."""
+        rooms = self._room_in[row].copy(), self._room_out[row].copy()
+        return *rooms, self._left.copy(), (len(self._minutes.rows), len(self._minutes.supplies))
+
+    def _forget(self, row: int, draft: tuple[Ints, Ints, Ints, tuple[int, int]]) -> None:
+        self._room_in[row], self._room_out[row], self._left, (rows, supplies) = draft
+        minutes = self._minutes
+        for column in (minutes.supplies, minutes.supplied, minutes.follows):
+            del column[supplies:]
+        del minutes.rows[rows:]
 
     def _decide(self, asked: _Asked, number: int) -> Approval:
         """Take a trade, or a shortage that the bulk grid is to supply, through the controllers."""
@@ -177,7 +213,7 @@ class Sitting:
             self._book(asked)
         return last
 
-    def _otherwise(self, asked: _Asked, number: int, watch: Watch) -> None:
+    def _otherwise(self, asked: _Asked, number: int) -> None:
         """Ask the DSO for other supply where load that must run was refused what it had bought.
 
         The nearest zone with something left at that price, else the bulk grid; on an island nobody can.
@@ -186,7 +222,7 @@ class Sitting:
         lost = asked.seller == self._homes or not self._zonal.firm[asked.buy_row]
         if lost or self._zonal.island[row, asked.buyer_zone] >= 0:
             return
-        rows = self._with_something_left(asked, watch)
+        rows = self._with_something_left(asked)
         shortage = self._instead(asked, rows[-1])
         offers = [self._supply(asked, sell_row) for sell_row in rows]
         number_of = len(self._zonal.trades.period) + len(self._minutes.supplies)
@@ -198,7 +234,7 @@ class Sitting:
             self._book(shortage)
             if shortage.seller < self._homes:
                 self._left[chosen] -= asked.quantity_wh
-                watch.supply(shortage.seller, self._kw(asked.quantity_wh))
+                self._net[shortage.seller] -= asked.quantity_wh / (WH_PER_KWH * self._hours)
         self._minutes.supplies.append(shortage)
         self._minutes.supplied.append(last.decision == "approved")
         self._minutes.follows.append(number)
@@ -215,8 +251,11 @@ class Sitting:
             price=int(self._cleared.price[sell_row]),
         )
 
-    def _with_something_left(self, asked: _Asked, watch: Watch) -> list[int]:
-        """Return rows of sells that could supply: the cheapest of each other zone, the retailer's last."""
+    def _with_something_left(self, asked: _Asked) -> list[int]:
+        """Return rows of sells that could supply: the cheapest of each other zone, the retailer's last.
+
+        Zones are left out where their supply would break a limit.
+        """
         cleared, rules = self._cleared, self._desk.rules
         sells = np.flatnonzero((cleared.period == asked.period) & (cleared.side < 0))
         retailer = int(sells[cleared.participant[sells] == self._homes][0])
@@ -226,12 +265,11 @@ class Sitting:
         )
         fits &= (zone != asked.seller_zone) & (zone != rules.tree.root)
         fits &= self._zonal.island[asked.period - cleared.first, zone] < 0
+        fits &= self._zones_supply
         best: dict[int, int] = {}
         for row in sells[fits][np.argsort(cleared.price[sells[fits]], kind="stable")].tolist():
             best.setdefault(self._zone_of(int(cleared.participant[row])), row)
-        kw = self._kw(asked.quantity_wh)
-        rows = [row for row in best.values() if not watch.objection_to(int(cleared.participant[row]), kw)]
-        return [*rows, retailer]
+        return [*best.values(), retailer]
 
     def _supply(self, asked: _Asked, sell_row: int, *, price: int | None = None) -> Supply:
         seller = int(self._cleared.participant[sell_row])
@@ -330,7 +368,7 @@ class Sitting:
             )
         return self._gates[start, end]
 
-    def _watch(self, row: int, changes: Changes) -> Watch:
+    def _watch(self, row: int) -> Watch:
         return Watch(
             self._desk.wires,
             self._desk.zone_of,
@@ -338,7 +376,6 @@ class Sitting:
             period=self._cleared.first + row,
             base_kw=self._base_kw[row],
             kvar=self._kvar[row],
-            changes=changes,
         )
 
     def _quiet(self, trades: ZoneTrades, changes: Changes) -> NDArray[np.bool_]:
@@ -369,9 +406,6 @@ class Sitting:
     def _zone_of(self, participant: int) -> int:
         rules = self._desk.rules
         return rules.tree.root if participant == self._homes else int(rules.of_home[participant])
-
-    def _kw(self, wh: int) -> float:
-        return wh / (WH_PER_KWH * self._hours)
 
 
 def _row_of(trades: ZoneTrades, number: int) -> _Asked:

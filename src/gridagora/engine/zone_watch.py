@@ -1,4 +1,10 @@
-"""The wires as controllers of zones watch them: whether a trade may be added to what was approved so far."""
+"""The wires as controllers of zones watch them: which trades of a period go beyond what they bear.
+
+A limit counts where the trades break it, or break it further than load that must run does anyway.  Those
+trades are refused that weigh most on it for each kW, as a power flow around the schedule tells: a sale next
+to a bus with high voltage before one at the other end of the grid, a sale to a neighbour after one that
+leaves.  The schedule that is left goes through the power flow again, until nothing is worse than before.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,10 +17,11 @@ from gridagora.model.columns import Floats, Ints
 from gridagora.model.study import GridLimits
 from gridagora.model.zones import ZoneTree
 
-AHEAD = 16
-"""Trades that are tried in one power flow, each on top of those before it."""
 WORSE = 1e-6
 """Relative change of a value beyond its limit that counts: less is the accuracy of a power flow."""
+STEP_KW = 1.0
+"""Change of a home's net import by which its weight on a limit is measured."""
+UNSOLVED = "the power flow has no solution with all that was bought"
 
 Broken = dict[tuple[str, str], tuple[float, float]]
 ZoneOf = Mapping[tuple[bool, str], int]
@@ -23,7 +30,7 @@ ZoneOf = Mapping[tuple[bool, str], int]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Objection:
-    """A limit that a trade would break, or break further: the zone in which it stands, and the words."""
+    """A limit that a trade helps to break: the zone in which it stands (-1: none), and the words."""
 
     zone: int
     reason: str
@@ -43,10 +50,7 @@ class Changes:
 
 
 class Watch:
-    """Watches one period: knows the schedule approved so far, and tells what the next trade would break.
-
-    Trades are asked in their order, and each is then approved or not.  A period whose schedule with all its
-    trades breaks nothing needs a single power flow.
+    """Watches the wires in one period.
 
     Parameters
     ----------
@@ -54,7 +58,6 @@ class Watch:
     limits : of voltages and loadings
     period : period of the study
     base_kw, kvar : net import of homes before any trade, and of reactive power, shape (homes,)
-    changes : the trades of the period
     """
 
     def __init__(
@@ -66,106 +69,114 @@ class Watch:
         period: int,
         base_kw: Floats,
         kvar: Floats,
-        changes: Changes,
     ) -> None:
         self._wires, self._zone_of, self._limits = wires, zone_of, limits
-        self._period, self._kvar, self._changes = period, kvar, changes
-        self._now = base_kw.copy()
-        self._count = len(changes.buyer)
-        self._safe = 0
-        self._bad: dict[int, Objection] = {}
-        flow = self._flow(np.array([base_kw]))
-        self._base = _broken(flow, limits)[0]
+        self._period, self._kvar = period, kvar
+        flow = self._flow(base_kw[None])
+        self._base = _broken(flow, limits)
         self._solved = bool(flow.converged[0])
 
-    def objection(self, trade: int) -> Objection | None:
-        """Tell what the next trade would break on top of what was approved; None: nothing."""
-        if trade >= self._safe and trade not in self._bad:
-            self._look_ahead(trade)
-        return self._bad.get(trade)
+    def worse(self, net_kw: Floats) -> Broken | None:
+        """Return what a schedule breaks beyond the load that must run; None: it has no power flow at all."""
+        flow = self._flow(net_kw[None])
+        if not self._solved:
+            return {}  # where load alone has no power flow, any schedule is as good
+        if not flow.converged[0]:
+            return None
+        found = _broken(flow, self._limits)
+        return {place: value for place, value in found.items() if self._is_worse(place, value[0])}
 
-    def approve(self, trade: int) -> None:
-        """Add a trade to the schedule."""
-        self._add(self._now, trade)
+    def refusals(
+        self, broken: Broken | None, net_kw: Floats, changes: Changes, *, approved: Ints
+    ) -> dict[int, Objection]:
+        """Return the trades to be refused, and why, so that a schedule no longer breaks these limits.
 
-    def refuse(self, trade: int) -> None:
-        """Leave a trade out: what was found about later ones rested on it."""
-        self._safe = trade + 1
-        self._bad = {}
+        Parameters
+        ----------
+        broken : what `worse` found for it
+        net_kw : the schedule, shape (homes,)
+        changes : of all trades of the period
+        approved : places of those that are in the schedule
+        """
+        if not len(approved):
+            return {}
+        if broken is None:
+            late = approved[len(approved) // 2 :]
+            return {place: Objection(zone=-1, reason=UNSOLVED) for place in late.tolist()}
+        weights = self._weights(net_kw, changes, list(broken), approved=approved)
+        refused: dict[int, Objection] = {}
+        for k, (place, (value, limit)) in enumerate(broken.items()):
+            allowed = self._base.get(place, (limit, limit))[0]
+            excess = abs(value - allowed) - sum(weights[k, approved == one].sum() for one in refused)
+            for at in _heaviest_first(weights[k], changes, approved):
+                if excess <= 0:
+                    break
+                number = int(approved[at])
+                if number not in refused:
+                    refused[number] = self._objection(place, value, limit=limit)
+                    excess -= weights[k, at]
+        return refused
 
-    def objection_to(self, seller: int, kw: float) -> Objection | None:
-        """Tell what it would break if a home gave so much more, kW, on top of what was approved."""
-        net = self._now.copy()
-        net[seller] -= kw
-        flow = self._flow(net[None])
-        return self._worse(flow, _broken(flow, self._limits), 0)
-
-    def supply(self, seller: int, kw: float) -> None:
-        """Add what a home gives, kW, beside the trades that are asked; what was found before is void."""
-        self._now[seller] -= kw
-        self._bad = {}
-        self._safe = 0
-
-    def _look_ahead(self, trade: int) -> None:
-        """Try the next trades one on top of the other, and all that are left at once."""
-        last = min(trade + AHEAD, self._count)
-        tried, net = [], self._now.copy()
-        for number in range(trade, self._count):
-            self._add(net, number)
-            if number < last:
-                tried.append(net.copy())
-        flow = self._flow(np.array([*tried, net]))
-        broken = _broken(flow, self._limits)
-        if self._worse(flow, broken, len(tried)) is None:
-            self._safe = self._count
-            return
-        for place in range(len(tried)):
-            found = self._worse(flow, broken, place)
-            if found is not None:
-                self._safe, self._bad[trade + place] = trade + place, found
-                return
-        self._safe = last
-
-    def _add(self, net_kw: Floats, trade: int) -> None:
-        changes = self._changes
-        if changes.buyer[trade] >= 0:
-            net_kw[changes.buyer[trade]] += changes.buyer_kw[trade]
-        if changes.seller[trade] >= 0:
-            net_kw[changes.seller[trade]] -= changes.seller_kw[trade]
+    def _weights(
+        self, net_kw: Floats, changes: Changes, places: list[tuple[str, str]], *, approved: Ints
+    ) -> Floats:
+        """Return by how much each approved trade moves each broken value further beyond its limit."""
+        homes = np.unique(np.concatenate([changes.buyer[approved], changes.seller[approved]]))
+        homes = homes[homes >= 0]
+        tried = np.repeat(net_kw[None], len(homes) + 1, axis=0)
+        tried[np.arange(len(homes)), homes] += STEP_KW
+        flow = self._flow(tried)
+        slope = np.zeros((len(places), len(net_kw) + 1))
+        for k, (kind, element) in enumerate(places):
+            values = _values(flow, kind, element)
+            slope[k, homes] = (values[:-1] - values[-1]) / STEP_KW * (-1.0 if kind == "voltage_low" else 1.0)
+        slope = np.nan_to_num(slope)
+        bought = slope[:, changes.buyer[approved]] * changes.buyer_kw[approved]
+        sold = slope[:, changes.seller[approved]] * changes.seller_kw[approved]
+        return np.asarray(bought - sold)
 
     def _flow(self, net_kw: Floats) -> PowerFlow:
         kvar = np.broadcast_to(self._kvar, net_kw.shape)
         return self._wires.flow_in(self._period, net_kw, np.ascontiguousarray(kvar))
 
-    def _worse(self, flow: PowerFlow, broken: list[Broken], row: int) -> Objection | None:
-        """Return the first limit that a row of a power flow breaks, or breaks further than the base."""
-        if not flow.converged[row]:
-            reason = "the power flow has no solution with it"
-            return Objection(zone=-1, reason=reason) if self._solved else None
-        for (kind, element), (value, limit) in broken[row].items():
-            before = self._base.get((kind, element))
-            if not self._solved or (before is not None and not _is_further(value, before)):
-                continue
-            told = f"{value:.4f} pu" if kind.startswith("voltage") else f"{value:.2f} %"
-            shown = f"{kind.replace('_', ' ')} of {element} {told}, limit {limit:g}"
-            return Objection(zone=self._zone_of[kind.startswith("voltage"), element], reason=shown)
-        return None
+    def _is_worse(self, place: tuple[str, str], value: float) -> bool:
+        if place not in self._base:
+            return True
+        was, limit = self._base[place]
+        return abs(value - limit) > abs(was - limit) + WORSE * abs(limit)
+
+    def _objection(self, place: tuple[str, str], value: float, *, limit: float) -> Objection:
+        kind, element = place
+        voltage = kind.startswith("voltage")
+        told = f"{value:.4f} pu" if voltage else f"{value:.2f} %"
+        reason = f"{kind.replace('_', ' ')} of {element} would be {told}, limit {limit:g}"
+        return Objection(zone=self._zone_of[voltage, element], reason=reason)
 
 
-def _is_further(value: float, before: tuple[float, float]) -> bool:
-    was, limit = before
-    return abs(value - limit) > abs(was - limit) + WORSE * abs(limit)
+def _heaviest_first(weight: Floats, changes: Changes, approved: Ints) -> list[int]:
+    """Return the places of trades that weigh on a limit: most per kW first, of equal ones the last."""
+    size = np.maximum(changes.buyer_kw, changes.seller_kw)[approved]
+    heavy = np.flatnonzero((weight > 0) & (size > 0))
+    per_kw = np.round(weight[heavy] / size[heavy], 12)
+    return [int(at) for at in heavy[np.lexsort((-heavy, -per_kw))]]
 
 
-def _broken(flow: PowerFlow, limits: GridLimits) -> list[Broken]:
-    """Return the limits that each row of a power flow breaks: (kind, element) -> value, limit."""
+def _values(flow: PowerFlow, kind: str, element: str) -> Floats:
+    """Return the value that a limit is about, in each row of a power flow."""
+    if kind.endswith("_loading"):
+        return np.asarray(flow.loading_percent[:, flow.elements.index(element)])
+    values = flow.vm_min_pu if kind == "voltage_low" else flow.vm_max_pu
+    return np.asarray(values[:, flow.buses.index(element)])
+
+
+def _broken(flow: PowerFlow, limits: GridLimits) -> Broken:
+    """Return the limits that a power flow of one row breaks: (kind, element) -> value, limit."""
     found = check_limits(flow, limits)
-    rows: list[Broken] = [{} for _ in range(len(flow.converged))]
-    columns = (found.period, found.kind, found.element, found.value, found.limit)
-    for row, kind, element, value, limit in zip(*(column.tolist() for column in columns), strict=True):
-        if kind != "not_converged":
-            rows[row][kind, element] = (value, limit)
-    return rows
+    columns = (found.kind, found.element, found.value, found.limit)
+    listed = zip(*(column.tolist() for column in columns), strict=True)
+    return {
+        (kind, element): (value, limit) for kind, element, value, limit in listed if kind != "not_converged"
+    }
 
 
 def zones_of_elements(tree: ZoneTree, wires: Wires) -> dict[tuple[bool, str], int]:
