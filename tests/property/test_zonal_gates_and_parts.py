@@ -106,7 +106,7 @@ def test_a_limit_of_whole_wh_stays_whole(wh, period_h):
 @pytest.fixture(scope="module")
 def executors():
     fresh = get_context("spawn")
-    with ThreadPoolExecutor(2) as threads, ProcessPoolExecutor(2, mp_context=fresh) as processes:
+    with ThreadPoolExecutor(2) as threads, ProcessPoolExecutor(1, mp_context=fresh) as processes:
         yield threads, processes
 
 
