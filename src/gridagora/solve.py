@@ -15,6 +15,7 @@ from gridagora.errors import SolverError, require
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
 
+Places = NDArray[np.int64]
 Statuses = NDArray[np.int8]
 
 LOWER, BASIC, UPPER = 0, 1, 2
@@ -220,8 +221,10 @@ def solve_mixed(program: LinearProgram, *, whole: NDArray[np.bool_], gap: float 
     """Solve a program whose ``whole`` columns take integers only; raises `SolverError` without an optimum.
 
     Branch and bound to a relative ``gap`` (default none) on one thread, so that the same program gives the
-    same answer.  The duals are zero: a mixed-integer program has none.  Every column must have bounds: HiGHS
-    1.15 may otherwise cut off the optimum and report another (its issue 3273).
+    same answer.  Parts that share no row are solved one by one, each to the gap: what is on in one need not
+    be tried with all that may be on in the others.  The duals are zero: a mixed-integer program has none.
+    Every column must have bounds: HiGHS 1.15 may otherwise cut off the optimum and report another (its issue
+    3273).
 
     Examples
     --------
@@ -233,4 +236,51 @@ def solve_mixed(program: LinearProgram, *, whole: NDArray[np.bool_], gap: float 
     """
     bounded = bool(np.isfinite(program.lower).all() and np.isfinite(program.upper).all())
     require(bounded, "a mixed-integer program has columns without bounds")
-    return HotModel(program).solve_whole(whole, gap=gap)
+    values, objective = np.zeros(len(program.cost)), 0.0
+    for rows, columns in _parts(program, whole):
+        part = _part(program, rows, columns)
+        inside = whole[columns]
+        answer = HotModel(part).solve_whole(inside, gap=gap) if inside.any() else solve(part)
+        values[columns] = answer.values
+        objective += answer.objective
+    return Answer(values=values, duals=np.zeros(len(program.row_lower)), objective=objective)
+
+
+def _matrix(program: LinearProgram) -> Any:
+    from scipy.sparse import csc_array
+
+    shape = (len(program.row_lower), len(program.cost))
+    return csc_array((program.entries, program.rows, program.starts), shape=shape)
+
+
+def _parts(program: LinearProgram, whole: NDArray[np.bool_]) -> list[tuple[Places, Places]]:
+    """Return rows and columns of every part with whole columns that shares no row; first, all the rest."""
+    from scipy.sparse import block_array
+    from scipy.sparse.csgraph import connected_components
+
+    count = len(program.row_lower)
+    matrix = _matrix(program)
+    label = connected_components(block_array([[None, matrix], [matrix.T, None]]), directed=False)[1]
+    own = np.unique(label[count:][whole])
+    number = np.where(np.isin(label, own), 1 + np.searchsorted(own, label), 0)
+    if number[count:].all():
+        # rows of nothing alone would be a program without columns, which HiGHS does not solve
+        number = np.maximum(number, 1)
+    order = np.argsort(number, kind="stable")
+    ends = np.cumsum(np.bincount(number, minlength=1 + len(own)))[:-1]
+    members = (np.sort(part) for part in np.split(order, ends))
+    return [(part[part < count], part[part >= count] - count) for part in members if len(part)]
+
+
+def _part(program: LinearProgram, rows: Places, columns: Places) -> LinearProgram:
+    matrix = _matrix(program)[:, columns].tocsr()[rows].tocsc()
+    return LinearProgram(
+        cost=program.cost[columns],
+        lower=program.lower[columns],
+        upper=program.upper[columns],
+        row_lower=program.row_lower[rows],
+        row_upper=program.row_upper[rows],
+        starts=matrix.indptr.astype(np.int32),
+        rows=matrix.indices.astype(np.int32),
+        entries=matrix.data,
+    )
