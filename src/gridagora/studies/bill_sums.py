@@ -4,6 +4,8 @@ Energy of the pool and its money are summed from the trades; what the invoices h
 with the retailer.  The sums are then compared with the journal: a micro-unit of difference is a defect.
 """
 
+from collections import Counter
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
@@ -23,6 +25,9 @@ RECEIVED = ("energy_credit", "flexibility")
 PAID = ("energy_charge", "imbalance_charge", "network_charge", "taxes", "standing")
 ENERGY = ("imbalance_kwh", "retail_kwh", "feed_in_kwh")
 
+TOLD = ("trade", "imbalance", "network", "taxes", "standing")
+"""Kinds of postings that the trades and the invoices tell by themselves."""
+
 MonthOf = tuple[str, date, date, MonthSums]
 
 
@@ -34,18 +39,23 @@ def month_sums(run: RunFolder) -> list[MonthOf]:
     InvariantError
         where they are not what the journal booked for each participant.
     """
-    found = [month for _, part in run.by_months() for month in _months(part)]
+    found: list[MonthOf] = []
+    traded: Counter[str] = Counter()
+    for _, part in run.by_months():
+        sides = trade_sides(part)
+        found += _months(part, sides)
+        for who, amount in sides.groupby("participant")["amount"].sum().items():
+            traded[str(who)] += int(amount)
     order = {who: place for place, who in enumerate(run.participants)}
     found.sort(key=lambda month: (order.get(month[0], len(order)), month[1]))
     found += _others(run, {participant for participant, *_ in found})
-    _check(run, found)
+    _check(run, found, traded)
     return found
 
 
-def _months(run: RunFolder) -> list[MonthOf]:
+def _months(run: RunFolder, traded: pd.DataFrame) -> list[MonthOf]:
     """Return the months of those with invoices, of tables that are cut to one month."""
     billed = _invoices(run)
-    traded = trade_sides(run)
     pool = _pool(traded)
     # charges and credits of the invoices net each period; the same is taken off them for the trades
     each = traded.groupby([*KEYS, "period"], observed=True)["amount"].sum()
@@ -159,13 +169,24 @@ def _others(run: RunFolder, known: set[str]) -> list[MonthOf]:
     return found
 
 
-def _check(run: RunFolder, found: list[MonthOf]) -> None:
-    """Raise unless each participant's sums are its postings."""
+def _check(run: RunFolder, found: list[MonthOf], traded: Mapping[str, int]) -> None:
+    """Raise unless each participant's sums are its postings, in all and of each kind that the tables tell."""
     postings = _own_postings(run)
-    sums = postings.groupby("participant")["amount_micro"].sum()
-    booked = {str(who): int(amount) for who, amount in sums.items()}
-    billed: dict[str, int] = {}
-    for who, _, _, month in found:
-        billed[who] = billed.get(who, 0) + month.received
-    wrong = [who for who in sorted({*booked, *billed}) if booked.get(who, 0) != billed.get(who, 0)]
+    booked: Counter[tuple[str, str]] = Counter()
+    columns = (postings["participant"], postings["memo"].astype(str), postings["amount_micro"])
+    for who, what, amount in zip(*(column.tolist() for column in columns), strict=True):
+        booked[who, "all"] += amount
+        if what in TOLD:
+            booked[who, what] += amount
+    billed: Counter[tuple[str, str]] = Counter()
+    for who, _, _, sums in found:
+        billed[who, "all"] += sums.received
+        for what, amount in (("trade", 0), *((name, getattr(sums, name)) for name in TOLD[1:])):
+            billed[who, what] += amount + sum(value for name, value in sums.journal if name == what)
+    billed.update({(who, "trade"): amount for who, amount in traded.items()})
+    wrong = [
+        f"{who} ({what})"
+        for who, what in sorted({*booked, *billed})
+        if booked[who, what] != billed[who, what]
+    ]
     require(not wrong, f"bills differ from the journal for {wrong[:5]}")
