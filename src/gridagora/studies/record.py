@@ -136,7 +136,8 @@ class RunRecord:
         """Return a column of `EnergyDelivered` or its devices over all finished periods, (periods, homes)."""
         events = [e for e in self.events if isinstance(e, EnergyDelivered)]
         parts = [getattr(e if name in ("cleared_kw", "metered_wh") else e.devices, name) for e in events]
-        return np.concatenate(parts)[: self.periods]
+        # sums of floats follow the layout, and an event from a database has another than one in memory
+        return np.ascontiguousarray(np.concatenate(parts)[: self.periods])
 
     def settled(self) -> SettlementLines:
         """Return the settlement lines of all finished periods."""
