@@ -27,6 +27,10 @@ Progress = Callable[[int, int, str], None]
 MOST = 48
 """Periods that are cleared at most: those whose zones' prices differ most."""
 
+FEWEST = 6
+EFFORT = 8_000_000
+"""Nodes x nodes x periods: the work grows so, and on a larger grid fewer periods are cleared."""
+
 FAILED = "not cleared"
 """Status of a period for which no prices were found; the others are those of `NodalClearing`."""
 
@@ -53,7 +57,9 @@ def nodal_pictures(
     known = replace(study, zones=None, market=replace(study.market, price_losses=True))
     joined = Wires(wires.grid, known)  # all gates closed: who is on an island loads nothing
     pool = NetworkPool(joined, known)
-    periods = telling_periods(study, [one.zonal for one in sessions], count=len(metered_wh))
+    most = int(np.clip(EFFORT // len(joined.nodes.names) ** 2, FEWEST, MOST))
+    zonal = [one.zonal for one in sessions]
+    periods = telling_periods(study, zonal, count=len(metered_wh), most=most)
     found = []
     for number, period in enumerate(periods, start=1):
         one = next(s for s in reversed(sessions) if s.cleared.first <= period)
@@ -71,17 +77,19 @@ def _sessions(events: Sequence[Event]) -> list[_Session]:
     ]
 
 
-def telling_periods(study: Study, zonal: Sequence[ZonalClearing], *, count: int) -> list[int]:
-    """Return the first period of each hour; of more than `MOST` those whose zones' prices differ most."""
+def telling_periods(
+    study: Study, zonal: Sequence[ZonalClearing], *, count: int, most: int = MOST
+) -> list[int]:
+    """Return the first period of each hour; of more than ``most`` those whose zones' prices differ most."""
     starts = study.axis.starts[:count].astype("datetime64[s]").astype(np.int64)
     hourly = np.flatnonzero(np.diff(starts // 3600, prepend=starts[0] // 3600 - 1) > 0)
-    if len(hourly) <= MOST:
+    if len(hourly) <= most:
         return [int(period) for period in hourly]
     price = np.concatenate([one.price for one in zonal])[:count]
     traded = price >= 0
     high = np.where(traded, price, 0).max(axis=1)
     spread = np.where(traded.any(axis=1), high - np.where(traded, price, high[:, None]).min(axis=1), 0)
-    widest = hourly[np.argsort(-spread[hourly], kind="stable")[:MOST]]
+    widest = hourly[np.argsort(-spread[hourly], kind="stable")[:most]]
     return sorted(int(period) for period in widest)
 
 
