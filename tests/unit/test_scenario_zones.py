@@ -326,6 +326,40 @@ def test_what_an_island_needs_of_the_grid(tmp_path) -> None:
     assert "joins it to what lies outside, and is not of its gate" in past
 
 
+def test_islands_may_lie_inside_each_other_and_share_a_time() -> None:
+    feeder, village = "mv MV1.101 Bus 16", "lv LV2.107 Bus 19"
+    islands = [
+        {"zone": feeder, "from": at("10:00", "2016-05-25"), "to": at("14:00", "2016-05-25")},
+        {"zone": village, "from": at("12:00", "2016-05-25"), "to": at("16:00", "2016-05-25")},
+    ]
+    zones = resolve(load_scenario("mv-lv-zones", {"zones.islands": islands}))[0].zones
+    outer, inner = zones.tree.position(feeder), zones.tree.position(village)
+    found = zones.islands(0, 96)
+    assert found[[39, 40, 48, 56, 64], inner].tolist() == [-1, outer, inner, inner, -1]
+    assert found[[39, 40, 48, 56, 64], outer].tolist() == [-1, outer, outer, -1, -1]
+
+
+def test_a_disconnected_bus_is_told_by_its_name() -> None:
+    import pandapower as pp
+
+    net = pp.create_empty_network(name="my street")
+    names = (("a", 20.0), ("b", 0.4), ("c", 0.4), ("d", 0.4))
+    top, low, end, lost = (pp.create_bus(net, vn_kv=kv, name=name) for name, kv in names)
+    pp.create_ext_grid(net, top)
+    pp.create_transformer(net, top, low, std_type="0.25 MVA 20/0.4 kV")
+    pp.create_line(net, low, end, length_km=0.2, std_type="NAYY 4x150 SE")
+    open_line = pp.create_line(net, end, lost, length_km=0.2, std_type="NAYY 4x150 SE")
+    pp.create_switch(net, end, open_line, et="l", closed=False)
+    for bus in (end, lost):
+        pp.create_load(net, bus, p_mw=0.012)
+    homes = [{"participant": "ann", "bus": "c", "pv_kwp": 5.0, "load_kw": 1.0}]
+    data = {**scenario(), "grid": "my street", "participants": {"list": homes}}
+    with pytest.raises(InputError) as caught:
+        resolve(parse_scenario(data), net=net)
+    assert [fault.place for fault in caught.value.faults] == ["bus 3 (d)"]
+    assert "no supply" in caught.value.faults[0].reason
+
+
 def test_faults_of_a_file_have_their_line(tmp_path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(
