@@ -340,7 +340,8 @@ def _values(rows: _Rows, kinds: dict[str, tuple[str, str]]) -> tuple[Ints, Ints,
         wrong = (np.abs(energy) > LARGEST_WH).tolist()
         faults += refuse(rows.table, name, wrong, text=("is above any meter", "look at the unit"))
         if side == "net":
-            sides = {"import": np.maximum(energy, 0.0), "export": np.maximum(-energy, 0.0)}
+            sides["import"] += np.maximum(energy, 0.0)  # a wide file may have a unit per column
+            sides["export"] += np.maximum(-energy, 0.0)
         else:
             sides[side] = energy
     lines = np.flatnonzero(there)
