@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from gridagora.engine.zone_watch import Changes, Objection, Watch
 from gridagora.grid import check_limits
 from gridagora.market.controllers import Checks, Controllers, LocalController
+from gridagora.market.zonal import whole_wh
 from gridagora.model.columns import Floats, Ints
 from gridagora.model.events import AuctionCleared
 from gridagora.model.zone_columns import DECISIONS, TradeDecisions, ZonalClearing, ZoneTrades
@@ -425,6 +426,4 @@ def _part(changes: Changes, numbers: range) -> Changes:
 def _whole_wh(room_kw: Floats, hours: float) -> Ints:
     """Return rooms as whole Wh per period; those without a limit as `PLENTY_WH`."""
     free = np.isinf(room_kw)
-    return np.where(free, PLENTY_WH, np.floor(np.where(free, 0.0, room_kw) * hours * WH_PER_KWH)).astype(
-        np.int64
-    )
+    return np.where(free, PLENTY_WH, whole_wh(np.where(free, 0.0, room_kw), hours)).astype(np.int64)
