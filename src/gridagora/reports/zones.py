@@ -92,9 +92,7 @@ def _beyond(zones: ZoneTables) -> int:
 def refusals(zones: ZoneTables) -> str:
     """Return who refused how much, and what the buyers got instead."""
     trades = zones.zone_trades
-    refused = trades[
-        (trades["decision"].astype(str) == "rejected") & (trades["kind"].astype(str) != "supply")
-    ]
+    refused = trades[(trades["decision"] == "rejected") & (trades["kind"] != "supply")]
     if not len(refused):
         return "No trade was refused."
     by = refused.groupby([refused["decided_by"].astype(str), refused["last_step"]], sort=False)
@@ -105,10 +103,9 @@ def refusals(zones: ZoneTables) -> str:
         for row in sums.head(6).to_dict("records")
     ]
     more = f"; {int(sums['size'].iloc[6:].sum()):,} by others" if len(sums) > 6 else ""
-    supplied = trades[
-        (trades["kind"].astype(str) == "supply") & (trades["decision"].astype(str) == "approved")
-    ]
-    text = f"Refused: {'; '.join(told)}{more}."
+    supplied = trades[(trades["kind"] == "supply") & (trades["decision"] == "approved")]
+    worst = str(refused["reason"].iloc[int(np.argmax(refused["quantity_kwh"].to_numpy()))])
+    text = f"Refused: {'; '.join(told)}{more}. Of the largest it was said: {worst}."
     if len(supplied):
         kwh = number(float(supplied["quantity_kwh"].sum()), 1)
         text += (
@@ -141,7 +138,7 @@ def island_texts(tables: RunTables, zones: ZoneTables) -> list[str]:
     money = tables.number("lost_load_cost_{cur}")
     texts = []
     for name in zones.zones.loc[zones.zones["island_periods"] > 0, "zone"]:
-        rows = frame[(frame["zone"].astype(str) == name) & (frame["island"].astype(str) == name)]
+        rows = frame[(frame["zone"] == name) & (frame["island"] == name)]
         if not len(rows):
             continue  # part of the island of a zone around it
         served, lost = float(rows["consumption_kw"].sum()) * hours, float(rows["not_served_kwh"].sum())

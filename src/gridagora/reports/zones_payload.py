@@ -93,7 +93,7 @@ def _drawn(frame: "pd.DataFrame") -> list[str]:
 
 
 def _rows(frame: "pd.DataFrame", name: str) -> "pd.DataFrame":
-    return frame[frame["zone"].astype(str) == name]
+    return frame[frame["zone"] == name]
 
 
 def _over_time(frame: "pd.DataFrame", name: str, line: Timeline) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def _over_time(frame: "pd.DataFrame", name: str, line: Timeline) -> dict[str, An
 def _spans(zones: ZoneTables, name: str, line: Timeline) -> list[list[str]]:
     """Return when a zone is part of an island: local begin of its first and end of its last period."""
     rows = _rows(zones.zone_periods, name)
-    cut = rows["period"].to_numpy()[(rows["island"].astype(str) != "").to_numpy()]
+    cut = rows["period"].to_numpy()[(rows["island"] != "").to_numpy()]
     place = np.searchsorted(line.periods, cut)
     parts = np.split(place, np.flatnonzero(np.diff(place) > 1) + 1) if len(place) else []
     last = len(line.labels) - 1
@@ -113,7 +113,7 @@ def _spans(zones: ZoneTables, name: str, line: Timeline) -> list[list[str]]:
 
 def _cut_off(zones: ZoneTables) -> list[str]:
     """Return the zones that were an island by themselves."""
-    found = set(zones.zone_periods["island"].astype(str)) - {""}
+    found = {str(name) for name in zones.zone_periods["island"].unique()} - {""}
     return [str(name) for name in zones.zones["zone"] if str(name) in found]
 
 
@@ -140,10 +140,10 @@ def _pairs(zones: ZoneTables) -> "pd.DataFrame":
 
     The retailer counts as the bulk grid, homes of the root's own buses too.
     """
-    frame = zones.zone_trades[zones.zone_trades["decision"].astype(str) == "approved"]
+    frame = zones.zone_trades[zones.zone_trades["decision"] == "approved"]
     amount = frame["quantity_kwh"] * frame["price"]
-    pairs = [frame["seller_zone"].astype(str), frame["buyer_zone"].astype(str)]
-    return frame.assign(amount=amount).groupby(pairs)[["quantity_kwh", "amount"]].sum().reset_index()
+    by = frame.assign(amount=amount).groupby(["seller_zone", "buyer_zone"], observed=True)
+    return by[["quantity_kwh", "amount"]].sum().reset_index().astype({"seller_zone": str, "buyer_zone": str})
 
 
 def _flows(zones: ZoneTables, names: list[str]) -> dict[str, Any]:
@@ -186,7 +186,13 @@ def zone_columns(frame: "pd.DataFrame", currency: str) -> list[Column]:
     """Return the table of zones."""
     figures = (
         ("homes", "homes", 0),
-        ("buses", "buses", 0),
+        ("gate_use_max_percent", "highest gate use (%)", 0),
+        ("import_limit_kw", "import limit (kW)", 0),
+        ("export_limit_kw", "export limit (kW)", 0),
+        ("refused_trades", "refused trades", 0),
+        ("refused_kwh", "refused (kWh)", 1),
+        ("not_served_kwh", "not served (kWh)", 1),
+        ("island_periods", "periods as an island", 0),
         ("consumption_kwh", "consumption (kWh)", 0),
         ("production_kwh", "production (kWh)", 0),
         ("bought_inside_kwh", "bought inside (kWh)", 1),
@@ -195,13 +201,7 @@ def zone_columns(frame: "pd.DataFrame", currency: str) -> list[Column]:
         ("sold_siblings_kwh", "to other zones (kWh)", 1),
         ("sold_bulk_kwh", "to the bulk grid (kWh)", 1),
         ("mean_price", f"mean price ({currency}/kWh)", 4),
-        ("import_limit_kw", "import limit (kW)", 0),
-        ("export_limit_kw", "export limit (kW)", 0),
-        ("gate_use_max_percent", "highest gate use (%)", 0),
-        ("refused_trades", "refused trades", 0),
-        ("refused_kwh", "refused (kWh)", 1),
-        ("not_served_kwh", "not served (kWh)", 1),
-        ("island_periods", "periods as an island", 0),
+        ("buses", "buses", 0),
     )
     return [
         *(texts(key, key, frame[key]) for key in ("zone", "level", "parent")),

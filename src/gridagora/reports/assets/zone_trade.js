@@ -41,11 +41,12 @@ function stepItem(step, trade) {
 
 // ---- tree -------------------------------------------------------------------------------------------------------
 const childrenOf = (z) => ZONES.parent.flatMap((parent, k) => parent === z ? [k] : []);
-const TREE_ZONES = 16; // of more zones only those on the way and around it are drawn
+const TREE_WIDTH = 5; // of a wider tree only the zones on the way and around it are drawn
+const LEAVES = ZONES.names.filter((_, z) => !childrenOf(z).length).length;
 
 function shownZones(trade) {
   const way = trade.path.map((name) => ZONES.names.indexOf(name));
-  if (ZONES.names.length <= TREE_ZONES) return new Set(ZONES.names.keys());
+  if (LEAVES <= TREE_WIDTH) return new Set(ZONES.names.keys());
   const found = new Set(way);
   for (let z = way[0]; z >= 0; z = ZONES.parent[z]) found.add(z);
   return found;
@@ -73,9 +74,9 @@ function clipped(text, length) {
 
 function tradeTree(trade) {
   const { places, columns, rows } = treePlaces(shownZones(trade));
-  const [wide, high] = [Math.max(96, Math.min(150, 560 / columns)), 92];
+  const [wide, high] = [Math.max(110, Math.min(220, 560 / columns)), 92];
   const box = { width: wide - 12, height: 34 };
-  const svg = shape("svg", { viewBox: `0 0 ${columns * wide} ${rows * high + 34}`, role: "img",
+  const svg = shape("svg", { viewBox: `0 0 ${Math.max(columns * wide, 420)} ${rows * high + 34}`, role: "img",
     "aria-label": `Way of the trade through the zones: ${partyName(trade.seller)} in ${trade.path.join(", ")}, to ${partyName(trade.buyer)}` });
   const at = (z) => ({ x: (places.get(z).x + 0.5) * wide, y: places.get(z).depth * high + 24 });
   const way = trade.path.map((name) => ZONES.names.indexOf(name));
@@ -92,6 +93,8 @@ function tradeTree(trade) {
     const colour = zoneColour(z);
     svg.append(shape("rect", { x: x - box.width / 2, y: y - box.height / 2, width: box.width, height: box.height, rx: 5, class: way.includes(z) ? "zone on" : "zone", stroke: colour }));
     svg.append(shape("text", { x, y: y + 4, "text-anchor": "middle", class: way.includes(z) ? "on" : "" }, clipped(zoneName(z), Math.floor(box.width / 7.6))));
+    const hidden = childrenOf(z).filter((k) => !places.has(k)).length;
+    if (hidden) svg.append(shape("text", { x: x + box.width / 2 + 8, y: y + 4 }, `and ${hidden} other zones inside`));
     if (refused && refused.by === zoneName(z)) svg.append(shape("text", { x: x + box.width / 2 - 4, y: y - box.height / 2 + 6, class: "cross", "text-anchor": "middle" }, "\u2717"));
   }
   const party = (z, word, name, shift) => {
