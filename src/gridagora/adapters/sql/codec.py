@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Hashable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import Enum
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -90,7 +90,9 @@ def encode(event: Event) -> bytes:
 
 def _put(value: Any, out: Callable[[bytes], None]) -> None:
     kind = type(value)
-    if kind is str:
+    if kind is np.ndarray:
+        _put_numbers(value, out)
+    elif kind is str:
         out(b"s" + _text(value))
     elif kind is int:
         size = value.bit_length() // 8 + 1
@@ -129,12 +131,16 @@ def _field_names(kind: Hashable) -> tuple[tuple[str, bytes], ...]:
 
 
 def _put_numbers(value: Any, out: Callable[[bytes], None]) -> None:
-    if value.dtype.kind not in _ARRAY_KINDS:
-        raise TypeError(f"events hold no array of {value.dtype}")
-    tag = b"a" if isinstance(value, np.ndarray) else b"g"
-    shape = b"".join(map(_LENGTH.pack, value.shape))
-    out(tag + _text(value.dtype.str) + _COUNT.pack(value.ndim) + shape)
+    out(_head_of_numbers(b"a" if isinstance(value, np.ndarray) else b"g", value.dtype, value.shape))
     out(value.tobytes())
+
+
+@lru_cache(maxsize=4096)
+def _head_of_numbers(tag: bytes, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    if dtype.kind not in _ARRAY_KINDS:
+        raise TypeError(f"events hold no array of {dtype}")
+    sizes = b"".join(map(_LENGTH.pack, shape))
+    return tag + _text(dtype.str) + _COUNT.pack(len(shape)) + sizes
 
 
 def _text(text: str) -> bytes:
