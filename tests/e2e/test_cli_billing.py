@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 
 import gridagora as ga
 from gridagora.adapters.run_folder import read_run_folder
+from gridagora.billing import Bill
 from gridagora.cli import main
 from gridagora.errors import InputError, InvariantError
 from gridagora.studies.bill_sums import month_sums, trade_sides
@@ -133,17 +135,45 @@ def test_energy_of_the_bills_is_that_of_the_trades(village: Path) -> None:
     assert sum(sums.bought for *_, sums in found) == -local["amount_micro"].sum()
 
 
-def test_bills_of_trades_sum_to_the_journals_trades(village: Path, tmp_path: Path) -> None:
-    run = read_run_folder(village)
-    bills = run_bills(village, Choice(kind="trade")).bills
+def check_trades(folder: Path) -> tuple[Bill, ...]:
+    """Return the bills of all trades; their sums are the journal's trades."""
+    run = read_run_folder(folder)
+    bills = run_bills(folder, Choice(kind="trade")).bills
     journal = run.journal.astype({"account": str, "memo": str})
     trades = journal[journal["memo"] == "trade"].groupby("account")["amount_micro"].sum()
-    money: dict[str, int] = {}
+    money: Counter[str] = Counter()
     for one in bills:
-        money[one.issuer.participant] = money.get(one.issuer.participant, 0) + one.total
-        money[one.recipient.participant] = money.get(one.recipient.participant, 0) - one.total
-    for who in run.participants:
-        assert money.get(who, 0) == trades.get(f"participant:{who}", 0)
+        money[one.issuer.participant] += one.total
+        money[one.recipient.participant] -= one.total
+    assert [money[who] for who in run.participants] == [
+        trades.get(f"participant:{who}", 0) for who in run.participants
+    ]
+    return bills
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"market.islanded": True},
+        {"market.mechanism": "pay_as_bid"},
+        {"market.mechanism": "vickrey", "market.session": "5h"},
+        {"tariffs.retail": -0.05, "tariffs.feed_in": -0.1, "market.session": "6h"},
+    ],
+    ids=["islanded", "pay as bid", "sessions over midnight", "prices below zero"],
+)
+def test_bills_of_other_markets_sum_to_the_journal_too(changes: dict[str, object], tmp_path: Path) -> None:
+    folder = ga.run("village", overrides=TWO_MONTHS | changes).write(tmp_path / "run")
+    totals: Counter[str] = Counter()
+    for one in run_bills(folder, Choice(proof=False)).bills:
+        totals[one.recipient.participant] -= one.total
+    assert dict(totals) == booked(folder)
+    operator = {one.number[-1] for one in check_trades(folder) if one.issuer.participant == "operator"}
+    assert operator <= {"B", "S"}
+    assert bool(operator) == ("market.mechanism" in changes)  # both rules have two prices
+
+
+def test_bills_of_trades_sum_to_the_journals_trades(village: Path, tmp_path: Path) -> None:
+    bills = check_trades(village)
     own = run_bills(village, Choice(kind="trade", participant=ANN)).bills
     told = {one.number: one for one in bills}
     assert own

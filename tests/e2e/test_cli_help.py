@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-COMMANDS = ("run", "scenarios", "template", "auction", "compare", "bench", "version")
+COMMANDS = ("run", "scenarios", "template", "auction", "compare", "invoices", "proof", "bench", "version")
 
 
 def gridagora(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:

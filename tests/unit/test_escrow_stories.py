@@ -122,3 +122,27 @@ def test_a_state_that_lost_money_from_escrow_is_noticed() -> None:
     )
     with pytest.raises(InvariantError):
         execute(broken, [Void(key="v", at=1, transfer="t")])
+
+
+@pytest.mark.parametrize("delivered", [-1, 10**15 + 1])
+def test_energy_out_of_range_releases_nothing(delivered: int) -> None:
+    state, _ = execute(opened(ann=1_000), [HOLD])
+    after, (refused,) = execute(state, [Release(key="r", at=1, transfer="t", delivered_wh=delivered)])
+    assert refused.code == "bad_amount"
+    assert after.transfers == state.transfers
+    again, (done,) = execute(after, [Release(key="r2", at=1, transfer="t", delivered_wh=9)])
+    assert isinstance(done, Done)  # more than was traded counts as what was traded
+    assert balances(again) == {"bank": -1_000, "bob": 1_000}
+
+
+@pytest.mark.parametrize(
+    ("overdraft", "fee_ppm", "quantity"), [(-1, -1, 0), (10**15 + 1, 1_000_001, 10**15 + 1)]
+)
+def test_terms_out_of_range_are_refused(overdraft: int, fee_ppm: int, quantity: int) -> None:
+    terms = {"at": 0, "transfer": "t", "payer": "ann", "payee": "bob", "amount": 5, "deadline": 9}
+    commands = [
+        Open(key="1", at=0, account="ann", overdraft=overdraft),
+        Hold(key="2", **terms, quantity_wh=1, fee_ppm=fee_ppm),
+        Hold(key="3", **terms, quantity_wh=quantity),
+    ]
+    assert [outcome.code for outcome in execute(opened(ann=5), commands)[1]] == ["bad_amount"] * 3
