@@ -9,7 +9,11 @@ import pytest
 from test_reports_browser import BROWSER, FLAGS
 
 import gridagora as ga
+from gridagora.errors import SolverError
 from gridagora.reports.tables import ZONE_TABLE_NAMES
+from gridagora.studies import zone_nodes
+
+HOUR = {"period.start": "2016-03-16T17:00", "period.length": "1h"}
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +69,19 @@ def test_prices_at_buses_sum_up_and_leave_out_the_island(run):
     assert prices.price[away].isna().all()
     assert prices.price[~np.array(away)].notna().mean() > 0.9
     assert set(run.nodal_periods.status) <= {"passed", "unavoidable", "open", "not cleared"}
+
+
+def test_a_period_without_prices_does_not_stop_the_run_and_is_told(monkeypatch):
+    def no_answer(*_, **__):
+        raise SolverError("no answer here")
+
+    monkeypatch.setattr(zone_nodes, "NetworkPool", lambda *_: no_answer)
+    found = ga.run("island-evening", overrides=HOUR)
+    assert found.nodal_periods.status.tolist() == ["not cleared"]
+    assert found.nodal_periods.reason.tolist() == ["no answer here"]
+    assert found.nodal_prices.price.isna().all()
+    data = found.tables.zones
+    assert len(data.nodal_periods) == 1
 
 
 def test_welfare_of_zones_never_beats_that_of_the_joint_clearing(run):

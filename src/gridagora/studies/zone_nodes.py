@@ -114,6 +114,8 @@ def _picture(
     fixed = Fixed(kw=np.where(silent, kw, 0.0)[None], kvar=np.where(away, 0.0, kvar)[None])
     start = (one.accepted[rows], np.zeros(len(rows)), np.full(1, np.nan))
     names = wires.nodes.names
+    if not any(wires.flow(kw, fixed.kvar).converged[0] for kw in (fixed.kw, np.zeros_like(fixed.kw))):
+        return _nothing(names, period, "the power flow has no solution, even without any trade")
     try:
         found = pool(orders, start, first=period, fixed=fixed).network
     except SolverError as error:

@@ -94,7 +94,7 @@ function tradeTree(trade) {
     svg.append(shape("rect", { x: x - box.width / 2, y: y - box.height / 2, width: box.width, height: box.height, rx: 5, class: way.includes(z) ? "zone on" : "zone", stroke: colour }));
     svg.append(shape("text", { x, y: y + 4, "text-anchor": "middle", class: way.includes(z) ? "on" : "" }, clipped(zoneName(z), Math.floor(box.width / 7.6))));
     const hidden = childrenOf(z).filter((k) => !places.has(k)).length;
-    if (hidden) svg.append(shape("text", { x: x + box.width / 2 + 8, y: y + 4 }, `and ${hidden} other zones inside`));
+    if (hidden) svg.append(shape("text", { x: x + box.width / 2 + 8, y: y + 4 }, `and ${hidden} other ${hidden === 1 ? "zone" : "zones"} inside`));
     if (refused && refused.by === zoneName(z)) svg.append(shape("text", { x: x + box.width / 2 - 4, y: y - box.height / 2 + 6, class: "cross", "text-anchor": "middle" }, "\u2717"));
   }
   const party = (z, word, name, shift) => {
