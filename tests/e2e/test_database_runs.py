@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import sqlite3
 from itertools import count
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -194,3 +196,14 @@ def test_run_into_a_database_that_somebody_writes_is_refused_at_once(tmp_path, c
 def test_version_names_the_sqlite_library(capsys):
     assert call("version") == 0
     assert f"sqlite {sqlite3.sqlite_version}" in capsys.readouterr().out
+
+
+def test_page_tells_what_its_example_prints(tmp_path, monkeypatch, capsys):
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "database.md"
+    text = page.read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
+        exec(block, names)
+    (told,) = re.findall(r"This prints `(.+?)`:", text)
+    assert capsys.readouterr().out.splitlines()[-1] == told
