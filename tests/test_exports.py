@@ -75,6 +75,15 @@ def test_all_of_zone_markets_is_in_one_module() -> None:
         assert name == "STEPS" or inspect.getdoc(value), f"gridagora.zones.{name} says nothing of itself"
 
 
+def test_all_of_meter_data_is_in_one_module() -> None:
+    from gridagora import metering
+
+    assert len(metering.__all__) == len(set(metering.__all__))
+    for name in metering.__all__:
+        value = getattr(metering, name)
+        assert name.isupper() or inspect.getdoc(value), f"gridagora.metering.{name} says nothing of itself"
+
+
 def test_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no_such_name"):
         gridagora.no_such_name  # noqa: B018 - the access is the test

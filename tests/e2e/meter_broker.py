@@ -21,7 +21,8 @@ async def main(port, folder, user, password):
     users = Path(folder, "users")
     users.write_text(f"{user}:{Argon2Hasher().hash(password)}\\n")
     plugins = {"amqtt.plugins.authentication.FileAuthPlugin": {"password_file": str(users)}}
-    broker = Broker({"listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{port}"}}, "plugins": plugins})
+    listeners = {"default": {"type": "tcp", "bind": f"127.0.0.1:{port}"}}
+    broker = Broker({"listeners": listeners, "plugins": plugins})
     await broker.start()
     print("ready", flush=True)
     await asyncio.Event().wait()

@@ -186,7 +186,7 @@ def test_a_wrong_password_is_told(tmp_path) -> None:
     port = free_port()
     with (
         running_broker("amqtt", port, tmp_path),
-        pytest.raises(GridAgoraError, match="refuses the connection|does not answer"),
+        pytest.raises(GridAgoraError, match=r"refuses the connection|does not answer"),
     ):
         mqtt.send(broker_at(port, "guessed"), some_readings(count=1))
 

@@ -28,6 +28,9 @@ QOS = 1
 REFUSED = 0x80
 """A broker grants what is below."""
 
+REASON = 3
+"""Place of the reason (or of one for each topic) in what paho tells: client, data, flags or id, reason."""
+
 BATCH = 500
 """Messages that are kept together, with one wait for the disk."""
 
@@ -280,7 +283,8 @@ def _client(
     )
     where = f"{broker.host}:{broker.port}"
 
-    def connected(_client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+    def connected(*told: Any) -> None:
+        reason = told[REASON]
         if reason.is_failure:
             text = f"the broker {where} refuses the connection: {reason}"
             if state.connected.is_set():  # it was good before: the client goes on trying
@@ -292,12 +296,13 @@ def _client(
         state.tell(f"connected to {where}")
         state.connected.set()
 
-    def lost(_client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+    def lost(*told: Any) -> None:
+        reason = told[REASON]
         if reason.is_failure:
             state.tell(f"lost the connection to {where} ({reason}); trying again")
 
-    def subscribed(_client: Any, _data: Any, _mid: Any, reasons: Any, _properties: Any) -> None:
-        if any(reason.value >= REFUSED for reason in reasons):
+    def subscribed(*told: Any) -> None:
+        if any(reason.value >= REFUSED for reason in told[REASON]):
             state.refuse(f"the broker {where} does not let us listen to {broker.topic}")
 
     client.on_connect, client.on_disconnect, client.on_subscribe = connected, lost, subscribed
