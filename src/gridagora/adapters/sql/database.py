@@ -72,6 +72,7 @@ class Database:
         self.address: Address = read_address(url)
         self.may_write = write
         self.alone = RLock()
+        self._claimed: set[str] = set()
         self._failed: str | None = None
         self._file: tuple[int, int] | None = None
         self._close = ExitStack()
@@ -176,6 +177,19 @@ class Database:
             return page_of(connection, market, after)
 
     # --- writing ----------------------------------------------------------------------------------
+
+    def claim(self, name: str) -> None:
+        """Note that a store writes a market, so that no second one does over the same connection.
+
+        Raises
+        ------
+        StoreError
+            when one does already.
+        """
+        with self.alone:
+            if name in self._claimed:
+                raise StoreError(f"this program writes the market {name!r} already; use the store that does")
+            self._claimed.add(name)
 
     @contextmanager
     def looking(self) -> Iterator[Connection]:

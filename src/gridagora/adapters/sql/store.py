@@ -63,7 +63,7 @@ class SqlStore:
     Raises
     ------
     StoreError
-        when another program writes this market.
+        when another program, or another store of this one, writes the market.
 
     Examples
     --------
@@ -96,6 +96,7 @@ class SqlStore:
             self._names = Names.from_json(made.names)
         else:
             self.rebuild(progress=progress)
+        database.claim(name)
 
     # --- the store of the engine ------------------------------------------------------------------
 
