@@ -3,9 +3,10 @@
 A market takes thousands of bids a second, so the state is not copied with each: it is one object that belongs
 to the one writer, and `gridagora.engine.live.machine.apply` changes it in place.  Nothing else does.  What is
 kept within are events and other values that never change, in dictionaries and lists that only `apply`
-touches; the same events in the same order give the same state, always.  Who reads it asks the writer's thread.
+touches; the same events in the same order give the same state, always.  Who reads asks the writer's thread.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -70,6 +71,7 @@ class Book:
         self.taken: list[BidsTaken] = []
         self.withdrawn: set[int] = set()
         self._of: dict[str, list[BidsTaken]] = {}
+        self._starts: dict[str, list[int]] = {}
         self.reserved: dict[str, int] = {}
         self.count = 0
 
@@ -77,11 +79,21 @@ class Book:
         """Add bids behind those that stand."""
         self.taken.append(bids)
         self._of.setdefault(bids.participant, []).append(bids)
+        self._starts.setdefault(bids.participant, []).append(bids.number)
         self.count += len(bids.period)
 
     def of(self, participant: str) -> tuple[BidsTaken, ...]:
         """Return what a participant handed in, withdrawn bids too."""
         return tuple(self._of.get(participant, ()))
+
+    def find(self, participant: str, number: int) -> tuple[BidsTaken, int] | None:
+        """Return where a bid of a participant stands: with which others it came, and its row there."""
+        place = bisect_right(self._starts.get(participant, ()), number) - 1
+        if place < 0 or number in self.withdrawn:
+            return None
+        bids = self._of[participant][place]
+        row = number - bids.number
+        return (bids, row) if row < len(bids.period) else None
 
     def standing(self, bids: BidsTaken) -> NDArray[np.bool_]:
         """Return which of some bids were not taken back."""
@@ -186,7 +198,9 @@ class Meters:
         self._wh = np.zeros((2, 0, times.count), np.int64)
         self._quality = np.zeros((0, times.count), np.int8)
 
-    def take(self, names: list[str], place: Ints, *, period: Ints, wh: Ints, quality: NDArray[np.int8]) -> None:
+    def take(
+        self, names: list[str], place: Ints, *, period: Ints, wh: Ints, quality: NDArray[np.int8]
+    ) -> None:
         """Put readings in: ``place`` is a position in ``names``, ``wh`` (2, readings) import and export."""
         rows = np.array([self.row.setdefault(name, len(self.row)) for name in names], dtype=np.int64)
         more = len(self.row) - len(self._quality)
@@ -200,7 +214,7 @@ class Meters:
         self._quality[at] = quality
 
     def of(self, names: tuple[str, ...]) -> tuple[Ints, NDArray[np.int8]]:
-        """Return import and export in Wh, (2, periods, participants), and quality, (periods, participants)."""
+        """Return import and export, Wh, (2, periods, participants), and quality, (periods, participants)."""
         wh = np.zeros((2, self.times.count, len(names)), np.int64)
         quality = np.full((self.times.count, len(names)), NO_READING, np.int8)
         places = [(k, self.row[name]) for k, name in enumerate(names) if name in self.row]

@@ -1,0 +1,216 @@
+"""The gate of a session: it opens, closes, and what was bid is cleared, decided on and checked at once."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gridagora.engine.commands import ClearAuction
+from gridagora.engine.live.bidding import connection_of
+from gridagora.engine.live.commands import CloseGate, OpenSession, PublishSession
+from gridagora.engine.live.context import (
+    PRICE_COLUMNS,
+    LiveContext,
+    axis_of,
+    market_session,
+    session_context,
+)
+from gridagora.engine.live.limits import limits_of, places_of, within_limits
+from gridagora.engine.live.money import hold
+from gridagora.engine.live.refusals import refusal
+from gridagora.engine.live.state import BookColumns, LiveState, Meters, SessionState
+from gridagora.engine.machine import MarketContext, clear_auction, session_trades
+from gridagora.engine.pool import nominated_kwh
+from gridagora.errors import InputError
+from gridagora.model.bids import Bids
+from gridagora.model.columns import Floats
+from gridagora.model.events import AuctionCleared, Event, ScheduleChecked, TradesDecided
+from gridagora.model.live_events import GateClosed, SessionOpened, SessionPublished
+from gridagora.settlement import Prices
+from gridagora.units import MICRO, WH_PER_KWH
+
+
+def open_session(state: LiveState, command: OpenSession) -> SessionOpened:
+    """Let the next session take bids."""
+    times = state.open_terms.session(command.session)
+    if command.session != state.next_open or command.at < times.opens:
+        fix = f"session {state.next_open} opens next, at {state.open_terms.session(state.next_open).opens}"
+        raise InputError([refusal("session_state", "session", command.session, fix=fix)])
+    return SessionOpened(at=command.at, session=command.session)
+
+
+def apply_opened(state: LiveState, event: SessionOpened) -> None:
+    """Keep a new session; forget those that nothing can change any more."""
+    times = state.open_terms.session(event.session)
+    state.sessions[event.session] = SessionState(times)
+    state.meters[event.session] = Meters(times)
+    state.next_open = event.session + 1
+    disputed = {dispute.raised.session for dispute in state.disputes.values() if dispute.open}
+    while (
+        state.oldest < state.next_settle
+        and state.oldest not in disputed
+        and state.open_terms.is_over(state.oldest, event.at)
+    ):
+        del state.sessions[state.oldest], state.meters[state.oldest]
+        state.oldest += 1
+
+
+def close_gate(state: LiveState, command: CloseGate, context: LiveContext) -> tuple[Event, ...]:
+    """Close a gate, clear what was bid, decide on trades where zones do, check the schedule, hold money."""
+    session = _at_step(state, command.session, state.next_close, status="open")
+    terms, times = state.open_terms, session.times
+    if command.at < times.gate:
+        raise InputError(
+            [refusal("gate_open", "session", command.session, fix=f"the gate closes at {times.gate}")]
+        )
+    book = session.book.columns()
+    gate = _gate(state, session, command.at, context=context, book=book)
+    codes = {name: code for code, name in enumerate(gate.participants)}
+    kept = np.array([name in codes for name in book.participant], dtype=np.bool_)
+    limits = limits_of(state, times)
+    passive = frozenset(range(len(codes))) - {codes[n] for n in set(book.participant) if n in codes}
+    market = session_context(context, terms, gate, passive=passive, limits=limits)
+    loads = expected_loads(state, session, gate, passive=passive, share=context.reactive_share)
+    auction = ClearAuction(
+        at=command.at,
+        session=market_session(terms, command.session),
+        bids=_bids(book, kept, codes),
+        fixed_kw=loads.kw,
+        net_kvar=loads.kvar,
+    )
+    places = places_of(limits, terms, gate, zone_of_bus=context.zone_of_bus, zonal=context.zones is not None)
+    cleared = within_limits(
+        lambda bids: clear_auction(replace(auction, bids=bids), market), auction.bids, market, limits=places
+    )
+    events: list[Event] = [gate, cleared]
+    decided = None
+    if market.zones is not None:
+        decided = market.zones.decide(cleared, at=command.at, fixed_kw=loads.kw, kvar=loads.kvar)
+        events.append(decided)
+    due_kw = nominated_kw(cleared, decided, market) + loads.kw
+    kvar = np.where(due_kw > 0, due_kw, 0.0) * context.reactive_share
+    found = market.check(times.first, due_kw, kvar)
+    events.append(ScheduleChecked(at=command.at, session=command.session, first=times.first, found=found))
+    if terms.escrow:
+        trades = session_trades(cleared, count=times.count, homes=len(codes), decided=decided)
+        moved = hold(command.session, command.at, gate, trades=trades)
+        events += [] if moved is None else [moved]
+    return tuple(events)
+
+
+def nominated_kw(cleared: AuctionCleared, decided: TradesDecided | None, market: MarketContext) -> Floats:
+    """Return the net import that a session commits its participants to, kW, shape (periods, participants)."""
+    if decided is not None:
+        cleared = replace(cleared, accepted=decided.accepted, paid=decided.paid)
+    bought, sold = nominated_kwh(cleared, market.study, prices=market.prices)
+    return np.asarray((bought - sold).T / market.study.axis.hours)
+
+
+def apply_gate(state: LiveState, event: GateClosed) -> None:
+    """Close a session's gate; its bids bind no money any more."""
+    session = state.sessions[event.session]
+    session.gate = event
+    for participant, amount in session.book.reserved.items():
+        state.reserved[participant] -= amount
+        if not state.reserved[participant]:
+            del state.reserved[participant]
+    session.book.reserved = {}
+
+
+def apply_cleared(state: LiveState, event: AuctionCleared) -> None:
+    """Note what a session traded."""
+    session = state.sessions[event.session]
+    session.cleared, session.status = event, "cleared"
+    state.next_close = event.session + 1
+
+
+def apply_decided(state: LiveState, event: TradesDecided) -> None:
+    """Note what the controllers of zones decided."""
+    state.sessions[event.session].decided = event
+
+
+def apply_checked(state: LiveState, event: ScheduleChecked) -> None:
+    """Note what the power flow found."""
+    state.sessions[event.session].checked = event
+
+
+def publish(state: LiveState, command: PublishSession) -> SessionPublished:
+    """Make the results of a cleared session public."""
+    _at_step(state, command.session, state.next_publish, status="cleared")
+    return SessionPublished(at=command.at, session=command.session)
+
+
+def apply_published(state: LiveState, event: SessionPublished) -> None:
+    """Note that results are public."""
+    state.sessions[event.session].status = "published"
+    state.next_publish = event.session + 1
+
+
+def _at_step(state: LiveState, number: int, expected: int, *, status: str) -> SessionState:
+    session = state.sessions.get(number)
+    if session is None:
+        raise InputError([refusal("session_unknown", "session", number, fix="open it first")])
+    if number != expected or session.status != status:
+        reason, fix = f"the session is {session.status}", f"session {expected} comes to that step next"
+        raise InputError([refusal("session_state", "session", number, reason=reason, fix=fix)])
+    return session
+
+
+def _gate(
+    state: LiveState, session: SessionState, at: int, *, context: LiveContext, book: BookColumns
+) -> GateClosed:
+    """Return who is in a session, its prices, and its bids: those of participants that may still bid."""
+    terms, times = state.open_terms, session.times
+    names, buses, phases = [], [], []
+    for record in state.register.all("participant"):
+        point = connection_of(state, record.id) if record.status == "active" else None
+        if point is not None:
+            names.append(record.id)
+            buses.append(str(point["bus"]))
+            phases.append(int(point.get("phase", 0)))
+    inside = set(names)
+    prices = Prices.from_tariffs(context.tariffs(axis_of(terms, times.first, times.count)))
+    return GateClosed(
+        at=at,
+        session=times.number,
+        participants=tuple(names),
+        buses=tuple(buses),
+        phases=np.array(phases, np.int64),
+        bids=book.number[np.array([name in inside for name in book.participant], dtype=np.bool_)],
+        **{name: getattr(prices, name) for name in PRICE_COLUMNS},
+        local_network_share=prices.local_network_share,
+        imbalance_netted=prices.imbalance_netted,
+    )
+
+
+def _bids(book: BookColumns, kept: np.ndarray, codes: dict[str, int]) -> Bids:
+    """Return the bids of a session as the engine of a study takes them."""
+    return Bids(
+        side=book.side[kept],
+        price=book.price[kept] / MICRO,
+        quantity=book.quantity[kept] / WH_PER_KWH,
+        participant=np.array([codes[n] for n in book.participant if n in codes], np.int64),
+        period=book.period[kept],
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loads:
+    """What loads the wires without a bid, kW and kvar, shape (periods, participants)."""
+
+    kw: Floats
+    kvar: Floats
+
+
+def expected_loads(
+    state: LiveState, session: SessionState, gate: GateClosed, *, passive: frozenset[int], share: float
+) -> Loads:
+    """Return the newest forecasts of those that did not bid, 0 where nobody forecast anything."""
+    times = session.times
+    kw = np.zeros((times.count, len(gate.participants)))
+    for code in sorted(passive):
+        for record in state.register.owned("forecast", gate.participants[code]):
+            first, values = int(record.body["first"]), np.asarray(record.body["kw"], dtype=np.float64)
+            begin, end = max(times.first, first), min(times.first + times.count, first + len(values))
+            if begin < end:
+                kw[begin - times.first : end - times.first, code] = values[begin - first : end - first]
+    return Loads(kw=kw, kvar=np.maximum(kw, 0.0) * share)

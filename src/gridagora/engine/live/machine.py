@@ -1,0 +1,168 @@
+"""A live market as a state machine: a command and the state give events, the state is the fold of the events.
+
+A session goes one way: opened -> gate closed, cleared, (decided,) checked -> published -> delivered, settled.
+A refused command raises `InputError` with every fault and a stable code each, and nothing has then happened.
+Adding a command is a class in `commands` and a line in ``HANDLERS``; adding an event is a class in
+`gridagora.model.live_events` and a line in ``APPLIERS``.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, get_args
+
+from gridagora.engine.flexibility import machine as flexibility
+from gridagora.engine.flexibility.commands import FlexCommand, PairRedispatch
+from gridagora.engine.live import bidding, gate, limits, money, opening, readings, register, settling
+from gridagora.engine.live.commands import (
+    CloseGate,
+    DecideDispute,
+    DeclareLimit,
+    DepositMoney,
+    KeepResource,
+    LiveCommand,
+    OpenLiveMarket,
+    OpenSession,
+    PublishSession,
+    RaiseDispute,
+    SettleLiveSession,
+    SubmitBids,
+    TakeReadings,
+    WithdrawBids,
+    WithdrawMoney,
+)
+from gridagora.engine.live.context import LiveContext
+from gridagora.engine.live.refusals import refusal
+from gridagora.engine.live.state import LiveState
+from gridagora.errors import InputError, require
+from gridagora.model.events import (
+    AuctionCleared,
+    EnergyDelivered,
+    Event,
+    ScheduleChecked,
+    SessionSettled,
+    TradesDecided,
+)
+from gridagora.model.flexibility_events import FlexEvent
+from gridagora.model.live_events import (
+    BidsTaken,
+    BidsWithdrawn,
+    DisputeDecided,
+    DisputeRaised,
+    GateClosed,
+    LimitDeclared,
+    LimitsBroken,
+    LiveMarketOpened,
+    MoneyMoved,
+    ReadingsTaken,
+    ResourceKept,
+    SessionOpened,
+    SessionPublished,
+    SettlementCorrected,
+)
+
+FLEX_COMMANDS = frozenset(get_args(FlexCommand))
+FLEX_EVENTS = frozenset(get_args(FlexEvent))
+
+
+def handle(state: LiveState, command: LiveCommand, context: LiveContext) -> tuple[Event, ...]:
+    """Return the events that a command leads to; the state is not changed.
+
+    Raises
+    ------
+    InputError
+        with every fault of the command, each with one of `gridagora.engine.live.refusals.CODES`.
+    """
+    if state.terms is None and not isinstance(command, OpenLiveMarket):
+        raise InputError([refusal("market_not_open", "market", type(command).__name__, fix="open it first")])
+    if type(command) in FLEX_COMMANDS:
+        return _flexibility(state, command, context)
+    require(type(command) in HANDLERS, f"{type(command).__name__} is no command")
+    made = HANDLERS[type(command)](state, command, context)
+    return made if isinstance(made, tuple) else (made,)
+
+
+def apply(state: LiveState, event: Event) -> LiveState:
+    """Change the state by an event and return it."""
+    kind = type(event)
+    if kind in FLEX_EVENTS:
+        state.flex = flexibility.apply(state.flex, event)  # type: ignore[arg-type]
+    else:
+        require(kind in APPLIERS, f"{kind.__name__} is no event of a live market")
+        APPLIERS[kind](state, event)
+    state.at = max(state.at, event.at)
+    state.events += 1
+    return state
+
+
+def replay(events: Iterable[Event]) -> LiveState:
+    """Return the state after all events of a live market.
+
+    >>> replay([]).events
+    0
+    """
+    state = LiveState()
+    for event in events:
+        apply(state, event)
+    return state
+
+
+def _flexibility(state: LiveState, command: Any, context: LiveContext) -> tuple[Event, ...]:
+    """Hand a command to the flexibility market within."""
+    if isinstance(command, PairRedispatch) and context.feasible is None:
+        fix = "use bids and orders; this market has no grid to ask"
+        raise InputError([refusal("kind_unknown", "command", "PairRedispatch", fix=fix)])
+    return (flexibility.handle(state.flex, command, feasible=context.feasible),)
+
+
+Handler = Callable[[LiveState, Any, LiveContext], Event | tuple[Event, ...]]
+
+
+def _alone(decide: Callable[[LiveState, Any], Event]) -> Handler:
+    """Return a handler of a command that asks the state alone."""
+    return lambda state, command, _: decide(state, command)
+
+
+HANDLERS: Mapping[type, Handler] = MappingProxyType(
+    {
+        OpenLiveMarket: opening.open_market,
+        KeepResource: register.keep_resource,
+        OpenSession: _alone(gate.open_session),
+        SubmitBids: _alone(bidding.submit_bids),
+        WithdrawBids: _alone(bidding.withdraw_bids),
+        CloseGate: gate.close_gate,
+        PublishSession: _alone(gate.publish),
+        DeclareLimit: limits.declare,
+        TakeReadings: _alone(readings.take_readings),
+        SettleLiveSession: settling.settle_live,
+        RaiseDispute: _alone(settling.raise_dispute),
+        DecideDispute: settling.decide_dispute,
+        DepositMoney: _alone(money.deposit),
+        WithdrawMoney: _alone(money.withdraw),
+    }
+)
+"""What makes the events of each command."""
+
+APPLIERS: Mapping[type, Callable[[LiveState, Any], None]] = MappingProxyType(
+    {
+        LiveMarketOpened: opening.apply_market,
+        ResourceKept: register.apply_kept,
+        SessionOpened: gate.apply_opened,
+        BidsTaken: bidding.apply_taken,
+        BidsWithdrawn: bidding.apply_withdrawn,
+        GateClosed: gate.apply_gate,
+        AuctionCleared: gate.apply_cleared,
+        TradesDecided: gate.apply_decided,
+        ScheduleChecked: gate.apply_checked,
+        SessionPublished: gate.apply_published,
+        LimitDeclared: limits.apply_declared,
+        ReadingsTaken: readings.apply_readings,
+        EnergyDelivered: settling.apply_delivered,
+        SessionSettled: settling.apply_settled,
+        LimitsBroken: settling.apply_broken,
+        SettlementCorrected: settling.apply_corrected,
+        MoneyMoved: money.apply_moved,
+        DisputeRaised: settling.apply_raised,
+        DisputeDecided: settling.apply_decision,
+    }
+)
+"""What changes the state by each event."""

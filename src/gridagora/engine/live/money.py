@@ -1,0 +1,204 @@
+"""Money of a live market: wallets, escrow from the match to the proof of delivery, fees.
+
+Accounts have names: ``wallet:ANN`` is money that Ann paid in, ``participant:ANN`` her bill (what sessions
+booked, + to her credit), ``escrow`` what is held, ``bank`` the world outside, then those of
+`gridagora.ledger.accounts` and ``operator:fees``.  All of them together are always 0.
+
+With escrow a buyer's money for a local trade is taken out of the wallet when the session is cleared.  When it
+is settled the seller's measured export says how much was delivered: that part goes to the seller's wallet,
+less the fee, and both bills note that it is paid; the rest goes back to the buyer.  What escrow did not pay
+stays on the bills, since a trade is due whether delivered or not: a seller that did not deliver owes the
+imbalance.  Trades at a price of 0 or less, and energy of the retailer, are on the bills alone.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from gridagora.engine.live.commands import MARKET, DepositMoney, WithdrawMoney
+from gridagora.engine.live.refusals import refusal
+from gridagora.engine.live.state import LiveState, SessionState
+from gridagora.errors import InputError, check_faults, require
+from gridagora.ledger import SYSTEM_ACCOUNTS, split
+from gridagora.ledger.escrow import BANK, ESCROW, FEES, LARGEST, PPM
+from gridagora.model.columns import PoolTrades
+from gridagora.model.live import LiveTerms
+from gridagora.model.live_events import GateClosed, Ints, MoneyMoved
+from gridagora.units import WH_PER_KWH
+
+HOLD, RELEASE, FEE = "hold", "release", "fee"
+"""Kinds of movements that the market makes by itself."""
+
+
+def wallet(participant: str) -> str:
+    """Return the account of a participant's money.
+
+    >>> wallet("ann")
+    'wallet:ann'
+    """
+    return f"wallet:{participant}"
+
+
+def bill(participant: str) -> str:
+    """Return the account of what a participant is due or owes.
+
+    >>> bill("ann")
+    'participant:ann'
+    """
+    return f"participant:{participant}"
+
+
+def available(state: LiveState, participant: str) -> int:
+    """Return what a participant can still bind, micro-units: wallet and overdraft less what bids may cost."""
+    record = state.register.get("participant", participant)
+    overdraft = 0 if record is None else int(record.body.get("overdraft_micro", 0))
+    return state.balance.get(wallet(participant), 0) + overdraft - state.reserved.get(participant, 0)
+
+
+def deposit(state: LiveState, command: DepositMoney) -> MoneyMoved:
+    """Book money that came in for a wallet."""
+    _check_payment(state, command)
+    return _between(command, BANK, wallet(command.participant), kind="deposit")
+
+
+def withdraw(state: LiveState, command: WithdrawMoney) -> MoneyMoved:
+    """Book money that leaves a wallet."""
+    _check_payment(state, command)
+    free = available(state, command.participant)
+    if command.amount > free:
+        reason = f"{free} micro-units are free in the wallet"
+        fault = refusal("insufficient_funds", "amount", command.amount, reason=reason, fix="ask for less")
+        raise InputError([fault])
+    return _between(command, wallet(command.participant), BANK, kind="withdrawal")
+
+
+def _check_payment(state: LiveState, command: DepositMoney | WithdrawMoney) -> None:
+    faults = []
+    if state.register.get("participant", command.participant) is None:
+        fix = "register the participant first"
+        faults.append(refusal("participant_unknown", "participant", command.participant, fix=fix))
+    whole = type(command.amount) is int
+    if not whole or not 0 < command.amount <= LARGEST:
+        fix = f"write 1 to {LARGEST} micro-units"
+        faults.append(refusal("amount_out_of_bounds", "amount", command.amount, fix=fix))
+    check_faults(faults)
+
+
+def _between(command: DepositMoney | WithdrawMoney, payer: str, payee: str, *, kind: str) -> MoneyMoved:
+    return MoneyMoved(
+        at=command.at,
+        actor=command.actor,
+        reference=command.reference,
+        kind=kind,
+        accounts=(payer, payee),
+        amount=np.array([-command.amount, command.amount]),
+    )
+
+
+def apply_moved(state: LiveState, event: MoneyMoved) -> None:
+    """Book a movement; what it holds for a session is noted there."""
+    require(int(event.amount.sum()) == 0, "a movement of money does not balance")
+    for account, amount in zip(event.accounts, event.amount.tolist(), strict=True):
+        state.balance[account] = state.balance.get(account, 0) + amount
+    if event.kind == HOLD:
+        session = state.sessions[int(event.reference.rpartition(" ")[2])]
+        held = zip(event.accounts, event.amount.tolist(), strict=True)
+        session.held = {account: -amount for account, amount in held if account != ESCROW}
+
+
+def book_postings(state: LiveState, gate: GateClosed, account: Ints, *, amount: Ints) -> None:
+    """Book postings of a session, whose accounts are codes of its participants and then the system's."""
+    names = (*(bill(name) for name in gate.participants), *SYSTEM_ACCOUNTS)
+    for code, value in zip(account.tolist(), amount.tolist(), strict=True):
+        state.balance[names[code]] = state.balance.get(names[code], 0) + value
+
+
+def hold(session: int, at: int, gate: GateClosed, *, trades: PoolTrades) -> MoneyMoved | None:
+    """Return what is held for the local trades of a cleared session; None where that is nothing."""
+    moved: dict[str, int] = {}
+    homes = len(gate.participants)
+    for _, buyer, _, amount in _held_trades(trades, homes):
+        _add(moved, wallet(gate.participants[buyer]), -amount)
+        _add(moved, ESCROW, amount)
+    return _movement(session, at, HOLD, moved=moved)
+
+
+def release(
+    session: SessionState, at: int, terms: LiveTerms, *, trades: PoolTrades, proven_wh: Ints
+) -> MoneyMoved | None:
+    """Return what the proof of delivery pays out of escrow and gives back; None where nothing is held.
+
+    ``proven_wh`` is the measured export of each participant, (periods, participants).
+    """
+    gate = session.closed
+    if not session.held:
+        return None
+    homes, moved = len(gate.participants), {ESCROW: 0}
+    rest = dict(session.held)
+    sold = np.zeros(proven_wh.shape, np.int64)
+    sells = np.flatnonzero(trades.seller < homes)
+    np.add.at(
+        sold, (trades.period[sells] - session.times.first, trades.seller[sells]), trades.quantity_wh[sells]
+    )
+    for row, buyer, seller, amount in _held_trades(trades, homes):
+        place = (trades.period[row] - session.times.first, seller)
+        parts = split(
+            amount,
+            delivered_wh=int(min(proven_wh[place], sold[place])),
+            quantity_wh=int(sold[place]),
+            fee_ppm=terms.fee_ppm,
+        )
+        paid = parts.paid + parts.fee
+        rest[wallet(gate.participants[buyer])] -= paid
+        _add(moved, ESCROW, -paid)
+        _add(moved, wallet(gate.participants[seller]), parts.paid)
+        _add(moved, FEES, parts.fee)
+        _add(moved, bill(gate.participants[buyer]), paid)
+        _add(moved, bill(gate.participants[seller]), -paid)
+    for account, amount in rest.items():
+        require(amount >= 0, f"more was paid out of escrow than {account} had put in")
+        _add(moved, ESCROW, -amount)
+        _add(moved, account, amount)
+    return _movement(session.times.number, at, RELEASE, moved=moved)
+
+
+def fees(session: SessionState, at: int, terms: LiveTerms, *, trades: PoolTrades) -> MoneyMoved | None:
+    """Return the operator's fee on what sellers get for local trades; escrow takes its own."""
+    if terms.escrow or not terms.fee_ppm:
+        return None
+    gate, moved = session.closed, {FEES: 0}
+    for _, _, seller, amount in _held_trades(trades, len(gate.participants)):
+        fee = amount * terms.fee_ppm // PPM
+        _add(moved, bill(gate.participants[seller]), -fee)
+        _add(moved, FEES, fee)
+    return _movement(session.times.number, at, FEE, moved=moved)
+
+
+def _held_trades(trades: PoolTrades, homes: int) -> list[tuple[int, int, int, int]]:
+    """Return row, buyer, seller and amount of local trades that cost something, rounded down.
+
+    Rounded down trade by trade, the sum is never above what the bids were allowed to cost.
+    """
+    price = np.minimum(trades.buyer_price, trades.seller_price)
+    amount = price * trades.quantity_wh // WH_PER_KWH
+    rows = np.flatnonzero((trades.buyer < homes) & (trades.seller < homes) & (amount > 0))
+    columns = (rows, trades.buyer[rows], trades.seller[rows], amount[rows])
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def _add(moved: dict[str, int], account: str, amount: int) -> None:
+    moved[account] = moved.get(account, 0) + amount
+
+
+def _movement(session: int, at: int, kind: str, *, moved: Mapping[str, int]) -> MoneyMoved | None:
+    booked = {account: amount for account, amount in moved.items() if amount}
+    if not booked:
+        return None
+    return MoneyMoved(
+        at=at,
+        actor=MARKET,
+        reference=f"session {session}",
+        kind=kind,
+        accounts=tuple(booked),
+        amount=np.array(list(booked.values()), np.int64),
+    )

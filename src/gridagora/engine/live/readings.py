@@ -1,0 +1,182 @@
+"""Readings of meters: what is taken, and what stands in for those that lack.
+
+A lacking reading is estimated by `gridagora.settlement.metering` from the participant's own readings that the
+market still keeps: between neighbours over short gaps, by like days over long ones.  Where that finds
+nothing, the participant is taken to have taken what it was scheduled to and to have given nothing, so that
+nobody gains by a meter that keeps silent.  Estimates are readings of their own in the log, flagged, and prove
+no delivery; a reading that comes later is booked when the session is settled again.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridagora.engine.live.bidding import MOST_FAULTS, whole_column
+from gridagora.engine.live.commands import MARKET, TakeReadings
+from gridagora.engine.live.context import axis_of
+from gridagora.engine.live.refusals import refusal
+from gridagora.engine.live.state import NO_READING, LiveState, SessionState
+from gridagora.errors import Fault, check_faults
+from gridagora.model.live_events import Ints, ReadingsTaken
+from gridagora.model.metering import MeterReadings
+from gridagora.settlement.metering.check import check_readings
+from gridagora.settlement.metering.rules import MISSING
+
+MEASURED, ESTIMATED, CORRECTED = 0, 1, 2
+"""Qualities of readings."""
+
+LARGEST_WH = 10**10
+"""Largest energy of one period, 10 GWh: far above any meter of a feeder."""
+
+ESTIMATE, SCHEDULE = "estimate", "schedule"
+"""Sources of the market's own readings: by the participant's other readings, or by its schedule."""
+
+
+def take_readings(state: LiveState, command: TakeReadings) -> ReadingsTaken:
+    """Take readings of meters, all or none."""
+    faults: list[Fault] = []
+    names = ("participant", "period", "import_wh", "export_wh", "quality")
+    columns = {name: whole_column(getattr(command, name), name, faults=faults) for name in names}
+    check_faults(faults)
+    if not len(columns["quality"]):
+        columns["quality"] = np.zeros(len(columns["period"]), np.int64)
+    check_faults(_faults(state, command, columns))
+    quality = columns.pop("quality").astype(np.int8)
+    return ReadingsTaken(
+        at=command.at,
+        actor=command.actor,
+        source=command.source,
+        participants=tuple(command.participants),
+        quality=quality,
+        **columns,
+    )
+
+
+def apply_readings(state: LiveState, event: ReadingsTaken) -> None:
+    """Put readings to their sessions."""
+    session = event.period // state.open_terms.session_periods
+    names, who, quality = list(event.participants), event.participant, event.quality
+    wh = np.stack([event.import_wh, event.export_wh])
+    for number in np.unique(session).tolist():
+        rows = session == number
+        state.meters[number].take(
+            names, who[rows], period=event.period[rows], wh=wh[:, rows], quality=quality[rows]
+        )
+
+
+def estimates(state: LiveState, session: SessionState, at: int, *, scheduled_wh: Ints) -> list[ReadingsTaken]:
+    """Return readings that stand in for those of a session that lack: by history, then by schedule.
+
+    ``scheduled_wh`` is the scheduled net import, (periods, participants of the session).
+    """
+    gate, times = session.closed, session.times
+    _, quality = state.meters[times.number].of(gate.participants)
+    lacks = quality == NO_READING
+    if not lacks.any():
+        return []
+    codes = np.flatnonzero(lacks.any(axis=0))
+    names = tuple(gate.participants[code] for code in codes.tolist())
+    known, wh = _by_history(state, session, names)
+    found = []
+    for source, usable in ((ESTIMATE, known), (SCHEDULE, ~known)):
+        period, column = np.nonzero(lacks[:, codes] & usable)
+        if not len(period):
+            continue
+        energy = wh[:, period, column]
+        if source == SCHEDULE:
+            energy = np.stack(
+                [np.maximum(scheduled_wh[period, codes[column]], 0), np.zeros(len(period), np.int64)]
+            )
+        found.append(
+            ReadingsTaken(
+                at=at,
+                actor=MARKET,
+                source=source,
+                participants=names,
+                participant=column.astype(np.int64),
+                period=period + times.first,
+                import_wh=energy[0],
+                export_wh=energy[1],
+                quality=np.full(len(period), ESTIMATED, np.int8),
+            )
+        )
+    return found
+
+
+def _by_history(
+    state: LiveState, session: SessionState, names: tuple[str, ...]
+) -> tuple[NDArray[np.bool_], Ints]:
+    """Return where history tells an energy, (periods, names), and import and export, (2, periods, names)."""
+    times = session.times
+    numbers = [number for number in state.meters if number <= times.number]
+    parts = [state.meters[number].of(names) for number in numbers]
+    wh = np.concatenate([energy for energy, _ in parts], axis=1)
+    seen = np.concatenate([quality for _, quality in parts], axis=0)
+    seen = (seen == MEASURED) | (seen == CORRECTED)
+    count = times.count
+    if not seen.any():
+        return np.zeros((count, len(names)), dtype=np.bool_), np.zeros((2, count, len(names)), np.int64)
+    axis = axis_of(state.open_terms, state.sessions[numbers[0]].times.first, len(seen))
+    row, column = np.nonzero(seen)
+    checked = check_readings(
+        MeterReadings(
+            point=np.array(names, dtype=np.str_)[column],
+            start=axis.starts[row],
+            duration_s=axis.mtu_s,  # type: ignore[arg-type]  # one value stands for all
+            import_wh=wh[0, row, column],
+            export_wh=wh[1, row, column],
+            source="meter",  # type: ignore[arg-type]
+            received=axis.starts[row] + axis.mtu_s,
+        ),
+        axis,
+        points=names,
+    )
+    tail = slice(len(seen) - count, None)
+    energy = np.stack([checked.import_wh[:, tail].T, checked.export_wh[:, tail].T])
+    return (checked.method[:, tail] != MISSING).T, energy
+
+
+def _faults(state: LiveState, command: TakeReadings, columns: dict[str, Ints]) -> Iterator[Fault]:
+    lengths = {len(column) for column in columns.values()}
+    if len(lengths) > 1:
+        yield refusal(
+            "columns_differ", "readings", sorted(lengths), fix="give each column one entry per reading"
+        )
+        return
+    if not len(columns["period"]):
+        yield refusal("no_rows", "readings", 0, fix="give one reading or more")
+        return
+    for k, name in enumerate(command.participants):
+        if state.register.get("participant", name) is None:
+            yield refusal(
+                "participant_unknown", f"participants[{k}]", name, fix="name one that is registered"
+            )
+    terms, period, who = state.open_terms, columns["period"], columns["participant"]
+    over = terms.epoch + (period + 1) * terms.mtu_s > command.at
+    begins = state.oldest * terms.session_periods
+    checks = (
+        ("participant_unknown", "participant", (who < 0) | (who >= len(command.participants)),
+         "give positions in participants"),
+        ("session_closed", "period", period < begins, f"periods from {begins} on are still kept"),
+        ("period_unknown", "period", ~over & (period >= state.next_open * terms.session_periods),
+         "read periods of sessions that were opened"),
+        ("reading_in_future", "period", over, "send readings when the period is over"),
+        ("reading_out_of_bounds", "import_wh", ~_sound(columns["import_wh"]), f"write 0 to {LARGEST_WH} Wh"),
+        ("reading_out_of_bounds", "export_wh", ~_sound(columns["export_wh"]), f"write 0 to {LARGEST_WH} Wh"),
+        ("field_invalid", "quality", ~np.isin(columns["quality"], (MEASURED, ESTIMATED, CORRECTED)),
+         "write 0 measured, 1 estimated or 2 corrected"),
+    )  # fmt: skip
+    for code, name, wrong, fix in checks:
+        for row in np.flatnonzero(wrong)[:MOST_FAULTS].tolist():
+            yield refusal(code, f"{name}[{row}]", int(columns[name][row]), fix=fix)
+    order = np.lexsort((period, who))
+    same = (np.diff(who[order]) == 0) & (np.diff(period[order]) == 0)
+    for row in np.sort(order[1:][same])[:MOST_FAULTS].tolist():
+        yield refusal("duplicate_period", f"period[{row}]", int(period[row]), fix="send each reading once")
+    if len(set(command.participants)) < len(command.participants):
+        yield refusal("duplicate_period", "participants", "", fix="name each participant once")
+
+
+def _sound(wh: Ints) -> NDArray[np.bool_]:
+    return np.asarray((wh >= 0) & (wh <= LARGEST_WH))

@@ -1,0 +1,83 @@
+"""Organisations, participants and their connection points."""
+
+from collections.abc import Iterator
+
+from gridagora.engine.live.money import available
+from gridagora.engine.live.refusals import refusal
+from gridagora.engine.live.resources.kind import Change, Field, Kind
+from gridagora.engine.live.state import LiveState
+from gridagora.errors import Fault
+from gridagora.ledger.escrow import LARGEST
+
+ROLES = ("administrator", "regulator", "dso", "retailer", "aggregator", "prosumer")
+OPERATOR = frozenset({"administrator"})
+
+ORGANISATION = Kind(
+    name="organisation",
+    fields={
+        "name": Field(type="text", needed=True),
+        "role": Field(type="text", needed=True, choices=ROLES),
+        "email": Field(type="text"),
+        "address": Field(type="text"),
+    },
+    statuses=("active", "closed"),
+    writers=OPERATOR,
+    approvers=OPERATOR,
+)
+"""A company, an authority or a household: whom people and machines act for."""
+
+
+def _overdraft_faults(state: LiveState, change: Change) -> Iterator[Fault]:
+    if change.before is None:
+        return
+    cut = int(change.before.get("overdraft_micro", 0)) - int(change.body.get("overdraft_micro", 0))
+    if cut > 0 and available(state, change.id) < cut:
+        reason, fix = "is less than what the wallet uses already", "wait until it is paid in"
+        value = change.body.get("overdraft_micro", 0)
+        yield refusal("insufficient_funds", "overdraft_micro", value, reason=reason, fix=fix)
+
+
+PARTICIPANT = Kind(
+    name="participant",
+    fields={
+        "name": Field(type="text", needed=True),
+        "kind": Field(type="text", choices=("household", "business", "producer", "storage", "public")),
+        "organisation": Field(type="text", refers_to="organisation"),
+        "aggregator": Field(type="text", refers_to="organisation"),
+        "email": Field(type="text"),
+        "overdraft_micro": Field(type="whole", low=0, high=LARGEST),
+    },
+    statuses=("pending", "active", "suspended", "closed"),
+    writers=frozenset({"administrator", "own"}),
+    approvers=OPERATOR,
+    check=_overdraft_faults,
+)
+"""Who buys and sells; ``overdraft_micro`` is how far below zero its wallet may go."""
+
+
+def _point_faults(state: LiveState, change: Change) -> Iterator[Fault]:
+    bus = change.body["bus"]
+    if bus not in change.context.buses:
+        yield refusal("place_unknown", "bus", bus, fix="name a bus of the grid")
+    others = state.register.owned("connection_point", change.body["participant"])
+    if change.status == "active" and any(o.status == "active" and o.id != change.id for o in others):
+        reason, fix = "has another active connection point", "close that one first"
+        yield refusal("status_unknown", "status", change.status, reason=reason, fix=fix)
+
+
+CONNECTION_POINT = Kind(
+    name="connection_point",
+    fields={
+        "participant": Field(type="text", needed=True, refers_to="participant", fixed=True),
+        "bus": Field(type="text", needed=True),
+        "phase": Field(type="whole", low=0, high=3),
+        "import_kw": Field(type="number", low=0),
+        "export_kw": Field(type="number", low=0),
+        "meter": Field(type="text"),
+    },
+    statuses=("pending", "active", "closed"),
+    writers=frozenset({"administrator", "dso", "own"}),
+    approvers=frozenset({"administrator", "dso"}),
+    check=_point_faults,
+)
+"""Where a participant is on the grid: ``phase`` 0 is all three, ``import_kw`` and ``export_kw`` the fuse."""

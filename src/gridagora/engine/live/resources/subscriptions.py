@@ -1,0 +1,30 @@
+"""Who wants to be told what, and where."""
+
+from gridagora.engine.live.resources.kind import Field, Kind
+
+TOPICS = (
+    "session",
+    "bids",
+    "trades",
+    "prices",
+    "limits",
+    "activations",
+    "readings",
+    "settlement",
+    "disputes",
+)
+
+SUBSCRIPTION = Kind(
+    name="subscription",
+    fields={
+        "organisation": Field(type="text", refers_to="organisation", fixed=True),
+        "participant": Field(type="text", refers_to="participant", fixed=True),
+        "topics": Field(type="texts", needed=True, choices=TOPICS),
+        "url": Field(type="text"),
+        "email": Field(type="text"),
+    },
+    statuses=("active", "paused", "closed"),
+    writers=frozenset({"administrator", "own"}),
+    approvers=frozenset({"administrator", "own"}),
+)
+"""Notifications about topics."""
