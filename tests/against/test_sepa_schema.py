@@ -101,6 +101,14 @@ def test_every_file_is_valid_and_its_sums_are_right(parts: list[tuple[str, str, 
     assert [value.text for value in root.iterfind(".//p:CdtrAcct//p:IBAN", SPACE)] == [p[1] for p in parts]
 
 
+def test_what_a_credit_transfer_in_the_sepa_always_says() -> None:
+    root = etree.fromstring(pay(transfer()))
+    said = {"PmtMtd": "TRF", "SvcLvl/p:Cd": "SEPA", "ReqdExctnDt/p:Dt": "2016-07-04", "ChrgBr": "SLEV"}
+    said |= {"EndToEndId": "201606-0001", "MsgId": "GA-1", "CreDtTm": "2016-07-01T00:00:00Z"}
+    assert {path: root.find(f".//p:{path}", SPACE).text for path in said} == said
+    assert root.find(".//p:InstdAmt", SPACE).get("Ccy") == "EUR"
+
+
 def test_a_debtor_without_bic_is_valid_too() -> None:
     debtor = Party(participant="operator", name="Us", iban=IBANS[0])
     root = etree.fromstring(pay(transfer(), debtor=debtor))
@@ -187,6 +195,7 @@ def test_an_account_is_told_once_however_often_it_is_paid() -> None:
         ("", "."),
         ("\n\x00<>\"'", ".....'"),
         ("x" * 80, "x" * 70),
+        ("x" * 69 + " y", "x" * 69),
     ],
 )
 def test_names_are_written_in_letters_that_all_banks_take(text: str, written: str) -> None:

@@ -297,6 +297,23 @@ def test_a_template_names_everybody_and_can_be_used_at_once(
     assert {one.recipient.name for one in found.bills} == set(read_run_folder(village).participants)
 
 
+def test_nobody_has_the_name_of_the_operator(village: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for file in village.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    for name, column, prefix in (("journal", "account", "participant:"), ("invoices", "participant", "")):
+        table = pd.read_parquet(folder / f"{name}.parquet")
+        table[column] = table[column].cat.rename_categories({f"{prefix}{ANN}": f"{prefix}operator"})
+        table.to_parquet(folder / f"{name}.parquet")
+    trades = pd.read_parquet(folder / "trades.parquet")
+    for side in ("buyer", "seller"):
+        trades[side] = trades[side].cat.rename_categories({ANN: "operator"})
+    trades.to_parquet(folder / "trades.parquet")
+    with pytest.raises(InputError, match="is the name of who writes the bills"):
+        run_bills(folder, Choice(proof=False))
+
+
 def test_what_is_no_run_is_told(tmp_path: Path, village: Path) -> None:
     with pytest.raises(InputError, match="is no folder"):
         read_run_folder(tmp_path / "nothing")

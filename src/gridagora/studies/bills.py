@@ -139,6 +139,9 @@ def run_bills(
         faults += found
     if choice.participant is not None:
         faults += participant_faults(choice.participant, run.participants)
+    if OPERATOR in run.participants:
+        reason, fix = "is the name of who writes the bills", "give the participant another name and run again"
+        faults.append(Fault(source="run", place="participants", value=OPERATOR, reason=reason, fix=fix))
     terms = replace(choice.terms, currency=run.currency)
     make = _trade_bills if choice.kind == "trade" else _month_bills
     bills = make(run, replace(choice, terms=terms), parties)
