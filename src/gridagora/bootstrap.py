@@ -20,6 +20,7 @@ from gridagora.engine.flexibility.dso import UnmetNeed
 from gridagora.engine.flexibility.forecasts import FlexForecasts
 from gridagora.engine.flexibility.operate import FlexHomes, run_without_limits
 from gridagora.engine.flexibility.simulate import FlexOutcome, FlexWorld, run_flexibility
+from gridagora.engine.live.context import LiveContext, LiveZones
 from gridagora.engine.machine import MarketContext
 from gridagora.engine.network import NetworkPool
 from gridagora.engine.outlook import Expectation
@@ -33,9 +34,12 @@ from gridagora.market import pay_as_bid, pay_as_cleared, trade_reduction, vickre
 from gridagora.model.columns import Floats
 from gridagora.model.events import Event
 from gridagora.model.flexibility_study import DemandName, FlexRules
+from gridagora.model.live import LiveTerms
 from gridagora.model.network import Network
 from gridagora.model.study import Study
 from gridagora.scenario import load_scenario, parse_scenario, scenario_yaml
+from gridagora.scenario.prices import lasting_tariffs
+from gridagora.scenario.yaml_text import read_yaml
 from gridagora.settlement import Prices
 from gridagora.units import to_micro
 
@@ -160,6 +164,75 @@ def open_store(prepared: Prepared, *, database: str | None, market: str | None) 
             store.flush()  # what was finished is kept
             raise
         store.flush()
+
+
+def live_terms(prepared: Prepared, *, epoch: int, **changes: Any) -> LiveTerms:
+    """Return the terms of a live market made of a scenario; ``changes`` go before what the scenario says.
+
+    Parameters
+    ----------
+    prepared : the scenario
+    epoch : moment at which its period 0 begins, a multiple of the scenario's resolution
+    changes : fields of `LiveTerms`
+
+    Raises
+    ------
+    InputError
+        with every fault of the terms.
+    """
+    study = prepared.study
+    said: dict[str, Any] = {
+        "name": study.name,
+        "mtu_s": study.axis.mtu_s,
+        "session_periods": study.market.session_periods,
+        "gate_lead_s": study.market.gate_lead_periods * study.axis.mtu_s,
+        "mechanism": study.market.mechanism,
+        "currency": study.tariffs.currency,
+        "timezone": study.axis.timezone,
+        "scenario": prepared.scenario_yaml,
+    }
+    return LiveTerms(epoch=epoch, **(said | changes))
+
+
+def live_context(prepared: Prepared) -> LiveContext:
+    """Return what a live market of a scenario stands in: grid, tariffs at any time, rules and limits.
+
+    Raises
+    ------
+    InputError
+        for prices out of a file, which end while a market goes on.
+    """
+    study = prepared.study
+    spec = parse_scenario(read_yaml(prepared.scenario_yaml, "scenario").data)
+    grid, zones = GridModel(prepared.network), study.zones
+    kept: dict[tuple[Any, ...], Wires] = {}
+
+    def wires(of: Study) -> Wires:
+        who = tuple((home.participant, home.bus, home.phase) for home in of.homes)
+        if who not in kept:
+            kept.clear()  # who takes part changes seldom, and an older line-up does not come back
+            kept[who] = Wires(grid, of)
+        return kept[who]
+
+    return LiveContext(
+        tariffs=lasting_tariffs(spec),
+        wires=wires,
+        mechanism=MECHANISMS[study.market.mechanism],
+        rules=study.market,
+        limits=study.limits,
+        buses=frozenset(grid.buses),
+        zones=None
+        if zones is None
+        else LiveZones(
+            tree=zones.tree,
+            import_kw=zones.import_kw.max(axis=0),
+            export_kw=zones.export_kw.max(axis=0),
+            lowest_price=zones.lowest_price,
+            highest_price=zones.highest_price,
+            most_kwh=zones.most_kwh,
+        ),
+        reactive_share=float(np.tan(np.arccos(spec.profiles.power_factor))),
+    )
 
 
 def simulate(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from gridagora.errors import Fault
+from gridagora.errors import Fault, InvariantError, check_faults
 from gridagora.model.study import Tariffs
 from gridagora.model.time import TimeAxis
 from gridagora.scenario.clock import LocalClock, local_clock
@@ -66,6 +66,43 @@ def scenario_tariffs(
         standing_per_day=tariffs.standing_per_day,
         currency=tariffs.currency,
     )
+
+
+def lasting_tariffs(spec: ScenarioSpec) -> Callable[[TimeAxis], Tariffs]:
+    """Return the tariffs of a scenario for the periods of any axis: for a market that goes on and on.
+
+    Raises
+    ------
+    InputError
+        for prices out of a file, which end.
+
+    Examples
+    --------
+    >>> tariffs = lasting_tariffs(ScenarioSpec(grid="cigre-lv", tariffs={"retail": 0.3}))
+    >>> tariffs(TimeAxis(start=np.datetime64("2030-01-01"), periods=2)).retail.tolist()
+    [0.3, 0.3]
+    """
+    tariffs = spec.tariffs
+    named = {f"tariffs.{name}": getattr(tariffs, name) for name in ("retail", "feed_in", "network", "taxes")}
+    named |= {f"tariffs.imbalance.{name}": getattr(tariffs.imbalance, name) for name in ("short", "long")}
+    check_faults(
+        _fault(spec.origin, key, str(price.file), reason="ends, and a live market goes on", fix=fix)
+        for fix in ("write a number, or windows by the clock",)
+        for key, price in named.items()
+        if isinstance(price, SeriesSpec)
+    )
+
+    def at(axis: TimeAxis) -> Tariffs:
+        faults: list[Fault] = []
+        found = scenario_tariffs(spec, axis, _no_series, faults=faults)
+        check_faults(faults)
+        return found
+
+    return at
+
+
+def _no_series(_: SeriesSpec, key: str) -> Floats:
+    raise InvariantError(f"{key} is no price that lasts")
 
 
 def window_prices(windows: tuple[WindowSpec, ...], clock: LocalClock) -> Floats:

@@ -120,11 +120,10 @@ def _wrong(field: Field, value: Any) -> str:
         case "truth":
             return "" if isinstance(value, bool) else "write true or false"
         case "texts":
-            good = isinstance(value, list) and len(value) <= LONGEST_LIST
-            if not good or not all(
-                isinstance(v, str) and len(v) <= LONGEST_TEXT and _storable(v) for v in value
-            ):
+            if not isinstance(value, list) or not all(map(_is_text, value[: LONGEST_LIST + 1])):
                 return "write a list of texts"
+            if len(value) > LONGEST_LIST:
+                return f"write {LONGEST_LIST} texts or fewer"
             return next((wrong for text in value if (wrong := _wrong_choice(field, text))), "")
         case "numbers":
             if not isinstance(value, list) or not 0 < len(value) <= LONGEST_LIST:
@@ -150,6 +149,8 @@ def _is_text(value: Any) -> bool:
     """Tell whether a value is text that is not too long, without control characters or half surrogates."""
     if not isinstance(value, str) or len(value) > LONGEST_TEXT:
         return False
-    return not any(
-        ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000 for c in value if c not in "\n\t"
-    )
+    return not any(_is_control(ord(c)) for c in value if c not in "\n\t")
+
+
+def _is_control(code: int) -> bool:
+    return code < 32 or code == 127 or 0xD800 <= code < 0xE000
