@@ -66,7 +66,9 @@ def check(
     most_missing: Annotated[
         float, typer.Option(metavar="PERCENT", help="Periods not measured with which a point is usable.")
     ] = 5.0,
-    digits: Annotated[int, typer.Option(help="Digits of the counters before the point, in kWh.")] = 6,
+    digits: Annotated[
+        int, typer.Option(min=1, max=10, help="Digits of the counters before the point, in kWh.")
+    ] = 6,
     period: Annotated[
         int, typer.Option(metavar="SECONDS", help="Periods of points that have counters alone.")
     ] = 900,
@@ -81,7 +83,7 @@ def check(
     from gridagora.settlement.metering import MeterRules
     from gridagora.studies.meter import check_meter_file
 
-    rules = MeterRules(most_missing_percent=most_missing, register_modulus_wh=10 ** (max(digits, -3) + 3))
+    rules = MeterRules(most_missing_percent=most_missing, register_modulus_wh=10 ** (digits + 3))
     with make_console(stderr=True).status("reading and checking"):
         found = check_meter_file(
             file,

@@ -42,7 +42,10 @@ def free_port() -> int:
 
 def _mosquitto(port: int, folder: Path) -> list[str]:
     config = folder / "mosquitto.conf"
-    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nlog_dest stderr\n", encoding="utf-8")
+    config.write_text(
+        f"listener {port} 127.0.0.1\nallow_anonymous true\nlog_dest stderr\nmax_queued_messages 0\n",
+        encoding="utf-8",
+    )
     return [shutil.which("mosquitto", path=PLACES) or "mosquitto", "-c", str(config)]
 
 

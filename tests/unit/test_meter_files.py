@@ -1,5 +1,6 @@
 """Readings out of files: forms, units, local time with its short and long day, and every fault at once."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,16 @@ def test_a_clock_set_back_to_1970_does_not_make_a_span_of_decades(tmp_path) -> N
     (part,) = check_meter_file(write(tmp_path, text + "a,2016-01-04 00:30,2\n")).parts
     assert part.axis.periods == 3
     assert [found.rule for found in part.findings] == ["outside"]
+
+
+def test_the_time_of_a_file_may_be_nonsense(tmp_path) -> None:
+    path = write(tmp_path, "point,start,import_wh\na,2016-01-04 00:00,1\na,2016-01-04 00:15,2\n")
+    os.utime(path, (0, 0))
+    assert check_meter_file(path).findings == ()
+    os.utime(path, (1_500_000_000, 1_500_000_000))
+    assert str(read_meter_file(path)[0].readings.received[0]) == "2017-07-14T02:40:00"
+    write(tmp_path, "point,start,import_wh\na,2016-01-04 00:00,1\na,2016-01-04 00:15,1\na,2200-01-01,2\n")
+    assert [found.rule for found in check_meter_file(path).findings] == ["early"]
 
 
 def test_checked_values_are_read_back_as_they_were(tmp_path) -> None:

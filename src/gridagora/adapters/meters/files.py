@@ -16,6 +16,7 @@ point.  Energy is rounded to whole Wh within each hour, so that the sum of every
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,7 +81,8 @@ def read_meter_file(
 
     Notes
     -----
-    Without a column ``received``, readings came in when the file was last written.
+    Without a column ``received``, readings came in when the file was last written; where that was before its
+    last reading (an unpacked archive may say 1980), they come in now.
     """
     table, faults = read_table(path, text=True)
     if table is None:
@@ -187,6 +189,8 @@ def _read_long(
     faults += found
     if start is None or duration is None:
         return None, [*faults, *_number_faults(table)]
+    if not arrivals and start.max() > received[0]:
+        received = np.full(len(point), int(datetime.now(UTC).timestamp()), dtype="datetime64[s]")
     rows = _Rows(table=table, point=point, start=start, duration_s=duration)
     parts = []
     for kinds in (_ENERGY, _COUNTERS):

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridagora.errors import Fault, check_faults
+from gridagora.model.metering import LARGEST_WH
 
 RULES = {
     "gap": "periods without a usable reading; value: how many, limit: the longest filled by its neighbours",
@@ -101,6 +102,9 @@ class MeterRules:
             for name in ("like_days", "register_modulus_wh", "least_history")
             if 0 <= given[name] < 1
         ]
+        if LARGEST_WH < self.register_modulus_wh < np.inf:
+            modulus, fix = self.register_modulus_wh, f"write at most {LARGEST_WH}"
+            faults.append(_fault("register_modulus_wh", modulus, "is above any counter", fix=fix))
         if 100 < self.most_missing_percent < np.inf:
             faults.append(
                 _fault("most_missing_percent", self.most_missing_percent, "is above 100", fix="write e.g. 5")
