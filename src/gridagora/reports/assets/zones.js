@@ -173,8 +173,10 @@ function prepareZones() {
   pick.append(...ZONES.drawn.map((z, n) => new Option(zoneName(z).toLowerCase().startsWith(ZONES.level[z].toLowerCase()) ? zoneName(z) : `${ZONES.level[z]}: ${zoneName(z)}`, n)));
   pick.addEventListener("change", () => showZone(Number(pick.value)));
   const busiest = ZONES.drawn.reduce((best, z, n) => (ZONES.gate_use[z] ?? -1) > (ZONES.gate_use[ZONES.drawn[best]] ?? -1) ? n : best, 0);
-  pick.value = busiest;
-  showZone(busiest);
+  const island = ZONES.drawn.indexOf(Number(islandAt)); // what was an island is shown first
+  const first = island >= 0 ? island : busiest;
+  pick.value = first;
+  showZone(first);
   const islands = byId("island-pick");
   islands.append(...Object.keys(ZONES.balance).map((z) => new Option(zoneName(Number(z)), z)));
   islands.addEventListener("change", () => { islandAt = islands.value; drawChart("zone-island"); });
