@@ -6,6 +6,7 @@ whatever fields its class has got since.  Nothing is ever run from a body: class
 that the type `gridagora.model.events.Event` is made of.
 """
 
+import re
 import struct
 import zlib
 from collections.abc import Callable, Hashable
@@ -16,7 +17,7 @@ from typing import Any, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from gridagora.errors import DamagedEvent, require
+from gridagora.errors import DamagedEvent, InvariantError, require
 from gridagora.model.events import Event
 
 MAGIC = b"GAe"
@@ -28,10 +29,22 @@ SMALL = 400
 DEEPEST = 32
 """Levels of values within values; the deepest event has five."""
 
+_REFUSALS = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    InvariantError,
+    struct.error,
+)
+"""What reading raises, and what classes raise that check their values."""
+
 _LENGTH = struct.Struct("<Q")
 _COUNT = struct.Struct("<I")
 _DOUBLE = struct.Struct("<d")
 _ARRAY_KINDS = "biufUSMm"
+_DTYPE = re.compile(rf"[<>|][{_ARRAY_KINDS}]\d{{1,6}}(\[\d*\w+\])?")
 
 
 @cache
@@ -195,7 +208,7 @@ def _read(body: bytes, build: _Build) -> Any:
     reader = _Reader(plain, build)
     try:
         name, value = reader.event()
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, struct.error) as error:
+    except _REFUSALS as error:
         raise DamagedEvent(f"the event is damaged at byte {reader.at}: {error}") from error
     if reader.at != len(plain):
         raise DamagedEvent(f"the event {name} is damaged: {len(plain) - reader.at} bytes follow its end")
@@ -271,9 +284,9 @@ class _Reader:
 
     def _numbers(self) -> tuple[np.dtype[Any], tuple[int, ...], bytes]:
         name = self._text()
-        dtype = np.dtype(name)
-        if dtype.kind not in _ARRAY_KINDS or dtype.str != name:
+        if not _DTYPE.fullmatch(name):
             raise ValueError(f"no array of events is of {name!r}")
+        dtype = np.dtype(name)
         shape = tuple(_LENGTH.unpack(self._take(8))[0] for _ in range(self._items()))
         cells = 1
         for size in shape:
@@ -303,6 +316,8 @@ class _Reader:
 
 
 def _make_array(dtype: np.dtype[Any], shape: tuple[int, ...], data: bytes) -> Any:
+    if not data:
+        return np.zeros(shape, dtype)
     return np.frombuffer(data, dtype).reshape(shape).copy()
 
 
