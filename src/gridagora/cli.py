@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 LONGEST_CELL = 16
 """Letters of a text shown side by side; of a longer one, a hash, the first eight tell it from others."""
 
+ZONES_ONLY = ("traded_between", "trades_refused", "welfare_gap")
 ONLY_IF_ANY = frozenset({"curtailed_kwh", "energy_not_served_kwh", "not_converged_periods"})
 """Key figures shown only where they are not zero."""
 
@@ -411,6 +412,9 @@ def _key_figures(kpis: Mapping[str, Any]) -> "Table":
         ("  of it newly overloaded [h]", "flex_hours_newly_overloaded", None, "{:,.2f}"),
         (f"Paid for flexibility [{currency}]", f"flex_cost_{money}", None, "{:,.2f}"),
         ("Traded locally [kWh]", "local_volume_kwh", None, "{:,.1f}"),
+        ("  between zones [kWh]", "traded_between_zones_kwh", None, "{:,.1f}"),
+        ("Trades refused by controllers", "trades_refused", None, "{:,.0f}"),
+        (f"Welfare given up by zones [{currency}]", f"welfare_gap_{money}", None, "{:,.2f}"),
         (f"Mean local price [{currency}/kWh]", f"mean_price_{money}_per_kwh", None, "{:.4f}"),
         ("Self-sufficiency", "self_sufficiency", "self_sufficiency_baseline", "{:.1%}"),
         ("Self-consumption", "self_consumption", "self_consumption_baseline", "{:.1%}"),
@@ -428,7 +432,7 @@ def _key_figures(kpis: Mapping[str, Any]) -> "Table":
     table = make_table(str(kpis.get("scenario", "")), "with market", "without market", numbers=True)
     for label, key, key_baseline, form in rows:
         other_market = POOL_ONLY if "flex_strategy" in kpis else FLEX_ONLY
-        if key.startswith(other_market):
+        if key.startswith(other_market) or (key.startswith(ZONES_ONLY) and key not in kpis):
             continue
         if key in ONLY_IF_ANY and not (kpis.get(key) or kpis.get(f"{key}_baseline")):
             continue

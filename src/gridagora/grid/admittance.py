@@ -26,6 +26,8 @@ Bools = NDArray[np.bool_]
 _TOLERANCE = 1e-12
 _ADJOINT_TOLERANCE = 1e-10
 _ITERATIONS = 60
+_COLUMNS = 64
+"""Right-hand sides that are solved together."""
 _NEWTON_STEPS = 30
 
 
@@ -301,5 +303,11 @@ def _solve_real(matrix: Any, weight: Complex, wanted: Complex) -> Complex:
         [[matrix.real + twist_r, twist_i - matrix.imag], [matrix.imag + twist_i, matrix.real - twist_r]],
         format="csc",
     )
-    answer = splu(jacobian).solve(np.concatenate([wanted.real, wanted.imag]))
+    factors, right = splu(jacobian), np.concatenate([wanted.real, wanted.imag])
+    if right.ndim == 1:
+        answer = factors.solve(right)
+    else:
+        # wide right-hand sides wake BLAS threads that slow each other down
+        parts = [factors.solve(right[:, k : k + _COLUMNS]) for k in range(0, right.shape[1], _COLUMNS)]
+        answer = np.concatenate(parts, axis=1) if parts else right
     return np.asarray(answer[: len(wanted)] + 1j * answer[len(wanted) :])
