@@ -11,7 +11,8 @@ from gridagora.adapters.sql import tables
 from gridagora.adapters.sql.audit import replay, verify
 from gridagora.adapters.sql.database import Database
 from gridagora.adapters.sql.engines import make_engine
-from gridagora.adapters.sql.projections import Names, project
+from gridagora.adapters.sql.made import Names
+from gridagora.adapters.sql.projections import project
 from gridagora.adapters.sql.rows import write_rows
 from gridagora.adapters.sql.schema import migrate, newest_revision, revision_of
 from gridagora.adapters.sql.store import SqlStore
@@ -70,7 +71,7 @@ def test_read_tables_come_back_from_the_events_after_an_upgrade(url):
         head = store.head()
         with database.looking() as connection:
             migrate(connection, "0001")
-    with pytest.raises(StoreError, match=r"older version \(tables 0001, now 0002\); open it for writing"):
+    with pytest.raises(StoreError, match=r"older version \(tables 0001, now 0003\); open it for writing"):
         Database(url)
     with Database(url, write=True) as database:
         assert SqlStore(database, "a").head() == head

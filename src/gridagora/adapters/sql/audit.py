@@ -14,7 +14,8 @@ from gridagora.adapters.sql.address import read_address
 from gridagora.adapters.sql.codec import canonical_of, decode
 from gridagora.adapters.sql.database import Database, Head, Progress, StoredEvent, quiet
 from gridagora.adapters.sql.engines import make_engine
-from gridagora.adapters.sql.projections import VERSION, Names, Rows, project
+from gridagora.adapters.sql.made import Names, Rows
+from gridagora.adapters.sql.projections import VERSION, project
 from gridagora.adapters.sql.rows import write_rows
 from gridagora.errors import DamagedEvent, InvariantError, StoreError
 from gridagora.model.events import GENESIS

@@ -3,7 +3,8 @@
 A body is ``GAe``, the version of this format, a flag (1: compressed) and then one value.  Values tell what
 they are, and dataclasses name their fields: what was stored years ago can be read, and its hash computed,
 whatever fields its class has got since.  Nothing is ever run from a body: classes are looked up among those
-that the type `gridagora.model.events.Event` is made of.
+that the type `gridagora.model.events.Event` is made of.  Commands of a live market are written the same way,
+for programs that hand them to the one that writes.
 """
 
 import re
@@ -17,6 +18,7 @@ from typing import Any, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from gridagora.engine.live.commands import LiveCommand
 from gridagora.errors import DamagedEvent, InvariantError, require
 from gridagora.model.events import Event
 
@@ -49,13 +51,13 @@ _DTYPE = re.compile(rf"[<>|][{_ARRAY_KINDS}]\d{{1,6}}(\[\d*\w+\])?")
 
 @cache
 def classes() -> dict[str, type]:
-    """Return every dataclass and enum that an event can hold, by name: found by walking the type `Event`.
+    """Return every dataclass and enum that an event or a command can hold, by name, found by walking types.
 
     >>> "AuctionCleared" in classes(), "NodalClearing" in classes(), "FlexContract" in classes()
     (True, True, True)
     """
     found: dict[str, type] = {}
-    for kind in get_args(Event):
+    for kind in (*get_args(Event), *get_args(LiveCommand)):
         _walk(kind, found)
     return found
 
@@ -76,8 +78,8 @@ def _walk(annotation: Any, found: dict[str, type]) -> None:
             _walk(part, found)
 
 
-def encode(event: Event) -> bytes:
-    """Return an event as bytes, compressed where that saves a tenth or more.
+def encode(event: Event | LiveCommand) -> bytes:
+    """Return an event or a command as bytes, compressed where that saves a tenth or more.
 
     Raises
     ------
@@ -172,6 +174,16 @@ def decode(body: bytes) -> Event:
     return cast("Event", _read(body, _OBJECTS))
 
 
+def decode_command(body: bytes) -> LiveCommand:
+    """Return the command of a body; raises `DamagedEvent` for bytes that are none.
+
+    >>> from gridagora.engine.live.commands import CloseGate
+    >>> decode_command(encode(CloseGate(at=0, session=3))).session
+    3
+    """
+    return cast("LiveCommand", _read(body, _OBJECTS, kinds=get_args(LiveCommand)))
+
+
 def canonical_of(body: bytes) -> bytes:
     """Return `gridagora.model.events.canonical_bytes` of a stored event as it was when it was stored.
 
@@ -198,7 +210,7 @@ class _Build:
     member: Callable[[str, str, str], Any]
 
 
-def _read(body: bytes, build: _Build) -> Any:
+def _read(body: bytes, build: _Build, *, kinds: tuple[type, ...] = get_args(Event)) -> Any:
     if body[:3] != MAGIC or len(body) < 6:
         raise DamagedEvent("these bytes are no event: they do not begin as one")
     version, flag = body[3], body[4]
@@ -207,7 +219,7 @@ def _read(body: bytes, build: _Build) -> Any:
     plain = body[5:] if flag == PLAIN else _unpacked(body, flag)
     reader = _Reader(plain, build)
     try:
-        name, value = reader.event()
+        name, value = reader.event(kinds)
     except _REFUSALS as error:
         raise DamagedEvent(f"the event is damaged at byte {reader.at}: {error}") from error
     if reader.at != len(plain):
@@ -236,14 +248,14 @@ class _Reader:
         self._build = build
         self.at = 0
 
-    def event(self) -> tuple[str, Any]:
-        """Read one event; return the name of its class with it."""
+    def event(self, kinds: tuple[type, ...]) -> tuple[str, Any]:
+        """Read one event, or another value of some kinds; return the name of its class with it."""
         if self._take(1) != b"d":
             raise ValueError("no event begins here")
         start = self.at
         name = self._text()
         kind = classes().get(name)
-        if kind not in get_args(Event):
+        if kind not in kinds:
             raise ValueError(f"this version of GridAgora knows no event {name!r}")
         self.at = start
         return name, self._record(0)

@@ -4,15 +4,14 @@ A new read table is a table, a migration, a function here, and a higher `VERSION
 for writing then makes its read tables anew from the events.
 """
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, cast
+from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
-from sqlalchemy import Table
 
 from gridagora.adapters.sql import tables
+from gridagora.adapters.sql.made import Names, Rows
+from gridagora.adapters.sql.projections_live import LIVE_MAKERS
 from gridagora.engine.flexibility.books import journal_codes
 from gridagora.errors import require
 from gridagora.ledger import account_name
@@ -20,50 +19,10 @@ from gridagora.ledger.accounts import SystemAccount
 from gridagora.model.columns import Ints
 from gridagora.model.events import AuctionCleared, Event, SessionSettled, StudyOpened, TradesDecided
 from gridagora.model.flexibility_events import FlexMarketOpened, FlexSettled
+from gridagora.model.live_events import LiveMarketOpened
 
-VERSION = 1
+VERSION = 2
 """Version of what is made from events; a higher one makes all read tables anew."""
-
-Mode = Literal["insert", "set", "add"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rows:
-    """Rows of a read table, by columns (arrays, lists, or one value for all).
-
-    "insert": rows that are not there yet; "set": values of columns beside the key in rows that are there;
-    "add": amounts to be added to those in rows that are there.
-    """
-
-    table: Table
-    columns: Mapping[str, Any]
-    mode: Mode = "insert"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Names:
-    """What later events refer to by code: homes, others, and the accounts of a flexibility market.
-
-    ``flex_codes`` is the account in the books of the whole for each account of the flexibility market.
-    """
-
-    homes: tuple[str, ...] = ()
-    others: tuple[str, ...] = ()
-    flex_codes: tuple[int, ...] = ()
-
-    def to_json(self) -> str:
-        """Return the names as text for the table ``projected``."""
-        return json.dumps([self.homes, self.others, self.flex_codes], ensure_ascii=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> "Names":
-        """Return the names of a text.
-
-        >>> Names.from_json(Names(homes=("a",)).to_json()).homes
-        ('a',)
-        """
-        homes, others, codes = json.loads(text)
-        return cls(homes=tuple(homes), others=tuple(others), flex_codes=tuple(codes))
 
 
 def project(event: Event, seq: int, names: Names) -> tuple[tuple[Rows, ...], Names]:
@@ -82,7 +41,8 @@ def project(event: Event, seq: int, names: Names) -> tuple[tuple[Rows, ...], Nam
     >>> [part.table.name for part in rows], names.homes
     (['participants', 'balances'], ('x',))
     """
-    make = _MAKERS.get(type(event))
+    live = names.live is not None or type(event) is LiveMarketOpened
+    make = (LIVE_MAKERS if live else _MAKERS).get(type(event))
     return ((), names) if make is None else make(cast("Any", event), seq, names)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Table
 
-from gridagora.adapters.sql.projections import Rows
+from gridagora.adapters.sql.made import Rows
 
 Row = tuple[Any, ...]
 
@@ -28,6 +28,8 @@ def write_rows(connection: Connection, market: int, parts: Iterable[Rows]) -> No
                 insert_rows(
                     connection, table, names=("market", *names), rows=[(market, *row) for row in rows]
                 )
+            elif rows and mode == "put":
+                _put(connection, table, names=names, rows=rows, market=market)
             elif rows:
                 _change(connection, table, names=names, rows=rows, add=mode == "add", market=market)
 
@@ -74,3 +76,18 @@ def _change(
     order = [names.index(name) for name in values], [names.index(name) for name in wheres]
     bound = [(*(row[i] for i in order[0]), market, *(row[i] for i in order[1])) for row in rows]
     connection.exec_driver_sql(f"UPDATE {table.name} SET {sets} WHERE {where}", bound)  # noqa: S608
+
+
+def _put(
+    connection: Connection, table: Table, *, names: Sequence[str], rows: Sequence[Row], market: int
+) -> None:
+    """Insert rows, or put them in the place of those with their key."""
+    keys = [column.name for column in table.primary_key]
+    columns = ("market", *names)
+    mark = "?" if connection.dialect.name == "sqlite" else "%s"
+    sets = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys)
+    statement = (
+        f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join([mark] * len(columns))}) "  # noqa: S608
+        f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {sets}"
+    )
+    connection.exec_driver_sql(statement, [(market, *row) for row in rows])

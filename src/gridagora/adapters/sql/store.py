@@ -9,7 +9,8 @@ from gridagora.adapters.sql import tables
 from gridagora.adapters.sql.codec import decode, encode
 from gridagora.adapters.sql.database import Database, Progress, page_of, quiet
 from gridagora.adapters.sql.locks import lock_market, lock_schema
-from gridagora.adapters.sql.projections import VERSION, Names, Rows, project
+from gridagora.adapters.sql.made import Names, Rows
+from gridagora.adapters.sql.projections import VERSION, project
 from gridagora.adapters.sql.rows import insert_rows, write_rows
 from gridagora.errors import CommandConflict, StoreError
 from gridagora.model.events import GENESIS, Event, chain_hash
@@ -196,11 +197,10 @@ class SqlStore:
         if batch.commands:
             insert_rows(connection, tables.commands, names=_names_of(tables.commands), rows=batch.commands)
         write_rows(connection, self._market, batch.rows)
-        connection.execute(
-            update(projected)
-            .where(projected.c.market == self._market)
-            .values(seq=batch.seq, names=batch.names.to_json())
-        )
+        made: dict[str, object] = {"seq": batch.seq}
+        if batch.names is not self._names:  # long in a live market, and seldom another
+            made["names"] = batch.names.to_json()
+        connection.execute(update(projected).where(projected.c.market == self._market).values(made))
 
     def rebuild(self, *, progress: Progress = quiet) -> None:
         """Make the read tables of the market anew from its events, in one transaction."""

@@ -151,5 +151,142 @@ balances = Table(
 )
 """The chart of accounts, and the sum of the postings of each."""
 
-READ_TABLES = (participants, bids, prices, trades, settlement_lines, journal, balances)
+
+def _key_text(name: str) -> Column[str]:
+    return Column(name, Text, primary_key=True)
+
+
+def _texts(*names: str) -> list[Column[str]]:
+    return [Column(name, Text, nullable=False) for name in names]
+
+
+def _moments(*names: str) -> list[Column[int]]:
+    return [Column(name, BigInteger, nullable=True) for name in names]
+
+
+resources = Table(
+    "resources",
+    metadata,
+    _market(),
+    _key_text("kind"),
+    _key_text("id"),
+    *_whole("number", "version", "at"),
+    *_texts("actor", "status", "participant", "body"),
+)
+"""Records of a live market's register; ``number`` counts those of a kind, ``body`` is canonical JSON."""
+
+sessions = Table(
+    "sessions",
+    metadata,
+    _market(),
+    _key("session"),
+    *_texts("status"),
+    *_moments("opened", "closed", "published", "settled"),
+)
+"""Sessions of a live market, and when each step was done."""
+
+live_bids = Table(
+    "live_bids",
+    metadata,
+    _market(),
+    _key("number"),
+    *_whole("session", "participant", "period"),
+    Column("side", SmallInteger, nullable=False),
+    *_whole("price_micro", "quantity_wh", "at"),
+    Column("withdrawn", SmallInteger, nullable=False),
+    Column("row", BigInteger, nullable=True),
+)
+"""Bids as they were handed in; ``row`` is that of ``bids`` in the auction of their session."""
+
+readings = Table(
+    "readings",
+    metadata,
+    _market(),
+    _key("participant"),
+    _key("period"),
+    *_whole("import_wh", "export_wh"),
+    Column("quality", SmallInteger, nullable=False),
+    *_texts("source"),
+    *_whole("at"),
+    sqlite_with_rowid=False,
+)
+"""The reading that counts of each participant and period: 0 measured, 1 estimated, 2 corrected."""
+
+grid_limits = Table(
+    "grid_limits",
+    metadata,
+    _market(),
+    _key_text("id"),
+    *_texts("place_kind", "place"),
+    *_whole("begins", "ends"),
+    Column("import_kw", Double, nullable=False),
+    Column("export_kw", Double, nullable=False),
+    Column("emergency", SmallInteger, nullable=False),
+    *_texts("reason", "actor"),
+    *_whole("at"),
+)
+
+broken_limits = Table(
+    "broken_limits",
+    metadata,
+    _market(),
+    _key("session"),
+    _key("row"),
+    *_texts("id"),
+    *_whole("period", "net_wh", "allowed_wh"),
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    _market(),
+    _key("session"),
+    _key("row"),
+    *_whole("trade", "step"),
+    *_texts("decided_by", "decision", "reason"),
+    sqlite_with_rowid=False,
+)
+"""The way of each trade of zones through the controllers, a row per step."""
+
+disputes = Table(
+    "disputes",
+    metadata,
+    _market(),
+    _key_text("id"),
+    *_whole("session", "participant"),
+    *_texts("status", "actor", "reason", "answer"),
+    *_whole("at"),
+)
+
+inbox = Table(
+    "inbox",
+    metadata,
+    _market(),
+    Column("id", Text, primary_key=True),
+    Column("place", BigInteger, nullable=False),
+    Column("runner", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("done", SmallInteger, nullable=False),
+    Column("answer", Text, nullable=False),
+)
+"""Commands that programs hand to the one that writes the market, and its answers until they are fetched."""
+
+READ_TABLES = (
+    participants,
+    bids,
+    prices,
+    trades,
+    settlement_lines,
+    journal,
+    balances,
+    resources,
+    sessions,
+    live_bids,
+    readings,
+    grid_limits,
+    broken_limits,
+    approvals,
+    disputes,
+)
 """Made from events alone: they can be dropped and made anew."""

@@ -1,0 +1,391 @@
+"""Read tables of live markets from their events: one function per kind of event.  Pure.
+
+Participants have numbers in the order of registration, the retailer is -1.  Accounts: those of `SYSTEM`, then
+two per participant, its bill and its wallet, then those of a flexibility market from ``FLEX_FIRST`` on.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from gridagora.adapters.sql import tables
+from gridagora.adapters.sql.made import LiveNames, Names, Rows
+from gridagora.engine.flexibility.books import journal_codes
+from gridagora.engine.live.money import bill, wallet
+from gridagora.engine.machine import session_trades
+from gridagora.ledger import SYSTEM_ACCOUNTS, account_name
+from gridagora.ledger.escrow import BANK, ESCROW, FEES
+from gridagora.model.columns import Ints, PoolTrades, SettlementLines
+from gridagora.model.events import AuctionCleared, SessionSettled, TradesDecided
+from gridagora.model.flexibility_events import FlexMarketOpened, FlexSettled
+from gridagora.model.live_events import (
+    BidsTaken,
+    BidsWithdrawn,
+    DisputeDecided,
+    DisputeRaised,
+    GateClosed,
+    LimitDeclared,
+    LimitsBroken,
+    LiveMarketOpened,
+    MoneyMoved,
+    ReadingsTaken,
+    ResourceKept,
+    SessionOpened,
+    SessionPublished,
+    SettlementCorrected,
+)
+from gridagora.model.zone_columns import DECISIONS
+
+SYSTEM = (*SYSTEM_ACCOUNTS, BANK, ESCROW, FEES)
+"""Accounts of no participant, by their codes."""
+
+FLEX_FIRST = 10**9
+"""Code of the first account of a flexibility market."""
+
+RETAILER = -1
+
+Made = tuple[tuple[Rows, ...], Names]
+
+
+def live_names(names: Names) -> LiveNames:
+    """Return the names of a live market; there are some from its first event on."""
+    return names.live or LiveNames()
+
+
+def _opened(event: LiveMarketOpened, _: int, names: Names) -> Made:
+    terms = event.terms
+    length = terms.session_periods * terms.mtu_s
+    span = terms.open_lead_s + length + terms.readings_lead_s + 2 * terms.dispute_s
+    live = LiveNames(kept=span // length + 9, zonal=terms.mechanism == "zonal")
+    accounts = {"account": np.arange(len(SYSTEM)), "name": SYSTEM, "amount_micro": 0}
+    return (Rows(table=tables.balances, columns=accounts),), replace(names, live=live)
+
+
+def _kept(event: ResourceKept, _: int, names: Names) -> Made:
+    live, first = live_names(names), event.version == 1
+    body = json.loads(event.body)
+    columns = {
+        "kind": event.kind,
+        "id": event.id,
+        "version": event.version,
+        "at": event.at,
+        "actor": event.actor,
+        "status": event.status,
+        "participant": str(body.get("participant", "")),
+        "body": event.body,
+    }
+    if not first:
+        return (Rows(table=tables.resources, columns=_one(columns), mode="set"),), names
+    count = live.counts.get(event.kind, 0)
+    live = replace(live, counts={**live.counts, event.kind: count + 1})
+    rows = [Rows(table=tables.resources, columns=_one({**columns, "number": count}))]
+    if event.kind == "participant":
+        live = replace(live, participants={**live.participants, event.id: count})
+        rows.append(Rows(table=tables.participants, columns=_one({"participant": count, "name": event.id})))
+        accounts = {
+            "account": [len(SYSTEM) + 2 * count, len(SYSTEM) + 2 * count + 1],
+            "name": [bill(event.id), wallet(event.id)],
+            "amount_micro": 0,
+        }
+        rows.append(Rows(table=tables.balances, columns=accounts))
+    return tuple(rows), replace(names, live=live)
+
+
+def _session_opened(event: SessionOpened, _: int, names: Names) -> Made:
+    empty = dict.fromkeys(("closed", "published", "settled"))
+    columns = {"session": event.session, "status": "open", "opened": event.at, **empty}
+    return (Rows(table=tables.sessions, columns=_one(columns)),), names
+
+
+def _taken(event: BidsTaken, _: int, names: Names) -> Made:
+    columns = {
+        "number": np.arange(event.number, event.number + len(event.period)),
+        "session": event.session,
+        "participant": live_names(names).participants[event.participant],
+        "period": event.period,
+        "side": event.side,
+        "price_micro": event.price,
+        "quantity_wh": event.quantity,
+        "at": event.at,
+        "withdrawn": 0,
+        "row": None,
+    }
+    return (Rows(table=tables.live_bids, columns=columns),), names
+
+
+def _withdrawn(event: BidsWithdrawn, _: int, names: Names) -> Made:
+    columns = {"number": event.numbers, "withdrawn": 1}
+    return (Rows(table=tables.live_bids, columns=columns, mode="set"),), names
+
+
+def _gate(event: GateClosed, _: int, names: Names) -> Made:
+    live = live_names(names)
+    lineup = tuple(live.participants[name] for name in event.participants)
+    sessions = {n: place for n, place in live.sessions.items() if n > event.session - live.kept}
+    used = dict.fromkeys(sessions.values())
+    lineups = [live.lineups[place] for place in used]
+    moved = {place: k for k, place in enumerate(used)}
+    sessions = {n: moved[place] for n, place in sessions.items()}
+    if lineup not in lineups:
+        lineups.append(lineup)
+    sessions[event.session] = lineups.index(lineup)
+    after = replace(names, live=replace(live, sessions=sessions, lineups=tuple(lineups)))
+    status = {"session": event.session, "status": "closed", "closed": event.at}
+    rows = [Rows(table=tables.sessions, columns=_one(status), mode="set")]
+    if len(event.bids):
+        placed = {"number": event.bids, "row": np.arange(len(event.bids))}
+        rows.append(Rows(table=tables.live_bids, columns=placed, mode="set"))
+    return tuple(rows), after
+
+
+def _cleared(event: AuctionCleared, _: int, names: Names) -> Made:
+    live = live_names(names)
+    who = _numbers(live, event.session)
+    columns = {
+        "session": event.session,
+        "row": np.arange(len(event.period)),
+        "period": event.period,
+        "participant": who[event.participant],
+        "side": event.side,
+        "price_micro": event.price,
+        "quantity_wh": event.quantity,
+        "accepted_wh": event.accepted,
+    }
+    periods = event.first + np.arange(len(event.clearing_price))
+    prices = {"period": periods, "price_micro": event.clearing_price}
+    status = {"session": event.session, "status": "cleared"}
+    rows = [
+        Rows(table=tables.bids, columns=columns),
+        Rows(table=tables.prices, columns=prices),
+        Rows(table=tables.sessions, columns=_one(status), mode="set"),
+    ]
+    if not live.zonal:
+        homes = len(live.lineup(event.session))
+        trades = session_trades(event, count=len(periods), homes=homes)
+        rows.append(_trades(event.session, trades, who))
+    return tuple(rows), names
+
+
+def _decided(event: TradesDecided, _: int, names: Names) -> Made:
+    decisions = event.decisions
+    accepted = {
+        "session": event.session,
+        "row": np.arange(len(event.accepted)),
+        "accepted_wh": event.accepted,
+    }
+    steps = {
+        "session": event.session,
+        "row": np.arange(len(decisions.trade)),
+        "trade": decisions.trade,
+        "step": decisions.step,
+        "decided_by": [decisions.names[k] for k in decisions.by.tolist()],
+        "decision": [DECISIONS[k] for k in decisions.decision.tolist()],
+        "reason": [decisions.reasons[k] for k in decisions.reason.tolist()],
+    }
+    return (
+        Rows(table=tables.bids, columns=accepted, mode="set"),
+        Rows(table=tables.approvals, columns=steps),
+    ), names
+
+
+def _published(event: SessionPublished, _: int, names: Names) -> Made:
+    columns = {"session": event.session, "status": "published", "published": event.at}
+    return (Rows(table=tables.sessions, columns=_one(columns), mode="set"),), names
+
+
+def _settled(event: SessionSettled, seq: int, names: Names) -> Made:
+    live = live_names(names)
+    who = _numbers(live, event.session)
+    status = {"session": event.session, "status": "settled", "settled": event.at}
+    rows = [
+        Rows(table=tables.sessions, columns=_one(status), mode="set"),
+        Rows(table=tables.settlement_lines, columns=_lines(event.lines, event.first, who)),
+        *_booked(seq, event.entry, _accounts(live, event.session, event.account), amount=event.amount),
+    ]
+    if live.zonal:
+        rows.append(_trades(event.session, event.trades, who))
+    return tuple(rows), names
+
+
+def _corrected(event: SettlementCorrected, seq: int, names: Names) -> Made:
+    live = live_names(names)
+    who = _numbers(live, event.session)
+    account = _accounts(live, event.session, event.account)
+    lines = Rows(table=tables.settlement_lines, columns=_lines(event.lines, event.first, who), mode="add")
+    return (lines, *_booked(seq, event.entry, account, amount=event.amount)), names
+
+
+def _readings(event: ReadingsTaken, _: int, names: Names) -> Made:
+    live = live_names(names)
+    who = np.array([live.participants[name] for name in event.participants], np.int64)
+    columns = {
+        "participant": who[event.participant],
+        "period": event.period,
+        "import_wh": event.import_wh,
+        "export_wh": event.export_wh,
+        "quality": event.quality,
+        "source": event.source,
+        "at": event.at,
+    }
+    return (Rows(table=tables.readings, columns=columns, mode="put"),), names
+
+
+def _limit(event: LimitDeclared, _: int, names: Names) -> Made:
+    told = ("id", "place_kind", "place", "begins", "ends", "import_kw", "export_kw", "reason", "actor", "at")
+    columns = {name: getattr(event, name) for name in told} | {"emergency": int(event.emergency)}
+    return (Rows(table=tables.grid_limits, columns=_one(columns), mode="put"),), names
+
+
+def _broken(event: LimitsBroken, _: int, names: Names) -> Made:
+    columns = {
+        "session": event.session,
+        "row": np.arange(len(event.limit)),
+        "id": event.limit,
+        "period": event.period,
+        "net_wh": event.net_wh,
+        "allowed_wh": event.allowed_wh,
+    }
+    return (Rows(table=tables.broken_limits, columns=columns),), names
+
+
+def _moved(event: MoneyMoved, seq: int, names: Names) -> Made:
+    live = live_names(names)
+    account = np.array([_account(live, name) for name in event.accounts], np.int64)
+    entry = np.full(len(account), -seq, np.int64)
+    return _booked(seq, entry, account, amount=event.amount), names
+
+
+def _raised(event: DisputeRaised, _: int, names: Names) -> Made:
+    columns = {
+        "id": event.id,
+        "session": event.session,
+        "participant": live_names(names).participants[event.participant],
+        "status": "open",
+        "actor": event.actor,
+        "reason": event.reason,
+        "answer": "",
+        "at": event.at,
+    }
+    return (Rows(table=tables.disputes, columns=_one(columns)),), names
+
+
+def _dispute_decided(event: DisputeDecided, _: int, names: Names) -> Made:
+    status = "accepted" if event.accepted else "rejected"
+    columns = {"id": event.id, "status": status, "answer": event.reason}
+    return (Rows(table=tables.disputes, columns=_one(columns), mode="set"),), names
+
+
+def _flex_opened(event: FlexMarketOpened, _: int, names: Names) -> Made:
+    codes, others = journal_codes(event.terms, ())
+    accounts = {
+        "account": FLEX_FIRST + np.unique(codes),
+        "name": [f"flexibility:{account_name(code, (), others)}" for code in np.unique(codes).tolist()],
+        "amount_micro": 0,
+    }
+    after = replace(names, others=others, flex_codes=tuple((FLEX_FIRST + codes).tolist()))
+    return (Rows(table=tables.balances, columns=accounts),), after
+
+
+def _flex_settled(event: FlexSettled, seq: int, names: Names) -> Made:
+    account = np.array(names.flex_codes, dtype=np.int64)[event.account]
+    return _booked(seq, event.entry, account, amount=event.amount), names
+
+
+def _one(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of one row."""
+    return {name: [value] for name, value in columns.items()}
+
+
+def _numbers(live: LiveNames, session: int) -> Ints:
+    """Return the number of each participant of a session by its code, and of the retailer behind them."""
+    return np.array([*live.lineup(session), RETAILER], np.int64)
+
+
+def _account(live: LiveNames, name: str) -> int:
+    """Return the code of an account by its name."""
+    if name in SYSTEM:
+        return SYSTEM.index(name)
+    kind, _, participant = name.partition(":")
+    return len(SYSTEM) + 2 * live.participants[participant] + (kind == "wallet")
+
+
+def _accounts(live: LiveNames, session: int, codes: Ints) -> Ints:
+    """Return the codes of accounts that a session calls by the codes of its participants."""
+    lineup = np.array(live.lineup(session), np.int64)
+    known = np.concatenate([len(SYSTEM) + 2 * lineup, np.arange(len(SYSTEM_ACCOUNTS))])
+    return np.asarray(known[codes])
+
+
+def _trades(session: int, trades: PoolTrades, who: Ints) -> Rows:
+    columns = {
+        "session": session,
+        "row": np.arange(len(trades.period)),
+        "period": trades.period,
+        "buyer": who[trades.buyer],
+        "seller": who[trades.seller],
+        "quantity_wh": trades.quantity_wh,
+        "buyer_price_micro": trades.buyer_price,
+        "seller_price_micro": trades.seller_price,
+    }
+    return Rows(table=tables.trades, columns=columns)
+
+
+def _lines(lines: SettlementLines, first: int, who: Ints) -> dict[str, Any]:
+    periods, homes = lines.energy.shape
+    return {
+        "period": np.repeat(first + np.arange(periods), homes),
+        "participant": np.tile(who[:homes], periods),
+        "traded_wh": lines.traded_wh.ravel(),
+        "local_bought_wh": lines.local_bought_wh.ravel(),
+        "local_sold_wh": lines.local_sold_wh.ravel(),
+        "energy_micro": lines.energy.ravel(),
+        "retail_micro": lines.retail.ravel(),
+        "imbalance_micro": lines.imbalance.ravel(),
+        "network_micro": lines.network.ravel(),
+        "taxes_micro": lines.taxes.ravel(),
+    }
+
+
+def _booked(seq: int, entry: Ints, account: Ints, *, amount: Ints) -> tuple[Rows, ...]:
+    """Return postings, and what they add to the balances of their accounts."""
+    if not len(entry):
+        return ()
+    posted = {
+        "seq": seq,
+        "row": np.arange(len(entry)),
+        "entry": entry,
+        "account": account,
+        "amount_micro": amount,
+    }
+    touched, place = np.unique(account, return_inverse=True)
+    sums = np.zeros(len(touched), dtype=np.int64)
+    np.add.at(sums, place, amount)
+    added = {"account": touched, "amount_micro": sums}
+    return Rows(table=tables.journal, columns=posted), Rows(table=tables.balances, columns=added, mode="add")
+
+
+LIVE_MAKERS: Mapping[type, Callable[[Any, int, Names], Made]] = {
+    LiveMarketOpened: _opened,
+    ResourceKept: _kept,
+    SessionOpened: _session_opened,
+    BidsTaken: _taken,
+    BidsWithdrawn: _withdrawn,
+    GateClosed: _gate,
+    AuctionCleared: _cleared,
+    TradesDecided: _decided,
+    SessionPublished: _published,
+    SessionSettled: _settled,
+    SettlementCorrected: _corrected,
+    ReadingsTaken: _readings,
+    LimitDeclared: _limit,
+    LimitsBroken: _broken,
+    MoneyMoved: _moved,
+    DisputeRaised: _raised,
+    DisputeDecided: _dispute_decided,
+    FlexMarketOpened: _flex_opened,
+    FlexSettled: _flex_settled,
+}
+"""What makes the rows of each kind of event."""
