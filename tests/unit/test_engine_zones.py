@@ -1,10 +1,16 @@
 """Stories of trades in zones: who covers whom, what controllers refuse, what an island does."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from zoned_study import LOST, ZONES, decide, make_bids, make_study, ways
+from zoned_study import LOST, PERIODS, ZONES, decide, make_bids, make_study, ways
 
+from gridagora.engine.envelope import envelope_of
+from gridagora.engine.machine import MarketContext
+from gridagora.market.mechanisms.pay_as_cleared import pay_as_cleared
 from gridagora.model.study import GridLimits
+from gridagora.settlement import Prices
 
 R1, C1 = ZONES.index("lv Bus R1"), ZONES.index("lv Bus C1")
 SUN, ANN, BOB, SHOP, CAFE, MILL = range(6)
@@ -95,6 +101,25 @@ def test_a_price_beyond_the_bounds_is_refused_at_once_and_gives_no_claim_to_othe
     assert {step for step, *_ in refused} == {2}
     assert all("is not within" in reason for *_, reason in refused)
     assert len(told) == 5
+
+
+def test_who_was_refused_is_held_whatever_the_order_asked():
+    study = make_study(most_kwh=1.5)
+    asks_more_than_feed_in = ((MILL, "sell", 0.1, 2, 0), (SHOP, "buy", LOST, 2, 0), (SUN, "sell", 0.15, 1, 0))
+    cleared, decided = decide(study, make_bids(*asks_more_than_feed_in))
+    assert not decided.accepted.any()
+    context = MarketContext(
+        study=study,
+        prices=Prices.from_tariffs(study.tariffs),
+        standing_micro=np.zeros(PERIODS, np.int64),
+        mechanism=pay_as_cleared,
+        check=lambda first, kw, kvar: None,
+        rules_text="",
+    )
+    kept = replace(cleared, accepted=decided.accepted)
+    bounds = envelope_of(kept, context, committed_kw=np.zeros((len(study.homes), PERIODS)))
+    assert np.argwhere(bounds.least_kw == 0).tolist() == [[MILL, 0]]
+    assert np.isinf(bounds.most_kw).all()
 
 
 def test_a_broken_limit_refuses_the_sale_and_the_dso_supplies_the_load():

@@ -7,6 +7,7 @@ from gridagora.agents import Envelope
 from gridagora.engine.machine import MarketContext
 from gridagora.engine.network import cut_off, nodes_of_homes
 from gridagora.engine.pool import positions
+from gridagora.engine.zonal import accepted_by
 from gridagora.model.columns import Floats, NodalClearing
 from gridagora.model.events import AuctionCleared
 from gridagora.units import WH_PER_KWH, to_micro
@@ -48,8 +49,9 @@ def envelope_of(cleared: AuctionCleared, context: MarketContext, *, committed_kw
 def _in_zones(cleared: AuctionCleared, context: MarketContext, *, committed_kw: Floats) -> Envelope:
     """Return what zones leave homes: who was refused keeps to what was approved, an island to its schedule.
 
-    A home is held on the side on which an order was not met that the retailer would have met: a controller
-    or a gate stood in the way.  On an island all are held on both sides, and what was not served is shed.
+    A home is held on the side on which a controller refused a trade of its, or an order was not met that the
+    retailer would have met: a gate stood in the way.  On an island all are held on both sides, and what was
+    not served is shed.
     """
     study, homes = context.study, len(context.study.homes)
     shape = (len(cleared.clearing_price), homes)
@@ -60,7 +62,10 @@ def _in_zones(cleared: AuctionCleared, context: MarketContext, *, committed_kw: 
     buys, missing = cleared.side > 0, cleared.quantity - cleared.accepted
     retail, feed_in = context.prices.retail[cleared.period], context.prices.feed_in[cleared.period]
     at_retailer = np.where(buys, cleared.price >= retail, cleared.price <= feed_in)
-    refused = local & (missing > 0) & at_retailer & ~cleared.zonal.firm
+    trades = cleared.zonal.trades
+    matched = accepted_by(trades, np.ones(len(trades.period), dtype=np.bool_), orders=len(row))
+    refused = ((missing > 0) & at_retailer) | (matched > cleared.accepted)
+    refused &= local & ~cleared.zonal.firm
 
     def table(rows: NDArray[np.bool_]) -> Floats:
         return positions(cleared.participant[rows], row[rows], missing[rows], shape=shape).T
