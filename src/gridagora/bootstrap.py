@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,20 +28,25 @@ from gridagora.engine.ports import Store
 from gridagora.engine.simulate import World, join_deliveries, run_sessions, run_without_market
 from gridagora.engine.wires import Wires
 from gridagora.engine.zone_desk import ZoneDesk
-from gridagora.errors import Fault, InputError
+from gridagora.errors import Fault, InputError, StoreError
 from gridagora.grid import GridModel
 from gridagora.market import pay_as_bid, pay_as_cleared, trade_reduction, vickrey
 from gridagora.model.columns import Floats
 from gridagora.model.events import Event
 from gridagora.model.flexibility_study import DemandName, FlexRules
 from gridagora.model.live import LiveTerms
+from gridagora.model.live_events import LiveMarketOpened
 from gridagora.model.network import Network
 from gridagora.model.study import Study
+from gridagora.model.time import SECONDS_PER_DAY
 from gridagora.scenario import load_scenario, parse_scenario, scenario_yaml
 from gridagora.scenario.prices import lasting_tariffs
 from gridagora.scenario.yaml_text import read_yaml
 from gridagora.settlement import Prices
 from gridagora.units import to_micro
+
+if TYPE_CHECKING:
+    from gridagora.adapters.live import LiveRunner, RunningClock
 
 Progress = Callable[[int, int, str], None]
 Stop = Callable[[], bool]
@@ -233,6 +238,72 @@ def live_context(prepared: Prepared) -> LiveContext:
         ),
         reactive_share=float(np.tan(np.arccos(spec.profiles.power_factor))),
     )
+
+
+def live_runner(
+    url: str,
+    scenario: str | Path | Mapping[str, Any] | None = None,
+    *,
+    market: str | None = None,
+    clock: "RunningClock | None" = None,
+    epoch: int | None = None,
+    **changes: Any,
+) -> "LiveRunner":
+    """Run a live market on a database: one that it holds, or a new one made of a scenario.
+
+    Parameters
+    ----------
+    url : of the database
+    scenario : of a new market; one that the database holds keeps the scenario that it was made of
+    market : name of the market; that of the scenario, or the only one of the database, when left out
+    clock : the computer's when left out
+    epoch : of a new market; the last UTC midnight by the clock when left out
+    changes : fields of `LiveTerms` of a new market
+
+    Raises
+    ------
+    InputError
+        for a scenario or terms with faults, or a database without a market and no scenario.
+    StoreError
+        for a database that cannot be used.
+    """
+    from gridagora.adapters.clocks import SystemClock
+    from gridagora.adapters.live import LiveRunner
+
+    terms = _terms_kept(url, market, new=scenario is not None)
+    clock = clock or SystemClock()
+    if terms is not None:
+        prepared = prepare(read_yaml(terms.scenario, terms.name).data, overrides={})
+        return LiveRunner(url, live_context(prepared), terms, clock=clock)
+    if scenario is None:
+        reason, fix = "holds no live market", "name a scenario to make one of"
+        raise InputError([Fault(source=url, place="market", value=market, reason=reason, fix=fix)])
+    prepared = prepare(scenario, overrides={})
+    now = clock.now()
+    begin = now - now % SECONDS_PER_DAY if epoch is None else epoch
+    named = {} if market is None else {"name": market}
+    terms = live_terms(prepared, epoch=begin, **(named | changes))
+    return LiveRunner(url, live_context(prepared), terms, clock=clock)
+
+
+def _terms_kept(url: str, market: str | None, *, new: bool) -> LiveTerms | None:
+    """Return the terms of the live market that a database holds; None where it holds none of that name."""
+    from gridagora.adapters.sql.database import Database
+
+    try:
+        with Database(url) as database:
+            heads = [head for head in database.heads() if head.seq and market in (None, head.name)]
+            firsts = [next(iter(database.events(head.name))) for head in heads]
+    except StoreError:
+        if new:
+            return None  # not there yet; what else is wrong is told when it is opened for writing
+        raise
+    found = [event.terms for event in firsts if isinstance(event, LiveMarketOpened)]
+    if market is None and len(found) > 1:
+        names = ", ".join(terms.name for terms in found)
+        reason, fix = "is not told, and there are several", f"name one of {names}"
+        raise InputError([Fault(source=url, place="market", value=None, reason=reason, fix=fix)])
+    return found[0] if found else None
 
 
 def simulate(

@@ -8,7 +8,8 @@
     │   └── InfeasibleMarket   a market whose conditions and limits exclude each other: names some that do
     ├── StoreError        a database that cannot be used: missing, foreign, newer, locked, full or gone
     │   ├── DamagedEvent      stored bytes that are no event, or not those that were appended
-    │   └── CommandConflict   an idempotency key that was used before, for something else
+    │   ├── CommandConflict   an idempotency key that was used before, for something else
+    │   └── MarketTaken       another program writes the market; one at a time may
     └── InvariantError    a rule that must always hold was broken: a defect of ours, the run stops
 
 Bad input is reported all at once, never one fault a time and never silently mended.
@@ -110,6 +111,10 @@ class DamagedEvent(StoreError):  # noqa: N818 - the name says what is wrong
 
 class CommandConflict(StoreError):  # noqa: N818 - the name says what is wrong
     """An idempotency key that was used before, for another request."""
+
+
+class MarketTaken(StoreError):  # noqa: N818 - the name says what is wrong
+    """Another program writes the market; it can be asked, and its place be taken when it ends."""
 
 
 class InvariantError(GridAgoraError, AssertionError):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, func, select
 
-from gridagora.errors import StoreError
+from gridagora.errors import MarketTaken, StoreError
 
 SCHEMA_LOCK = 0
 """What PostgreSQL's advisory lock is about: 0 the tables, then the number of a market."""
@@ -64,11 +64,11 @@ def lock_market(connection: Connection, market: int, name: str) -> None:
 
     Raises
     ------
-    StoreError
+    MarketTaken
         when another connection holds it.
     """
     if not connection.scalar(select(func.pg_try_advisory_lock(LOCK_SPACE, market))):
-        raise StoreError(
+        raise MarketTaken(
             f"another program writes the market {name!r} in this database; one at a time may, stop it first"
         )
 

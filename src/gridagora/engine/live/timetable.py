@@ -31,13 +31,16 @@ def due(state: LiveState, now: int, *, without: frozenset[type] = frozenset()) -
     return None if first is None else first[1]
 
 
-def next_moment(state: LiveState) -> int | None:
+def next_moment(state: LiveState, *, without: frozenset[type] = frozenset()) -> int | None:
     """Return the moment at which something is due next; None where nothing ever is.
+
+    ``without`` as in `due`.
 
     >>> next_moment(LiveState()) is None
     True
     """
-    return min((moment for moment, _ in _steps(state, 0)), default=None)
+    moments = [moment for moment, command in _steps(state, 0) if type(command) not in without]
+    return min(moments, default=None)
 
 
 def _steps(state: LiveState, now: int) -> Iterator[tuple[int, LiveCommand]]:

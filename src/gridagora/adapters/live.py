@@ -1,0 +1,393 @@
+"""A live market at work: its store, its state, its clock, and the thread that does what is due.
+
+One program writes a market at a time; on PostgreSQL others hand it their commands (`live_inbox`) and take its
+place when it ends.  A runner that loses its database opens it again as soon as it is there, and goes on from
+the events: what was acknowledged is in them, what was not can be asked again with the same key.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import replace
+from threading import Event as Flag
+from threading import RLock, Thread
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
+
+from gridagora.adapters.clocks import SystemClock
+from gridagora.adapters.live_inbox import Desk, Inbox, Post
+from gridagora.adapters.sql.database import Database
+from gridagora.adapters.sql.group import GroupCommit
+from gridagora.adapters.sql.store import Decision, Receipt, SqlStore
+from gridagora.engine.live.answers import answer_of
+from gridagora.engine.live.commands import LiveCommand, OpenLiveMarket
+from gridagora.engine.live.context import LiveContext
+from gridagora.engine.live.machine import apply, handle, replay
+from gridagora.engine.live.state import LiveState
+from gridagora.engine.live.timetable import due, next_moment
+from gridagora.errors import GridAgoraError, MarketTaken, StoreError
+from gridagora.model.events import Event, canonical_bytes
+from gridagora.model.live import LiveTerms
+
+LONGEST_PAUSE_S = 1.0
+"""Real seconds after which the thread looks again in any case."""
+
+RETRY_S = 30.0
+"""Real seconds until a step that could not be carried out is tried again."""
+
+Answer = TypeVar("Answer")
+Listener = Callable[[int, Sequence[Event]], None]
+"""Called with the number of the first of some events, and these, when they are on disk; must be quick."""
+
+
+class RunningClock(Protocol):
+    """A clock that a runner lives by."""
+
+    def now(self) -> int:
+        """Return the present moment, seconds since 1970-01-01 UTC."""
+
+    def seconds_until(self, moment: int) -> float:
+        """Return the real seconds until a moment, 0 where it has come."""
+
+
+class LiveRunner:
+    """Runs one live market on a database.
+
+    Parameters
+    ----------
+    url : of the database; an SQLite file is made where it is not there
+    context : grid, tariffs and rules of the market
+    terms : of a market that is opened if the database does not hold it yet
+    clock : tells the moment; the computer's when left out
+    actor : who opens the market
+
+    Raises
+    ------
+    StoreError
+        for a database that cannot be used, on SQLite also when another program writes it.
+
+    Examples
+    --------
+    See ``docs/how-to/run-a-market.md``; `gridagora.bootstrap.live_runner` makes one of a scenario.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        context: LiveContext,
+        terms: LiveTerms,
+        *,
+        clock: RunningClock | None = None,
+        actor: str = "operator",
+    ) -> None:
+        self.url, self.name, self.context = url, terms.name, context
+        self.clock: RunningClock = clock or SystemClock()
+        self._terms, self._actor = terms, actor
+        self._door = RLock()
+        self._stop, self._wake = Flag(), Flag()
+        self._listeners: list[Listener] = []
+        self._state: LiveState | None = None
+        self._database: Database | None = None
+        self._group: GroupCommit | None = None
+        self._post: Post | None = None
+        self._desk: Desk | None = None
+        self._down = ""
+        self._stuck: dict[type, tuple[str, float]] = {}
+        self._shown: Mapping[str, Any] = {}
+        self._seen = 0
+        self._next: int | None = None
+        self._open()
+        self._thread = Thread(target=self._work, name=f"live {self.name}", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> "LiveRunner":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- what others ask --------------------------------------------------------------------------
+
+    @property
+    def database(self) -> Database:
+        """The database, open for writing; asked for anew before each use, since it may be reopened."""
+        with self._door:
+            if self._database is None:
+                raise StoreError(self._down or "the market is closed")
+            return self._database
+
+    @property
+    def writes(self) -> bool:
+        """Whether this program is the one that writes the market."""
+        return self._group is not None
+
+    def do(self, command: LiveCommand, *, key: str = "", timeout_s: float | None = 60.0) -> Receipt:
+        """Carry out a command and return when it is on disk.
+
+        Parameters
+        ----------
+        command : its ``at`` is set here, by the market's clock
+        key : idempotency key: a command that comes again with it is answered as before
+        timeout_s : how long to wait, s; the command may still be carried out after that
+
+        Raises
+        ------
+        InputError
+            with every fault of the command, each with a code.
+        CommandConflict
+            when the key was used for another command.
+        StoreError
+            when the market cannot be reached; it is not known whether the command was carried out: ask again
+            with the same key.
+        """
+        return self.submit(command, key=key).result(timeout_s)
+
+    def submit(self, command: LiveCommand, *, key: str = "") -> "Future[Receipt]":
+        """Hand in a command; the future has what `do` returns or raises."""
+        with self._door:
+            if self._group is not None:
+                return self._hand_in(self._group, command, key)
+            if self._post is not None:
+                return self._post.send(command, key)
+        failed: Future[Receipt] = Future()
+        failed.set_exception(StoreError(self._down or "the market is closed"))
+        return failed
+
+    def ask(self, question: Callable[[LiveState], Answer]) -> Answer:
+        """Return what a question finds in the state, asked in the thread that writes.
+
+        Raises
+        ------
+        StoreError
+            where another program writes the market: its read tables tell what is known.
+        """
+        with self._door:
+            group, state = self._group, self._state
+        if group is None or state is None:
+            raise StoreError(self._down or "another program writes this market; look at the read tables")
+        found: list[Answer] = []
+
+        def look() -> Decision:
+            found.append(question(state))
+            return Decision()
+
+        group.submit(look).result()
+        return found[0]
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Tell somebody all events from now on; returns what ends that."""
+        self._listeners.append(listener)
+
+        def stop() -> None:
+            with suppress(ValueError):
+                self._listeners.remove(listener)
+
+        return stop
+
+    def public_state(self) -> Mapping[str, Any]:
+        """Return what everybody may know of the market now."""
+        return {
+            "market": self.name,
+            "now": self.clock.now(),
+            "writes": self.writes,
+            "down": self._down,
+            "stuck": {kind.__name__: text for kind, (text, _) in self._stuck.items()},
+            **self._shown,
+        }
+
+    def close(self) -> None:
+        """Finish what was handed in, then stop."""
+        self._stop.set()
+        self._wake.set()
+        self._thread.join()
+        self._shut("the market is closed")
+
+    # --- opening and closing ----------------------------------------------------------------------
+
+    def _open(self) -> None:
+        """Open the database; become the writer, or one who asks the writer."""
+        database = Database(self.url, write=True, create=True)
+        try:
+            store = SqlStore(database, self.name)
+        except MarketTaken:
+            market = database.head(self.name).market
+            with self._door:
+                self._database, self._down = database, ""
+                self._post = Post(Inbox(database, market))
+                self._seen = database.head(self.name).seq
+            return
+        except GridAgoraError:
+            database.close()
+            raise
+        with self._door:
+            self._database, self._down = database, ""
+            self._begin(store)
+
+    def _begin(self, store: SqlStore) -> None:
+        """Go on from the events of a store that is ours to write."""
+        state = replay(store.events())
+        self._state, self._stuck = state, {}
+        self._group = GroupCommit(store)
+        if state.terms is None:
+            opening = OpenLiveMarket(at=0, actor=self._actor, terms=self._terms)
+            self._hand_in(self._group, opening, "").result()
+        if self._database is not None and self._database.address.path is None:
+            market = self._database.head(self.name).market
+            self._desk = Desk(
+                Inbox(self._database, market), lambda command, key: self.submit(command, key=key)
+            )
+
+    def _shut(self, reason: str) -> None:
+        with self._door:
+            parts = (self._desk, self._post, self._group, self._database)
+            self._desk = self._post = self._group = self._database = self._state = None
+            self._down = reason
+        for part in parts:
+            if part is not None:
+                part.close()
+
+    # --- commands ---------------------------------------------------------------------------------
+
+    def _hand_in(self, group: GroupCommit, command: LiveCommand, key: str) -> "Future[Receipt]":
+        request = hashlib.sha256(canonical_bytes(replace(command, at=0))).digest() if key else b""
+        made: list[tuple[Event, ...]] = []
+        state = self._state
+
+        def decide() -> Decision:
+            if state is None or self._state is not state:
+                raise StoreError("the state of the market was lost; it is made anew from the events")
+            at = max(self.clock.now(), state.at)
+            events = handle(state, replace(command, at=at), self.context)
+            made.append(events)
+            return self._applied(state, events)
+
+        future = group.submit(decide, key=key, request=request)
+        future.add_done_callback(lambda done: self._tell(done, made))
+        return future
+
+    def _applied(self, state: LiveState, events: tuple[Event, ...]) -> Decision:
+        """Change the state; after a defect on the way nobody knows what it is, and it is made anew."""
+        try:
+            for event in events:
+                apply(state, event)
+        except BaseException as error:
+            self._state = None
+            self._wake.set()
+            raise StoreError(f"the state of the market broke: {error}") from error
+        return Decision(events=events, answer=answer_of(events))
+
+    def _tell(self, future: "Future[Receipt]", made: list[tuple[Event, ...]]) -> None:
+        error = future.exception()
+        if isinstance(error, StoreError):
+            self._wake.set()
+            return
+        if error is None and made and not future.result().repeated:
+            for listener in tuple(self._listeners):
+                listener(future.result().first, made[0])
+
+    # --- what is due ------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while not self._stop.is_set():
+            try:
+                pause = self._look()
+            except GridAgoraError as error:
+                self._shut(str(error))
+                pause = LONGEST_PAUSE_S
+            self._wake.wait(pause)
+            self._wake.clear()
+
+    def _look(self) -> float:
+        """Do what there is to be done; return the real seconds until there may be more."""
+        if self._database is None:
+            self._open()
+        group = self._group
+        if group is None:
+            return self._follow()
+        while not self._stop.is_set() and self._do_due(group):
+            pass
+        if self._next is None:
+            return LONGEST_PAUSE_S
+        return min(LONGEST_PAUSE_S, max(0.001, self.clock.seconds_until(self._next)))
+
+    def _do_due(self, group: GroupCommit) -> bool:
+        """Carry out the next step that is due; False where there is none."""
+        state = self._state
+        if state is None:
+            raise StoreError("the state of the market is lost; it is made anew from the events")
+        real = time.monotonic()
+        self._stuck = {kind: held for kind, held in self._stuck.items() if held[1] > real}
+        made: list[tuple[Event, ...]] = []
+        tried: list[type] = []
+
+        def decide() -> Decision:
+            if self._state is not state:
+                raise StoreError("the state of the market was lost; it is made anew from the events")
+            now = max(self.clock.now(), state.at)
+            waits = frozenset(self._stuck)
+            command = due(state, now, without=waits)
+            if command is None:
+                self._next, self._shown = next_moment(state, without=waits), _shown(state)
+                return Decision()
+            tried.append(type(command))
+            events = handle(state, command, self.context)
+            made.append(events)
+            return self._applied(state, events)
+
+        future = group.submit(decide)
+        future.add_done_callback(lambda done: self._tell(done, made))
+        try:
+            future.result()
+        except StoreError:
+            raise
+        except Exception as error:  # the timetable goes on with what else is due, and tells what is stuck
+            if not tried:
+                raise StoreError(str(error)) from error
+            self._stuck = {**self._stuck, tried[0]: (str(error), real + RETRY_S)}
+        return bool(tried)
+
+    def _follow(self) -> float:
+        """Try to take the writer's place; tell listeners what it wrote."""
+        database = self.database
+        post = self._post
+        if post is not None and not post.usable:
+            raise StoreError("the database cannot be reached")
+        try:
+            store = SqlStore(database, self.name)
+        except MarketTaken:
+            self._read_along(database)
+            return 0.2
+        with self._door:
+            self._begin(store)
+        return 0.0
+
+    def _read_along(self, database: Database) -> None:
+        head = database.head(self.name)
+        self._shown = {"events": head.seq, "head": head.hash}
+        if not self._listeners:
+            self._seen = head.seq
+            return
+        for event in database.events(self.name, after=self._seen):
+            self._seen += 1
+            for listener in tuple(self._listeners):
+                listener(self._seen, (event,))
+
+
+def _shown(state: LiveState) -> Mapping[str, Any]:
+    """Return what everybody may know of a market's state."""
+    terms = state.open_terms
+    return {
+        "at": state.at,
+        "events": state.events,
+        "participants": len(state.register.all("participant")),
+        "sessions": {
+            "open": [s.times.number for s in state.kept() if s.status == "open"][:100],
+            "next_gate": terms.session(state.next_close).gate,
+            "cleared": state.next_close - state.first,
+            "settled": state.next_settle - state.first,
+        },
+    }
