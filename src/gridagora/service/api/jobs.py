@@ -1,0 +1,65 @@
+"""Jobs: the state of long work."""
+
+from functools import partial
+from typing import Annotated, Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from gridagora.service.auth.needs import Caller, needs
+from gridagora.service.auth.rights import Subject
+from gridagora.service.context import Here, Service
+from gridagora.service.jobs import Job, Work
+from gridagora.service.routes import PREFIX, router
+from gridagora.service.texts import Model
+
+api = router("jobs")
+
+
+class JobState(Model):
+    """A piece of long work; `status` is waiting, running, done or failed."""
+
+    id: str
+    kind: str
+    status: str
+    done: int
+    total: int
+    made_at: int
+    changed_at: int
+    result: dict[str, Any] | None
+    problem: dict[str, Any] | None
+
+
+def _told(job: Job) -> JobState:
+    return JobState(**{name: getattr(job, name) for name in JobState.model_fields})
+
+
+async def accepted(service: Service, caller: Caller, kind: str, *, work: Work) -> Response:
+    """Take on long work for a caller and return the answer 202 with where to ask for it.
+
+    Parameters
+    ----------
+    service : that does it
+    caller : whose the job will be
+    kind : a word for what it is
+    work : called in a thread with a progress callback (done, total); returns the result as JSON values
+    """
+    job = await service.store.run(partial(service.jobs.start, caller.identity.id, kind, work))
+    where = f"{PREFIX}/jobs/{job.id}"
+    return JSONResponse(_told(job).model_dump(), status_code=202, headers={"Location": where})
+
+
+@api.get("/jobs/{id}", summary="State of a job")
+async def job(
+    id: str,
+    request: Request,
+    response: Response,
+    service: Here,
+    caller: Annotated[Caller, needs("jobs.read")],
+) -> JobState:
+    """Return how far a job is, and its result or problem when it has ended."""
+    found: Job = await service.store.run(partial(service.jobs.get, id))
+    caller.require(Subject(owner=found.owner))
+    if found.status in ("waiting", "running"):
+        response.headers["Retry-After"] = "1"
+    return _told(found)

@@ -1,0 +1,1 @@
+"""One module per step.  A step is never edited: it tells what was."""

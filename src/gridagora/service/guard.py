@@ -1,0 +1,126 @@
+"""The outermost layer: numbers requests, limits how often clients ask, catches all errors, keeps a log."""
+
+import json
+import logging
+import time
+import uuid
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gridagora.service.context import Service
+from gridagora.service.problems import LOG, Problem, of_error, respond
+
+ACCESS = logging.getLogger("gridagora.access")
+
+DOCS_POLICY = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
+POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; "
+CLOSED = "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+
+
+def _headers(policy: str, *, https: bool) -> list[tuple[bytes, bytes]]:
+    told = {
+        "x-content-type-options": "nosniff",
+        "x-frame-options": "DENY",
+        "referrer-policy": "no-referrer",
+        "cross-origin-opener-policy": "same-origin",
+        "content-security-policy": policy + CLOSED,
+    }
+    if https:
+        told["strict-transport-security"] = "max-age=31536000"
+    return [(name.encode(), value.encode()) for name, value in told.items()]
+
+
+class Guard:
+    """ASGI layer around the whole service.
+
+    Every response has a number (``Request-Id``), which problem documents and the log name, and headers that
+    keep browsers from doing what nobody meant.  The access log (`gridagora.access`) has one line of JSON per
+    request, without query, body or token.
+    """
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app = app
+        self._service = service
+        https = service.settings.https
+        self._plain = _headers(POLICY, https=https)
+        self._docs = _headers(DOCS_POLICY, https=https)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        number = uuid.uuid4().hex
+        scope.setdefault("state", {})["number"] = number
+        status = 0
+        path: str = scope["path"]
+        extra = [*(self._docs if path.startswith("/docs") else self._plain), (b"request-id", number.encode())]
+        if path.startswith(("/api/", "/oauth/")):
+            extra.append((b"cache-control", b"no-store"))
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                there = {name for name, _ in message["headers"]}
+                message["headers"] = [
+                    *message["headers"],
+                    *(header for header in extra if header[0] not in there),
+                ]
+            await send(message)
+
+        client = self._client(scope)
+        try:
+            self._admit(scope, client)
+            await self._app(scope, receive, sending)
+        except Exception as error:
+            problem = of_error(error)
+            if problem.status == 500:
+                LOG.error("request %s failed", number, exc_info=error)
+            if status:
+                raise
+            await respond(problem, number)(scope, receive, sending)
+        finally:
+            if ACCESS.isEnabledFor(logging.INFO):
+                _log(scope, client=client, status=status, started=started)
+
+    def _client(self, scope: Scope) -> str:
+        """Return who asks: the identity of a token that is known to be good, else the network address."""
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                identity = self._service.tokens.known(value.decode("latin-1"))
+                if identity is not None:
+                    return identity.id
+                break
+        return address_of(scope)
+
+    def _admit(self, scope: Scope, client: str) -> None:
+        """Raise a problem for a client that asks too often, and for an address that holds a zero."""
+        known = not client.startswith("address:")
+        buckets = self._service.clients if known else self._service.strangers
+        wait = buckets.wait_s(client, now=time.monotonic())
+        if wait > 0.0:
+            raise Problem("rate_limited", headers={"Retry-After": str(int(wait) + 1)})
+        raw: Any = scope.get("raw_path") or b""
+        if b"%00" in raw or b"%00" in scope["query_string"] or "\0" in scope["path"]:
+            raise Problem("text_invalid", "an address may not hold the zero character")
+
+
+def address_of(scope: Any) -> str:
+    """Return the network address that a request came from."""
+    client = scope.get("client")
+    return f"address:{client[0]}" if client else "address:unknown"
+
+
+def _log(scope: Scope, *, client: str, status: int, started: float) -> None:
+    line = {
+        "request": scope["state"]["number"],
+        "method": scope["method"],
+        "path": scope["path"],
+        "status": status,
+        "ms": round((time.perf_counter() - started) * 1000, 2),
+        "client": client,
+    }
+    ACCESS.info(json.dumps(line))

@@ -1,0 +1,88 @@
+"""Routes of the API: who may use them is known before a body is read, and none leaves that open."""
+
+from collections.abc import Callable, Coroutine
+from functools import cached_property
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gridagora.errors import InvariantError, require
+from gridagora.service.auth.needs import Caller, Needs
+from gridagora.service.context import service_of
+from gridagora.service.limits import Taken, read_body
+
+PREFIX = "/api/v1"
+
+
+class GuardedRoute(APIRoute):
+    """A route that has one `Needs` among its parameters, or is declared `public`."""
+
+    @cached_property
+    def action(self) -> str | None:
+        """The action whose right is asked for; None for a public route."""
+        actions = _actions(self.dependant)
+        is_public = getattr(self.endpoint, "public", False)
+        require(
+            len(actions) == (0 if is_public else 1),
+            f"{self.path} must say with one needs(...) who may use it, or be public",
+        )
+        return actions[0] if actions else None
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler: find the caller, read the body within its limits, then answer."""
+        answer = super().get_route_handler()
+        action, taken = self.action, getattr(self.endpoint, "taken", Taken())
+        has_body = bool((self.methods or set()) & {"POST", "PUT", "PATCH"})
+
+        async def handle(request: Request) -> Response:
+            service = service_of(request)
+            caller = None
+            if action is not None:
+                caller = request.state.caller = Caller(await service.tokens.of_request(request), action)
+            if has_body:
+                settings = service.settings
+                await read_body(request, taken, most_bytes=settings.body_bytes, wait_s=settings.body_wait_s)
+            response = await answer(request)
+            if caller is not None and not caller.asked and response.status_code < 400:
+                raise InvariantError(f"{request.method} {self.path} never asked whose the thing is")
+            return response
+
+        return handle
+
+
+def _actions(dependant: Dependant) -> list[str]:
+    found = [dependant.call.action] if isinstance(dependant.call, Needs) else []
+    for inner in dependant.dependencies:
+        found += _actions(inner)
+    return found
+
+
+def router(tag: str, *, prefix: str = PREFIX) -> APIRouter:
+    """Return a router for one resource of the API.
+
+    Parameters
+    ----------
+    tag : heading in the API documentation
+    prefix : of all its paths
+
+    Examples
+    --------
+    >>> from gridagora.service.auth.needs import public
+    >>> api = router("weather")
+    >>> @api.get("/weather")
+    ... @public
+    ... async def weather() -> dict[str, str]:
+    ...     return {"sky": "blue"}
+    >>> [(route.path, route.action) for route in api.routes]
+    [('/api/v1/weather', None)]
+    """
+    return APIRouter(prefix=prefix, tags=[tag], route_class=GuardedRoute)
+
+
+def routes_of(routers: list[APIRouter]) -> list[GuardedRoute]:
+    """Return all routes of routers, each of which is guarded."""
+    return [route for one in routers for route in one.routes if isinstance(route, GuardedRoute)]

@@ -1,0 +1,51 @@
+"""Texts and numbers that requests may hold: the base of all models of the API, and names."""
+
+import unicodedata
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+
+ODD = frozenset({"Cc", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Kinds of characters that no name needs: control characters, halves of characters, line ends."""
+
+TURNING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+"""Characters that are not seen and change the order of others: a name could look like another."""
+
+
+class Model(BaseModel):
+    """A body of a request or a response: unknown members, infinite numbers and wrong types are refused."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, str_max_length=100_000, frozen=True)
+
+
+def check_name(text: str) -> str:
+    r"""Return a name in its composed form (NFC) without blanks around it.
+
+    >>> check_name("  Zoe\u0308 "), check_name("<b>'; --")
+    ('Zoë', "<b>'; --")
+    """
+    if any(unicodedata.category(letter) in ODD or letter in TURNING for letter in text):
+        raise PydanticCustomError("text_invalid", "holds control characters or such as are not seen")
+    text = unicodedata.normalize("NFC", text).strip()
+    if not text:
+        raise PydanticCustomError("string_too_short", "is empty")
+    return text
+
+
+def check_text(text: str) -> str:
+    """Return a text of several lines; only line ends and tabs are taken of the control characters."""
+    if any(unicodedata.category(letter) in ODD and letter not in "\n\r\t" for letter in text):
+        raise PydanticCustomError("text_invalid", "holds control characters")
+    return unicodedata.normalize("NFC", text)
+
+
+Name = Annotated[str, StringConstraints(max_length=200), AfterValidator(check_name)]
+"""A name for people: any script, one line; it is data everywhere and never markup or SQL."""
+
+Text = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(check_text)]
+"""A text for people, of several lines."""
+
+ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,62}$"
+Id = Annotated[str, Field(pattern=ID_PATTERN, examples=["north-7"])]
+"""An id that programs and people write."""
