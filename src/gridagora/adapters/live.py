@@ -146,13 +146,19 @@ class LiveRunner:
         """
         return self.submit(command, key=key).result(timeout_s)
 
-    def submit(self, command: LiveCommand, *, key: str = "") -> "Future[Receipt]":
-        """Hand in a command; the future has what `do` returns or raises."""
+    def submit(self, command: LiveCommand, *, key: str = "", request: bytes = b"") -> "Future[Receipt]":
+        """Hand in a command; the future has what `do` returns or raises.
+
+        ``request`` is the hash of what was asked with the key, where that is more than the command: a command
+        may hold what was made up for it, such as an id.
+        """
+        if key and not request:
+            request = hashlib.sha256(canonical_bytes(replace(command, at=0))).digest()
         with self._door:
             if self._group is not None:
-                return self._hand_in(self._group, command, key)
+                return self._hand_in(self._group, command, key=key, request=request)
             if self._post is not None:
-                return self._post.send(command, key)
+                return self._post.send(command, key, request)
         failed: Future[Receipt] = Future()
         failed.set_exception(StoreError(self._down or "the market is closed"))
         return failed
@@ -234,11 +240,12 @@ class LiveRunner:
         self._group = GroupCommit(store)
         if state.terms is None:
             opening = OpenLiveMarket(at=0, actor=self._actor, terms=self._terms)
-            self._hand_in(self._group, opening, "").result()
+            self._hand_in(self._group, opening).result()
         if self._database is not None and self._database.address.path is None:
             market = self._database.head(self.name).market
             self._desk = Desk(
-                Inbox(self._database, market), lambda command, key: self.submit(command, key=key)
+                Inbox(self._database, market),
+                lambda command, key, request: self.submit(command, key=key, request=request),
             )
 
     def _shut(self, reason: str) -> None:
@@ -252,8 +259,9 @@ class LiveRunner:
 
     # --- commands ---------------------------------------------------------------------------------
 
-    def _hand_in(self, group: GroupCommit, command: LiveCommand, key: str) -> "Future[Receipt]":
-        request = hashlib.sha256(canonical_bytes(replace(command, at=0))).digest() if key else b""
+    def _hand_in(
+        self, group: GroupCommit, command: LiveCommand, *, key: str = "", request: bytes = b""
+    ) -> "Future[Receipt]":
         made: list[tuple[Event, ...]] = []
         state = self._state
 

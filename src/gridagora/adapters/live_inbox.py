@@ -29,6 +29,9 @@ MOST = 512
 PAUSE_S = 0.004
 """Between two looks at the table while something is expected."""
 
+REQUEST = 32
+"""Bytes before a command in the table: the hash of what was asked with its key."""
+
 FORGET_S = 3600
 """Answers that nobody fetched for so long are dropped."""
 
@@ -163,14 +166,14 @@ class Post:
         """Whether the table could be reached up to now."""
         return self._failed is None
 
-    def send(self, command: LiveCommand, key: str) -> "Future[Receipt]":
-        """Hand in a command; the future has what the writer answers."""
+    def send(self, command: LiveCommand, key: str, request: bytes) -> "Future[Receipt]":
+        """Hand in a command, its key and the hash of its request; the future has what the writer answers."""
         answer: Future[Receipt] = Future()
         answer.set_running_or_notify_cancel()
         if self._failed is not None:
             answer.set_exception(StoreError(self._failed))
         else:
-            self._out.put((uuid4().hex, key, encode(command), answer))
+            self._out.put((uuid4().hex, key, request.ljust(REQUEST, b"\0") + encode(command), answer))
         return answer
 
     def close(self) -> None:
@@ -231,7 +234,7 @@ class Desk:
     Parameters
     ----------
     inbox : the table
-    submit : hands a command to the market with its key
+    submit : hands a command to the market with its key and the hash of its request
     """
 
     def __init__(self, inbox: Inbox, submit: Any) -> None:
@@ -261,7 +264,8 @@ class Desk:
         for id_, key, body in found:
             self._taken.add(id_)
             try:
-                future = self._submit(decode_command(body), key or f"inbox:{id_}")
+                request, command = body[:REQUEST] if key else b"", decode_command(body[REQUEST:])
+                future = self._submit(command, key or f"inbox:{id_}", request)
             except GridAgoraError as error:
                 self._answers.put((id_, told(error, None)))
                 continue
