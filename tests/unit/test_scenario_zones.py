@@ -243,6 +243,33 @@ def test_a_wrong_key_hides_no_fault_and_makes_none_up() -> None:
     assert set(found) == {"agents.ems", "zones.islands.0.zone"}
 
 
+def test_faults_behind_a_wrong_item_keep_their_number_and_line(tmp_path) -> None:
+    text = f"""\
+grid: 1-LV-rural1--0-sw
+period: {{start: {DAY}, length: 1d}}
+market: {{mechanism: zonal}}
+zones:
+  islands:
+    - {{zone: a, from: {at("18:00")}, to: {at("17:00")}}}
+    - {{zone: a, from: {at("18:00")}}}
+    - {{from: {at("18:00")}}}
+    - {{zone: a, from: 2016-06-09}}
+"""
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_scenario(path, more=more_faults)
+    places = [fault.place for fault in caught.value.faults]
+    assert places == [
+        "line 6, zones.islands.0",
+        "line 8, zones.islands.2.zone",
+        "line 9, zones.islands.3",
+    ]
+    assert set(faults_of(read_yaml(text, "study.yaml").data)) == {
+        place.partition(", ")[2] for place in places
+    }
+
+
 def test_sources_that_are_not_there_or_not_enough() -> None:
     found = faults_of(scenario(sources=["LV1.101 Bus 5", "LV1.101 Bus 55"]))
     assert "LV1.101 Bus 5" in found["zones.sources.1"].fix

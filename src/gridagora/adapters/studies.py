@@ -118,9 +118,8 @@ def _zones(
 
 
 def _in_line(fault: Fault, spec: ScenarioSpec) -> Fault:
-    """Add the line of the scenario file to a fault of one of its keys."""
-    line = spec.line_of(fault.place) if fault.source == spec.origin else None
-    return fault if line is None else replace(fault, place=f"line {line}, {fault.place}")
+    """Let a fault of a key of the scenario file stand at its place there, with the line."""
+    return replace(fault, place=spec.place_of(fault.place)) if fault.source == spec.origin else fault
 
 
 def _feeder(spec: ScenarioSpec, net: Any, faults: list[Fault]) -> Feeder | None:

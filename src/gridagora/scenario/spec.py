@@ -328,6 +328,7 @@ class ScenarioSpec(Spec):
     zones: ZonesSpec | None = None
     _origin: str = PrivateAttr(default="scenario")
     _lines: dict[str, int] = PrivateAttr(default_factory=dict)
+    _moved: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -352,12 +353,22 @@ class ScenarioSpec(Spec):
         """Name of the file that the scenario came from, for faults."""
         return self._origin
 
-    def line_of(self, key: str) -> int | None:
-        """Return the line of a dotted key in the file that the scenario came from."""
-        return self._lines.get(key)
+    def place_of(self, key: str) -> str:
+        """Return a dotted key as the file that the scenario came from has it, with its line there."""
+        line, told = self._lines.get(key), self._moved.get(key, key)
+        return told if line is None else f"line {line}, {told}"
 
-    def read_from(self, origin: str, lines: dict[str, int]) -> "ScenarioSpec":
-        """Return the same scenario, noted as read from a file with its keys in these lines."""
+    def read_from(
+        self, origin: str, lines: dict[str, int], moved: dict[str, str] | None = None
+    ) -> "ScenarioSpec":
+        """Return the same scenario, noted as read from a file.
+
+        Parameters
+        ----------
+        origin : name of the file
+        lines : line of each dotted key
+        moved : keys whose list has lost items before them, and what they are in the file
+        """
         copy = self.model_copy()
-        copy._origin, copy._lines = origin, lines
+        copy._origin, copy._lines, copy._moved = origin, lines, moved or {}
         return copy

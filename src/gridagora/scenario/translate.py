@@ -1,5 +1,6 @@
 """Pydantic's errors in the words of a scenario file: key, line, value, reason and fix."""
 
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from copy import deepcopy
 from pathlib import Path
@@ -15,6 +16,10 @@ from gridagora.scenario.yaml_text import Document, dotted
 
 _ROUNDS = 4
 """How often faulty keys are taken out: each round can only show what the one before hid."""
+
+_Path = tuple[str | int, ...]
+_Numbers = dict[int, list[int]]
+"""Of each list that lost items, by its identity: the numbers that those left had before."""
 
 _REASONS = {
     "missing": ("is missing", "add the key"),
@@ -50,9 +55,11 @@ def validate(
 def without_faults(document: Document, *, label: str, base: Path | None) -> ScenarioSpec | None:
     """Return the scenario without its faulty keys, to look for more faults in the rest; None if none is left.
 
-    It must never be run: a key that was taken out stands at its default.
+    It must never be run: a key that was taken out stands at its default.  Faults of items behind one that was
+    taken out of a list are told with the number and the line that the file gives them.
     """
     data = deepcopy(document.data)
+    numbers: _Numbers = {}
     for _ in range(_ROUNDS):
         try:
             spec = ScenarioSpec.model_validate(data, context={"base": base})
@@ -61,12 +68,28 @@ def without_faults(document: Document, *, label: str, base: Path | None) -> Scen
             if () in paths:
                 return None
             for path in sorted(set(paths), key=_from_the_end, reverse=True):
-                _remove(data, path)
+                _remove(data, path, numbers)
         else:
-            return spec.read_from(
-                label, {dotted(path): line for path, line in document.lines.items() if path}
-            )
+            paths_now = list(_paths(data, numbers))
+            lines = {dotted(now): document.lines[was] for now, was in paths_now if was in document.lines}
+            moved = {dotted(now): dotted(was) for now, was in paths_now if now != was}
+            return spec.read_from(label, lines, moved)
     return None
+
+
+def _paths(
+    data: Any, numbers: _Numbers, *, now: _Path = (), was: _Path = ()
+) -> Iterator[tuple[_Path, _Path]]:
+    """Yield the path of everything below, and the one it had before items were taken out of lists."""
+    if now:
+        yield now, was
+    if isinstance(data, dict):
+        for key, value in data.items():
+            yield from _paths(value, numbers, now=(*now, key), was=(*was, key))
+    elif isinstance(data, list):
+        own = numbers.get(id(data), range(len(data)))
+        for at, (number, value) in enumerate(zip(own, data, strict=True)):
+            yield from _paths(value, numbers, now=(*now, at), was=(*was, number))
 
 
 def _removable(details: ErrorDetails) -> tuple[str | int, ...]:
@@ -80,7 +103,7 @@ def _from_the_end(path: tuple[str | int, ...]) -> list[tuple[bool, int, str]]:
     return [(isinstance(part, int), part if isinstance(part, int) else 0, str(part)) for part in path]
 
 
-def _remove(data: Any, path: tuple[str | int, ...]) -> None:
+def _remove(data: Any, path: _Path, numbers: _Numbers) -> None:
     """Take a key or an item out of nested mappings and lists; nothing happens where it is gone already."""
     for part in path[:-1]:
         try:
@@ -91,6 +114,7 @@ def _remove(data: Any, path: tuple[str | int, ...]) -> None:
     if isinstance(data, dict):
         data.pop(last, None)
     elif isinstance(data, list) and isinstance(last, int) and last < len(data):
+        numbers.setdefault(id(data), list(range(len(data)))).pop(last)
         del data[last]
 
 
