@@ -26,7 +26,10 @@ NAMES = ("ann", "bob", "cem", "dea")
 @cache
 def small():
     """Return a prepared scenario of four homes."""
-    listed = [{"participant": name, "bus": bus, "profile": "H0-A", "load_kw": 1.0} for name, bus in zip(NAMES, BUSES, strict=True)]
+    listed = [
+        {"participant": name, "bus": bus, "profile": "H0-A", "load_kw": 1.0}
+        for name, bus in zip(NAMES, BUSES, strict=True)
+    ]
     return prepare(
         {
             "name": "small",
@@ -95,7 +98,9 @@ class Live:
     def read(self, session, **net_wh):
         """Send the readings of a session: net import of each period, Wh."""
         times = self.state.open_terms.session(session)
-        rows = [(k, times.first + p, wh) for k, name in enumerate(net_wh) for p, wh in enumerate(net_wh[name])]
+        rows = [
+            (k, times.first + p, wh) for k, name in enumerate(net_wh) for p, wh in enumerate(net_wh[name])
+        ]
         who, period, wh = (np.array(column) for column in zip(*rows, strict=True))
         return self.do(
             TakeReadings(

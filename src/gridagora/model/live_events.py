@@ -81,7 +81,8 @@ class BidsWithdrawn:
 class GateClosed:
     """A session takes no more bids: who is in it, and the prices outside the market that hold for it.
 
-    ``participants`` in the order of their codes, ``buses`` and ``phases`` (0: all three) where they stand.
+    ``participants`` in the order of their codes, ``buses`` and ``phases`` (0: all three) where they stand,
+    ``passive`` who never trades: all its energy is the retailer's at tariff.
     ``bids`` are the numbers of the bids in the order of the rows that `AuctionCleared` has for them, ahead of
     the retailer's.  Prices are micro-currency per kWh, one entry per period of the session.
     """
@@ -91,6 +92,7 @@ class GateClosed:
     participants: tuple[str, ...]
     buses: tuple[str, ...]
     phases: Ints
+    passive: NDArray[np.bool_]
     bids: Ints
     retail: Ints
     feed_in: Ints

@@ -108,6 +108,9 @@ def bidder_faults(state: LiveState, participant: str) -> list[Fault]:
     if record.status != "active":
         fix = f"ask the operator: the participant is {record.status}"
         return [refusal("participant_not_active", "participant", participant, fix=fix)]
+    if record.body.get("passive", False):
+        fix = "ask the operator to let the participant trade"
+        return [refusal("participant_passive", "participant", participant, fix=fix)]
     if connection_of(state, participant) is None:
         fix = "register a connection point and have it approved"
         return [refusal("no_connection", "participant", participant, fix=fix)]

@@ -117,7 +117,6 @@ def session_context(
     terms: LiveTerms,
     gate: GateClosed,
     *,
-    passive: frozenset[int] = frozenset(),
     limits: tuple[LimitDeclared, ...] = (),
 ) -> MarketContext:
     """Return the small study that a closed session is.
@@ -126,7 +125,6 @@ def session_context(
     ----------
     context, terms : of the market
     gate : who is in the session, and its prices
-    passive : codes of those that do not trade in it
     limits : declared limits; those of zones narrow their gates
     """
     times = terms.session(gate.session)
@@ -139,10 +137,10 @@ def session_context(
             load_kw=none,
             load_kvar=none,
             phase=int(phase) or None,
-            passive=code in passive,
+            passive=passive,
         )
-        for code, (name, bus, phase) in enumerate(
-            zip(gate.participants, gate.buses, gate.phases.tolist(), strict=True)
+        for name, bus, phase, passive in zip(
+            gate.participants, gate.buses, gate.phases.tolist(), gate.passive.tolist(), strict=True
         )
     )
     study = Study(

@@ -67,9 +67,9 @@ def close_gate(state: LiveState, command: CloseGate, context: LiveContext) -> tu
     codes = {name: code for code, name in enumerate(gate.participants)}
     kept = np.array([name in codes for name in book.participant], dtype=np.bool_)
     limits = limits_of(state, times)
-    passive = frozenset(range(len(codes))) - {codes[n] for n in set(book.participant) if n in codes}
-    market = session_context(context, terms, gate, passive=passive, limits=limits)
-    loads = expected_loads(state, session, gate, passive=passive, share=context.reactive_share)
+    silent = frozenset(range(len(codes))) - {codes[n] for n in set(book.participant) if n in codes}
+    market = session_context(context, terms, gate, limits=limits)
+    loads = expected_loads(state, session, gate, silent=silent, share=context.reactive_share)
     auction = ClearAuction(
         at=command.at,
         session=market_session(terms, command.session),
@@ -160,13 +160,14 @@ def _gate(
 ) -> GateClosed:
     """Return who is in a session, its prices, and its bids: those of participants that may still bid."""
     terms, times = state.open_terms, session.times
-    names, buses, phases = [], [], []
+    names, buses, phases, passive = [], [], [], []
     for record in state.register.all("participant"):
         point = connection_of(state, record.id) if record.status == "active" else None
         if point is not None:
             names.append(record.id)
             buses.append(str(point["bus"]))
             phases.append(int(point.get("phase", 0)))
+            passive.append(bool(record.body.get("passive", False)))
     inside = set(names)
     prices = Prices.from_tariffs(context.tariffs(axis_of(terms, times.first, times.count)))
     return GateClosed(
@@ -175,6 +176,7 @@ def _gate(
         participants=tuple(names),
         buses=tuple(buses),
         phases=np.array(phases, np.int64),
+        passive=np.array(passive, np.bool_),
         bids=book.number[np.array([name in inside for name in book.participant], dtype=np.bool_)],
         **{name: getattr(prices, name) for name in PRICE_COLUMNS},
         local_network_share=prices.local_network_share,
@@ -202,12 +204,12 @@ class Loads:
 
 
 def expected_loads(
-    state: LiveState, session: SessionState, gate: GateClosed, *, passive: frozenset[int], share: float
+    state: LiveState, session: SessionState, gate: GateClosed, *, silent: frozenset[int], share: float
 ) -> Loads:
     """Return the newest forecasts of those that did not bid, 0 where nobody forecast anything."""
     times = session.times
     kw = np.zeros((times.count, len(gate.participants)))
-    for code in sorted(passive):
+    for code in sorted(silent):
         for record in state.register.owned("forecast", gate.participants[code]):
             first, values = int(record.body["first"]), np.asarray(record.body["kw"], dtype=np.float64)
             begin, end = max(times.first, first), min(times.first + times.count, first + len(values))

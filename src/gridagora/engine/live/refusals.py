@@ -11,6 +11,7 @@ CODES = {
     "session_state": "the session is not at that step",
     "participant_unknown": "no participant has that id",
     "participant_not_active": "the participant is not active",
+    "participant_passive": "the participant never trades: its energy is the retailer's",
     "no_connection": "the participant has no active connection point",
     "not_prequalified": "the participant has no approved asset that can give energy",
     "period_unknown": "the period belongs to no session, or not to this one",

@@ -128,11 +128,8 @@ def apply_corrected(state: LiveState, event: SettlementCorrected) -> None:
 
 
 def _market(session: SessionState, state: LiveState, context: LiveContext) -> MarketContext:
-    """Return the small study of a cleared session; who bid nothing in it does not trade in it."""
-    homes = len(session.closed.participants)
-    bidding = set(session.auction.participant[: len(session.closed.bids)].tolist())
-    passive = frozenset(range(homes)) - bidding
-    return session_context(context, state.open_terms, session.closed, passive=passive)
+    """Return the small study of a cleared session."""
+    return session_context(context, state.open_terms, session.closed)
 
 
 def _metered(meters: Meters, session: SessionState, stand_in: list[ReadingsTaken]) -> tuple[Ints, Ints]:

@@ -45,6 +45,7 @@ PARTICIPANT = Kind(
         "organisation": Field(type="text", refers_to="organisation"),
         "aggregator": Field(type="text", refers_to="organisation"),
         "email": Field(type="text"),
+        "passive": Field(type="truth"),
         "overdraft_micro": Field(type="whole", low=0, high=LARGEST),
     },
     statuses=("pending", "active", "suspended", "closed"),
@@ -52,7 +53,11 @@ PARTICIPANT = Kind(
     approvers=OPERATOR,
     check=_overdraft_faults,
 )
-"""Who buys and sells; ``overdraft_micro`` is how far below zero its wallet may go."""
+"""Who buys and sells; ``overdraft_micro`` is how far below zero its wallet may go.
+
+``passive``: it never trades, and all its energy is the retailer's at tariff.  Everybody else answers for its
+balance: what it takes or gives without a bid is imbalance.
+"""
 
 
 def _point_faults(state: LiveState, change: Change) -> Iterator[Fault]:
