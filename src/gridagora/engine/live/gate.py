@@ -108,7 +108,7 @@ def nominated_kw(cleared: AuctionCleared, decided: TradesDecided | None, market:
 def apply_gate(state: LiveState, event: GateClosed) -> None:
     """Close a session's gate; its bids bind no money any more."""
     session = state.sessions[event.session]
-    session.gate = event
+    session.gate, session.limits = event, limits_of(state, session.times)
     for participant, amount in session.book.reserved.items():
         state.reserved[participant] -= amount
         if not state.reserved[participant]:

@@ -229,11 +229,8 @@ def _faults(state: LiveState, command: DeclareLimit, context: LiveContext) -> It
             yield refusal("field_invalid", name, value, fix="write kW, 0 or more")
 
 
-def touches(limit: LimitDeclared, gate: GateClosed) -> bool:
-    """Tell whether a limit can concern a session that was cleared before it was declared."""
-    return limit.at > gate.at
-
-
-def delivery_limits(limits: tuple[LimitDeclared, ...], gate: GateClosed) -> tuple[LimitDeclared, ...]:
-    """Return the limits that delivery is held against: known at the gate, or an emergency since."""
-    return tuple(limit for limit in limits if limit.emergency or not touches(limit, gate))
+def delivery_limits(
+    limits: tuple[LimitDeclared, ...], known: tuple[LimitDeclared, ...]
+) -> tuple[LimitDeclared, ...]:
+    """Return the limits that delivery is held against: those known at the gate, and emergencies since."""
+    return tuple(limit for limit in limits if limit.emergency or limit in known)

@@ -52,7 +52,7 @@ def settle_live(state: LiveState, command: SettleLiveSession, context: LiveConte
     delivered = _delivered(session, command.at, due_kw=due_kw, net_wh=net_wh)
     settled = _settled(session, delivered, state.open_terms, market=market)
     places = places_of(
-        delivery_limits(limits_of(state, times), session.closed),
+        delivery_limits(limits_of(state, times), session.limits),
         terms,
         session.closed,
         zone_of_bus=context.zone_of_bus,

@@ -151,6 +151,7 @@ class SessionState:
         self.status: SessionStatus = "open"
         self.book = Book()
         self.gate: GateClosed | None = None
+        self.limits: tuple[LimitDeclared, ...] = ()
         self.cleared: AuctionCleared | None = None
         self.decided: TradesDecided | None = None
         self.checked: ScheduleChecked | None = None
