@@ -437,17 +437,24 @@ def test_an_event_cut_off_with_its_head_shows_by_the_hash_kept_elsewhere(path):
         assert any("was kept elsewhere" in f for f in verify(database, MARKET, head=head).findings)
 
 
-def test_damaged_pages_are_found(path):
+@pytest.mark.parametrize("table", ["events", "journal", "heads"])
+def test_a_damaged_page_is_found(path, table):
     filled(path, 200)
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (page,) = connection.execute(
+            "SELECT rootpage FROM sqlite_schema WHERE type = 'table' AND name = ?", (table,)
+        ).fetchone()
     connection.close()
     data = bytearray(path.read_bytes())
-    for page in range(len(data) // 4096 // 2, len(data) // 4096):
-        data[page * 4096 : page * 4096 + 40] = bytes(40)
+    data[(page - 1) * 4096 : page * 4096 - 4000] = bytes(96)
     path.write_bytes(data)
+    if table == "heads":
+        with pytest.raises(StoreError, match="is damaged: put back a copy"), Database(str(path)) as database:
+            database.heads()
+        return
     with Database(str(path)) as database:
-        assert verify(database, MARKET).findings
+        assert any("damaged" in finding for finding in verify(database, MARKET).findings)
 
 
 @pytest.mark.parametrize(
