@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gridagora import cli_billing, cli_store
+from gridagora import cli_billing, cli_serve, cli_store
 from gridagora.cli_meter import app as meter_app
+from gridagora.cli_service import app as admin_app
 from gridagora.console import add_row, make_console, make_table, print_frame
 from gridagora.errors import Fault, GridAgoraError, InputError, check_faults
 
@@ -257,6 +258,7 @@ def auction(
         make_console().print(f"Written: {written}", highlight=False, soft_wrap=True)
 
 
+app.add_typer(admin_app, name="admin", help="People of a live platform: make, list and help administrators.")
 app.add_typer(meter_app, name="meter", help="Meter readings: check a file, collect and send over MQTT.")
 
 
@@ -300,6 +302,7 @@ def version() -> None:
 
 cli_store.register(app)
 cli_billing.register(app)
+cli_serve.register(app)
 
 
 def _use_one_blas_thread() -> None:

@@ -77,7 +77,7 @@ class Jobs:
         """
         if self._waiting >= MOST_WAITING:
             raise Problem("busy", "too many jobs wait already", headers={"Retry-After": "10"})
-        now, id = self._desk.now(), f"job:{secrets.token_hex(12)}"
+        now, id = self._desk.now(), f"job-{secrets.token_hex(12)}"
         with self._desk.writing() as connection:
             connection.execute(
                 insert(jobs).values(

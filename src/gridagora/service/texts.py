@@ -1,5 +1,6 @@
 """Texts and numbers that requests may hold: the base of all models of the API, and names."""
 
+import re
 import unicodedata
 from typing import Annotated
 
@@ -45,6 +46,24 @@ Name = Annotated[str, StringConstraints(max_length=200), AfterValidator(check_na
 
 Text = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(check_text)]
 """A text for people, of several lines."""
+
+ADDRESS = re.compile(r"[^@\s\x00-\x1f<>]{1,64}@[^@\s\x00-\x1f<>]{1,189}")
+
+
+def check_email(text: str) -> str:
+    """Return an e-mail address in small letters, by which a person signs in.
+
+    >>> check_email("Ann@Example.org")
+    'ann@example.org'
+    """
+    address = check_name(text).casefold()
+    if not ADDRESS.fullmatch(address):
+        raise PydanticCustomError("email_invalid", "is no e-mail address")
+    return address
+
+
+Email = Annotated[str, Field(max_length=254), AfterValidator(check_email)]
+"""An e-mail address, in small letters."""
 
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,62}$"
 Id = Annotated[str, Field(pattern=ID_PATTERN, examples=["north-7"])]

@@ -1,11 +1,9 @@
 """People: made, changed, blocked and helped by administrators."""
 
-import re
 from functools import partial
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 from sqlalchemy import delete
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,28 +19,12 @@ from gridagora.service.headers import ExpectedVersion, etag, tagged
 from gridagora.service.pages import AskedPage, Page
 from gridagora.service.problems import Problem
 from gridagora.service.routes import PREFIX, router
-from gridagora.service.texts import Id, Model, Name, check_name
+from gridagora.service.texts import Email, Id, Model, Name
 
 api = router("users")
 
 Reader = Annotated[Caller, needs("users.read")]
 Writer = Annotated[Caller, needs("users.write")]
-ADDRESS = re.compile(r"[^@\s\x00-\x1f<>]{1,64}@[^@\s\x00-\x1f<>]{1,189}")
-
-
-def check_email(text: str) -> str:
-    """Return an e-mail address in small letters, by which a person signs in.
-
-    >>> check_email("Ann@Example.org")
-    'ann@example.org'
-    """
-    address = check_name(text).casefold()
-    if not ADDRESS.fullmatch(address):
-        raise PydanticCustomError("email_invalid", "is no e-mail address")
-    return address
-
-
-Email = Annotated[str, Field(max_length=254), AfterValidator(check_email)]
 Participants = Annotated[list[Id], Field(max_length=10_000)]
 
 

@@ -148,7 +148,7 @@ class Desk:
 
     def owner_of(self, connection: Connection, subject: str) -> User | Client | None:
         """Return the person or machine with an id."""
-        table = tables.users if subject.startswith("user:") else tables.clients
+        table = tables.users if subject.startswith("user-") else tables.clients
         found: User | Client | None = records.find(connection, table, subject)
         return found
 

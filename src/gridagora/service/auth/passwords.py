@@ -67,8 +67,8 @@ def new_secret(kind: str) -> str:
 
 
 def new_id(kind: str) -> str:
-    """Return an id that nobody can guess, e.g. ``"user:..."``."""
-    return f"{kind}:{secrets.token_hex(12)}"
+    """Return an id that nobody can guess, e.g. ``"user-..."``."""
+    return f"{kind}-{secrets.token_hex(12)}"
 
 
 def new_password() -> str:

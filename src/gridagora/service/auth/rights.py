@@ -35,7 +35,7 @@ class Identity:
 
     Parameters
     ----------
-    id : of the person or machine client, e.g. ``"user:4f..."``
+    id : of the person or machine client, e.g. ``"user-4f..."``
     role, organisation : what they act as, and for whom
     participants : of the market that are theirs
     areas : zones of a grid operator, ``"*"`` for the whole market
@@ -144,7 +144,7 @@ OF_ONESELF = frozenset({"me.read", "me.write"})
 def reach_of(identity: Identity, action: str) -> Reach:
     """Return how far an identity's right to an action goes.
 
-    >>> reach_of(Identity(id="user:1", role="dso", organisation="grid"), "limits.write").name
+    >>> reach_of(Identity(id="user-1", role="dso", organisation="grid"), "limits.write").name
     'AREA'
     """
     if identity.limited and action not in OF_ONESELF:
@@ -159,7 +159,7 @@ def may(identity: Identity, action: str, subject: Subject) -> bool:
 
     Examples
     --------
-    >>> ann = Identity(id="user:1", role="prosumer", organisation="homes", participants=frozenset({"h1"}))
+    >>> ann = Identity(id="user-1", role="prosumer", organisation="homes", participants=frozenset({"h1"}))
     >>> [may(ann, "bids.read", Subject(participants=frozenset({home}))) for home in ("h1", "h2")]
     [True, False]
     """
