@@ -1,0 +1,235 @@
+"""Puts a service together and runs it: market, people, pages, health, and the server of HTTP."""
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+
+from gridagora.adapters.clocks import FastClock, SystemClock
+from gridagora.adapters.live import RunningClock
+from gridagora.adapters.sql.address import read_address
+from gridagora.adapters.sql.database import Database, Head
+from gridagora.bootstrap import live_runner
+from gridagora.errors import Fault, InputError
+from gridagora.service.app import create_app
+from gridagora.service.auth.admin import Administration
+from gridagora.service.auth.desk import Desk
+from gridagora.service.demo.bots import Bots
+from gridagora.service.demo.homes import SCENARIO, VillageHomes
+from gridagora.service.demo.seed import MARKET, SPEED, check_demo, demo_begins, seed_homes, seed_people
+from gridagora.service.health import add_health
+from gridagora.service.running import Running
+from gridagora.service.settings import Settings
+
+ORDER = "GRIDAGORA_SERVE"
+"""Variable of the environment in which the processes of a service find what to serve."""
+
+GRACE_S = 10
+"""So long requests in hand may take when the service ends."""
+
+FIRST_ADMINISTRATOR = "admin@localhost"
+
+DEMO_TERMS = {"gate_lead_s": 900, "readings_lead_s": 7200, "escrow": True, "fee_ppm": 5_000}
+"""Terms of a demonstration: the gate a quarter of an hour before delivery, settled two hours after it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """What is to be served.
+
+    Parameters
+    ----------
+    database : URL, or path of an SQLite file
+    scenario : of a new market; "" for one that is there, or the built-in village
+    demo : whether homes are played
+    speed : seconds of the market's clock in a real one; 0: 1, or the demonstration's
+    host, port : where the service listens
+    workers : processes
+    """
+
+    database: str
+    scenario: str = ""
+    demo: bool = False
+    speed: float = 0.0
+    host: str = "127.0.0.1"
+    port: int = 8000
+    workers: int = 1
+
+    @property
+    def pace(self) -> float:
+        """Seconds of the market's clock in a real one."""
+        return self.speed or (SPEED if self.demo else 1.0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """What the person at the console is told: the market, the first administrator's password ("": none)."""
+
+    market: str
+    opened: bool
+    password: str
+
+
+def check_order(order: Order) -> None:
+    """Raise `InputError` with all that is wrong with an order."""
+    faults = []
+    if order.workers > 1 and read_address(order.database).path is not None:
+        reason, fix = "share no SQLite file", "use PostgreSQL, or one process"
+        faults.append(_fault("--workers", order.workers, reason, fix=fix))
+    if order.demo and order.scenario:
+        reason, fix = "is not played", "leave --market out: the demonstration is the built-in village"
+        faults.append(_fault("--market", order.scenario, reason, fix=fix))
+    if order.workers < 1:
+        faults.append(_fault("--workers", order.workers, "is no process", fix="use 1 or more"))
+    if not 0.0 <= order.speed <= 100_000.0:
+        faults.append(_fault("--speed", order.speed, "cannot be kept", fix="use 1 to 100000"))
+    if faults:
+        raise InputError(faults)
+
+
+def prepare_service(order: Order) -> Prepared:
+    """Make what a service needs before its first request: tables, market, people.
+
+    Raises
+    ------
+    InputError
+        for a database that is a demonstration's, or is not, as it should not be.
+    StoreError
+        for a database that cannot be used.
+    """
+    heads = _heads(order.database)
+    check_demo([head.name for head in heads], demo=order.demo, where=str(read_address(order.database)))
+    running = open_market(order)
+    try:
+        administration = Administration(running.database)
+        password = ""
+        if order.demo:
+            desk = Desk(lambda: running.database, settings_of(order))
+            seed_people(desk, administration)
+            desk.hashes.close()
+            seed_homes(running, VillageHomes(running.terms))
+        elif not administration.people():
+            password = administration.add_person(FIRST_ADMINISTRATOR, name="Administrator").password
+        administration.close()
+    finally:
+        running.close()
+    return Prepared(market=running.name, opened=not any(head.seq for head in heads), password=password)
+
+
+def open_market(order: Order) -> Running:
+    """Open the market of an order: the one in the database, or a new one."""
+    clock = _clock(order)
+    if order.demo:
+        begins = clock.now() - clock.now() % 86_400
+        runner = live_runner(order.database, SCENARIO, market=MARKET, clock=clock, epoch=begins, **DEMO_TERMS)
+    else:
+        known = [head for head in _heads(order.database) if head.seq]
+        scenario = order.scenario or (None if known else SCENARIO)
+        runner = live_runner(order.database, scenario, clock=clock)
+    return Running(runner, runner.terms, speed=order.pace, demo=order.demo)
+
+
+def _clock(order: Order) -> RunningClock:
+    """Return the clock: the computer's, or one that goes on where a market with a fast one ended."""
+    if order.pace == 1.0:
+        return SystemClock()
+    now = SystemClock().now()
+    start = demo_begins(now) if order.demo else now
+    with_events = [head for head in _heads(order.database) if head.seq]
+    if with_events:
+        with Database(order.database) as database:
+            last = max(next(database.stored(head.name, after=head.seq - 1)).at for head in with_events)
+        start = last if order.demo else max(start, last)
+    return FastClock(start, factor=order.pace)
+
+
+def _heads(url: str) -> list[Head]:
+    """Return the markets of a database; none where it is not there yet, or is empty."""
+    path = read_address(url).path
+    if path is not None and not (path.exists() and path.stat().st_size):
+        return []
+    with Database(url, write=path is None) as database:
+        return database.heads()
+
+
+def settings_of(order: Order) -> Settings:
+    """Return the settings of a service; in a demonstration nobody needs a second factor."""
+    return replace(Settings(), people_need_totp=not order.demo)
+
+
+def make_app(order: Order) -> FastAPI:
+    """Return the application of an order; its market runs until the application ends."""
+    running = open_market(order)
+    bots = None
+    if order.demo:
+        bots = Bots(running, running.terms, VillageHomes(running.terms))
+
+    def end() -> None:
+        if bots is not None:
+            bots.stop()
+        running.close()
+
+    app = create_app(running, settings=settings_of(order))
+    add_health(app, running)
+    if bots is not None:
+        bots.start()
+    return _ending(app, end)
+
+
+def _ending(app: FastAPI, end: Callable[[], None]) -> FastAPI:
+    """Let an application call something at its end, after all else of it has ended."""
+    inner = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(here: FastAPI) -> AsyncIterator[Any]:
+        try:
+            async with inner(here) as state:
+                yield state
+        finally:
+            await asyncio.to_thread(end)
+
+    app.router.lifespan_context = lifespan
+    return app
+
+
+def app_of_environment() -> FastAPI:
+    """Return the application that the environment orders: one of several processes calls this."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
+    return make_app(Order(**json.loads(os.environ[ORDER])))
+
+
+def serve(order: Order) -> None:
+    """Serve until the process is told to end; what was acknowledged is then on disk and the lock is free."""
+    import uvicorn
+
+    os.environ[ORDER] = json.dumps(asdict(order))
+    uvicorn.run(
+        "gridagora.service.serving:app_of_environment",
+        factory=True,
+        host=order.host,
+        port=order.port,
+        workers=order.workers,
+        log_level="warning",
+        access_log=False,
+        http="httptools",
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+
+
+def default_database(*, demo: bool) -> Path:
+    """Return where a market is kept if nobody says otherwise: in the person's folder for data."""
+    from platformdirs import user_data_path
+
+    return user_data_path("gridagora", appauthor=False) / ("demo.db" if demo else "market.db")
+
+
+def _fault(place: str, value: object, reason: str, *, fix: str) -> Fault:
+    return Fault(source="serve", place=place, value=value, reason=reason, fix=fix)
