@@ -16,7 +16,7 @@ from threading import RLock, Thread
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
-from gridagora.adapters.clocks import SystemClock
+from gridagora.adapters.clocks import FastClock, SystemClock
 from gridagora.adapters.live_inbox import Desk, Inbox, Post
 from gridagora.adapters.sql.database import Database
 from gridagora.adapters.sql.group import GroupCommit
@@ -68,9 +68,9 @@ class LiveRunner:
     StoreError
         for a database that cannot be used, on SQLite also when another program writes it.
 
-    Examples
-    --------
-    See ``docs/how-to/run-a-market.md``; `gridagora.bootstrap.live_runner` makes one of a scenario.
+    Notes
+    -----
+    `gridagora.bootstrap.live_runner` makes one of a scenario, or of what the database holds.
     """
 
     def __init__(
@@ -119,6 +119,11 @@ class LiveRunner:
             if self._database is None:
                 raise StoreError(self._down or "the market is closed")
             return self._database
+
+    @property
+    def terms(self) -> LiveTerms:
+        """Terms of the market."""
+        return self._terms
 
     @property
     def writes(self) -> bool:
@@ -237,6 +242,8 @@ class LiveRunner:
         """Go on from the events of a store that is ours to write."""
         state = replay(store.events())
         self._state, self._stuck = state, {}
+        if isinstance(self.clock, FastClock):
+            self.clock.resume(state.at)
         self._group = GroupCommit(store)
         if state.terms is None:
             opening = OpenLiveMarket(at=0, actor=self._actor, terms=self._terms)
