@@ -51,6 +51,11 @@ class FastClock:
         self._start, self._factor = start, factor
         self._began = time.monotonic()
 
+    def resume(self, moment: int) -> None:
+        """Go on from a later moment than the clock shows: where a market that stopped had come to."""
+        if moment > self.now():
+            self._start, self._began = moment, time.monotonic()
+
     def now(self) -> int:
         """Return the moment, seconds since 1970-01-01 UTC."""
         return self._start + int((time.monotonic() - self._began) * self._factor)
