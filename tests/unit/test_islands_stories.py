@@ -3,10 +3,12 @@
 Periods are hours, batteries hold 8 kWh, half full, at 5 kW, without losses.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from gridagora.agents import Team
+from gridagora.agents import Envelope, Team
 from gridagora.engine.island import balance_islands
 from gridagora.model.resources import Battery, Home
 from gridagora.model.study import AgentRules, Tariffs
@@ -62,6 +64,27 @@ def test_a_lack_lets_the_sun_through_then_empties_batteries_then_sheds(load, cur
     assert now.battery_kw[1, 0] == pytest.approx(battery)
     assert now.unserved_load_kw[2, 0] == pytest.approx(shed)
     assert now.net_kw.sum() == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("devices", "curtailed", "battery"),
+    [({"battery": BOX}, 0, 1), ({}, 1, 0), ({"battery": replace(BOX, charge_kw=3.0)}, 0, 1)],
+)
+def test_load_that_was_to_be_shed_comes_before_storage_and_before_sun_is_curtailed(
+    devices, curtailed, battery
+):
+    """The sun was not foreseen: nobody sold it, and its home is held to give nothing."""
+    team = make_team(home("sun", 0, pv_kw=np.array([4]), **devices), home("eats", 3), home("joined", 3))
+    shed = np.array([[0.0], [3.0], [3.0]])
+    committed = np.zeros((3, 1))
+    bounds = Envelope(least_kw=committed, most_kw=committed, shed_kw=shed)
+    start = team.initial_state()
+    did = team.deliver(start, 0, 1, committed_kw=committed, envelope=bounds)
+    np.testing.assert_allclose(did.unserved_load_kw, shed)
+    now = balance_islands(did, team.fleet, start=start, island=np.array([[0], [0], [-1]]))
+    assert now.unserved_load_kw[:, 0].tolist() == pytest.approx([0, 0, 3])
+    assert now.curtailed_kw[0, 0] == pytest.approx(curtailed)
+    assert now.battery_kw[0, 0] == pytest.approx(battery)
 
 
 def test_each_island_keeps_to_itself_and_who_is_on_none_is_left_alone():

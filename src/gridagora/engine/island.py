@@ -8,6 +8,9 @@ import is brought to zero in each period, by the first of these ways that still 
 - a lack: production that was curtailed is let through, batteries charge less, more is taken from them, cars
   charge less, heat pumps heat less, imported load is shed.
 
+Load that the market had to shed, since not enough was on offer, then comes before storage: it is served out
+of sun that would be curtailed and out of what batteries take in.
+
 Within a way homes give pro rata to what each can.  Each can because a battery, a car or a pump may go to
 zero, an export can be curtailed and an import be shed: nothing remains unbalanced but rounding.  Losses of
 the island's wires are not in it: the grid-forming source bears them.
@@ -114,6 +117,7 @@ class _Run:
         total = np.asarray(np.bincount(group, net, minlength=bulk + 1), dtype=np.float64)
         total[bulk] = 0.0
         self._move(k, group, total, battery=(least, most))
+        self._serve(k, group, joined=bulk)
         self._store(k, charged)
 
     def _move(self, k: int, group: Ints, lack_kw: Floats, *, battery: tuple[Floats, Floats]) -> None:
@@ -133,6 +137,22 @@ class _Run:
                 wanted -= given
                 if not wanted.any():
                     break
+
+    def _serve(self, k: int, group: Ints, *, joined: int) -> None:
+        """Serve load that was shed, as far as sun is curtailed or batteries charge on the same island."""
+        powers, net, param = self._powers[k], self._net[k], self._param
+        for row in (_CURTAILED, _BATTERY):
+            shed = _within(-powers[_UNSERVED], param[Param.IMPORT_KW] - net)
+            free = _within(powers[row], net + param[Param.EXPORT_KW])
+            wanted, have = (np.bincount(group, kw, minlength=joined + 1) for kw in (shed, free))
+            moved = np.minimum(wanted, have)
+            moved[joined] = 0.0
+            moved[moved <= TINY_KW] = 0.0
+            for sign, to, can, total in ((1.0, _UNSERVED, shed, wanted), (-1.0, row, free, have)):
+                share = np.divide(moved, total, out=np.zeros_like(total), where=total > 0.0)
+                part = sign * can * share[group]
+                powers[to] += part
+                net += part
 
     def _raising(self, k: int, _least: Floats, most: Floats) -> Iterator[tuple[int, Floats]]:
         """Yield each way to more net import, and what each home then can; powers change in between."""
