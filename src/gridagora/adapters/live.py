@@ -96,7 +96,7 @@ class LiveRunner:
         self._down = ""
         self._stuck: dict[type, tuple[str, float]] = {}
         self._shown: Mapping[str, Any] = {}
-        self._seen = 0
+        self._seen = self._acknowledged = 0
         self._next: int | None = None
         self._open()
         self._thread = Thread(target=self._work, name=f"live {self.name}", daemon=True)
@@ -221,9 +221,10 @@ class LiveRunner:
 
     def _open(self) -> None:
         """Open the database; become the writer, or one who asks the writer."""
-        database = Database(self.url, write=True, create=True)
+        database = Database(self.url, write=True, create=self._acknowledged == 0)
         try:
             store = SqlStore(database, self.name)
+            _check_nothing_lost(store, self._acknowledged)
         except MarketTaken:
             market = database.head(self.name).market
             with self._door:
@@ -301,6 +302,7 @@ class LiveRunner:
             self._wake.set()
             return
         if error is None and made and not future.result().repeated:
+            self._acknowledged = max(self._acknowledged, future.result().last)
             for listener in tuple(self._listeners):
                 listener(future.result().first, made[0])
 
@@ -390,6 +392,15 @@ class LiveRunner:
             self._seen += 1
             for listener in tuple(self._listeners):
                 listener(self._seen, (event,))
+
+
+def _check_nothing_lost(store: SqlStore, acknowledged: int) -> None:
+    """Refuse a database that came back with fewer events than it had."""
+    if store.count < acknowledged:
+        raise StoreError(
+            f"the database came back with {store.count} events, and {acknowledged} were acknowledged; "
+            "bring back what is missing"
+        )
 
 
 def _shown(state: LiveState) -> Mapping[str, Any]:

@@ -6,22 +6,27 @@ with what waits.  Each has a key of its own, kept for ever with the market, so n
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import fields, replace
 from queue import Empty, SimpleQueue
 from threading import Event as Flag
 from threading import Thread
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 from sqlalchemy import bindparam, delete, insert, select, update
 
 from gridagora.adapters.sql import tables
 from gridagora.adapters.sql.codec import decode_command, encode
 from gridagora.adapters.sql.database import Database
 from gridagora.adapters.sql.store import Receipt
+from gridagora.engine.flexibility.commands import SubmitFlexBids, SubmitFlexOrder
 from gridagora.engine.live.commands import LiveCommand
 from gridagora.errors import CommandConflict, Fault, GridAgoraError, InputError, StoreError
+from gridagora.model.bids import Bids
+from gridagora.model.continuous import FlexBid
 
 MOST = 512
 """Commands that are fetched at a time."""
@@ -67,6 +72,24 @@ def outcome(text: str) -> Receipt:
     if "conflict" in said:
         raise CommandConflict(said["conflict"])
     raise StoreError(said["error"])
+
+
+def packed(command: LiveCommand) -> bytes:
+    """Return a command as bytes; lists become arrays, and columns of flexibility what they mean.
+
+    Raises
+    ------
+    InputError
+        for columns of flexibility bids or orders with faults.
+    """
+    changed: dict[str, Any] = {}
+    for field in fields(command):
+        value = getattr(command, field.name)
+        if isinstance(value, list):
+            changed[field.name] = np.asarray(value)
+        elif isinstance(command, SubmitFlexBids | SubmitFlexOrder) and isinstance(value, Mapping):
+            changed[field.name] = (Bids if isinstance(command, SubmitFlexBids) else FlexBid)(**value)
+    return encode(replace(command, **changed))
 
 
 def _plain(value: Any) -> Any:
@@ -172,8 +195,11 @@ class Post:
         answer.set_running_or_notify_cancel()
         if self._failed is not None:
             answer.set_exception(StoreError(self._failed))
-        else:
-            self._out.put((uuid4().hex, key, request.ljust(REQUEST, b"\0") + encode(command), answer))
+            return answer
+        try:
+            self._out.put((uuid4().hex, key, request.ljust(REQUEST, b"\0") + packed(command), answer))
+        except InputError as error:
+            answer.set_exception(error)
         return answer
 
     def close(self) -> None:
