@@ -1,9 +1,8 @@
 """Makes the web application of a platform."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -17,7 +16,7 @@ from gridagora.service import site
 from gridagora.service.api import ROUTERS
 from gridagora.service.auth.audit import Note
 from gridagora.service.auth.desk import Desk
-from gridagora.service.auth.needs import Caller
+from gridagora.service.auth.needs import Refusal
 from gridagora.service.auth.tokens import Tokens
 from gridagora.service.context import Service, service_of
 from gridagora.service.documentation import describe
@@ -26,7 +25,7 @@ from gridagora.service.headers import NotModified
 from gridagora.service.jobs import Jobs
 from gridagora.service.limits import Buckets, Lane
 from gridagora.service.ports import Platform
-from gridagora.service.problems import LOG, Problem, of_error, respond
+from gridagora.service.problems import LOG, of_error, respond
 from gridagora.service.settings import Settings
 
 
@@ -105,23 +104,20 @@ async def _tell(request: Request, error: Exception) -> Response:
     number = request.state.number
     if problem.status >= 500:
         LOG.error("request %s: %s", number, type(error).__name__, exc_info=error)
-    if problem.code == "forbidden":
+    if isinstance(problem, Refusal):
         await _note_refusal(request, problem)
     return respond(problem, number)
 
 
-async def _note_refusal(request: Request, problem: Problem) -> None:
-    service = service_of(request)
-    identity = await service.tokens.of_request(request)
-    caller: Caller | None = getattr(request.state, "caller", None)
-    detail: Mapping[str, Any] = {"method": request.method, "why": problem.detail}
+async def _note_refusal(request: Request, refusal: Refusal) -> None:
+    service, identity = service_of(request), refusal.identity
     note = Note(
         actor=identity.id,
         organisation=identity.organisation,
-        action="right.refused" if caller is None else caller.action,
+        action=refusal.action,
         object=request.url.path[:200],
         outcome="refused",
         address=address_of(request.scope),
-        detail=detail,
+        detail={"method": request.method},
     )
     await service.store.run(partial(service.desk.note, note))

@@ -15,7 +15,7 @@ TURNING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u206
 
 
 class Model(BaseModel):
-    """A body of a request or a response: unknown members, infinite numbers and wrong types are refused."""
+    """A body of a request or a response: unknown members and infinite numbers are refused."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, str_max_length=100_000, frozen=True)
 

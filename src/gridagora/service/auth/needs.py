@@ -14,6 +14,14 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class Refusal(Problem):
+    """The problem of a missing right, which the audit log notes: who, and what was asked for."""
+
+    def __init__(self, identity: Identity, action: str) -> None:
+        self.identity, self.action = identity, action
+        super().__init__("forbidden", f"{identity.role} {identity.id} may not do {action} here")
+
+
 class Caller:
     """Who sent a request, with the right that the endpoint asks for.
 
@@ -61,8 +69,7 @@ class Caller:
         """Return the problem of a missing right."""
         if self.identity.limited:
             return Problem("setup_required", "set your password and second factor under /api/v1/me first")
-        detail = f"{self.identity.role} {self.identity.id} may not do {self.action} here"
-        return Problem("forbidden", detail)
+        return Refusal(self.identity, self.action)
 
 
 class Needs:
