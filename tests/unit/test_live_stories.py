@@ -154,6 +154,18 @@ def test_withdrawn_bids_are_not_cleared_and_free_the_wallet():
     assert live.state.sessions[0].closed.bids.tolist() == [3]
 
 
+def test_sessions_free_what_they_reserved_and_nothing_else():
+    live = village(escrow=True, at=EPOCH - HOUR)
+    live.until(EPOCH - HOUR)
+    live.bid("ann", 0, (0, 1, 280_000, 1000))
+    live.bid("ann", 1, (4, -1, 280_000, 1000))  # costs nothing
+    live.until(EPOCH)
+    live.bid("ann", 1, (4, 1, 280_000, 1000))
+    assert live.state.reserved == {"ann": 280_001}
+    live.until(EPOCH + HOUR)
+    assert live.state.reserved == {}
+
+
 def test_who_is_suspended_before_the_gate_is_not_in_the_session():
     live = village(at=EPOCH - HOUR)
     live.until(live.now)

@@ -110,9 +110,9 @@ def apply_gate(state: LiveState, event: GateClosed) -> None:
     session = state.sessions[event.session]
     session.gate, session.limits = event, limits_of(state, session.times)
     for participant, amount in session.book.reserved.items():
-        state.reserved[participant] -= amount
-        if not state.reserved[participant]:
-            del state.reserved[participant]
+        left = state.reserved.pop(participant, 0) - amount
+        if left:
+            state.reserved[participant] = left
     session.book.reserved = {}
 
 
