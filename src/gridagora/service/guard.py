@@ -14,7 +14,7 @@ from gridagora.service.problems import LOG, Problem, of_error, respond
 ACCESS = logging.getLogger("gridagora.access")
 
 DOCS_POLICY = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
-POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; "
+POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; "
 CLOSED = "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
 

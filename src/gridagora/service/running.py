@@ -39,7 +39,11 @@ class Running:
     def __init__(self, runner: LiveRunner, terms: LiveTerms, *, speed: float, demo: bool) -> None:
         self.runner = runner
         self.terms = terms
-        self._told = {"name": terms.name, "currency": terms.currency, "speed": speed, "demo": demo}
+        self._told: Mapping[str, Any] = {
+            **{name: getattr(terms, name) for name in ("name", "currency", "timezone", "mtu_s")},
+            "speed": speed,
+            "demo": demo,
+        }
         self._speed = speed
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="answers")
         self._lock = Lock()

@@ -169,7 +169,8 @@ def make_app(order: Order) -> FastAPI:
     running = open_market(order)
     bots = None
     if order.demo:
-        bots = Bots(running, running.terms, VillageHomes(running.terms))
+        homes = VillageHomes(running.terms)
+        bots = Bots(running, running.terms, homes, acts=lambda: running.runner.writes)
 
     def end() -> None:
         if bots is not None:

@@ -18,6 +18,7 @@ from starlette.staticfiles import StaticFiles
 from gridagora.errors import require
 from gridagora.service.context import service_of
 from gridagora.service.documentation import PATH, VERSION
+from gridagora.service.market_page import board_html, market_page
 from gridagora.service.problems import KINDS
 
 ASSETS = Path(__file__).parent / "assets"
@@ -50,6 +51,7 @@ _DOCS = """<!doctype html>
 def add(app: FastAPI) -> None:
     """Add the pages to an application."""
     app.add_route("/", _start, methods=["GET"])
+    app.add_route("/board", _board, methods=["GET"])
     app.add_route("/docs", _docs, methods=["GET"])
     app.add_route("/problems", _problems, methods=["GET"])
     app.mount("/docs/assets", StaticFiles(directory=_swagger()))
@@ -65,13 +67,20 @@ def _swagger() -> Path:
 
 
 async def _start(request: Request) -> HTMLResponse:
-    state = service_of(request).platform.public_state()
+    service = service_of(request)
+    state = await service.store.run(service.platform.public_state)
+    now = market_page(state) if "periods" in state else f"<h2>The market now</h2>{table_of(state)}"
     body = (
-        f'<p>GridAgora {escape(VERSION)}. <a href="/docs">API documentation</a>, '
+        f'{now}<p>GridAgora {escape(VERSION)}. <a href="/docs">API documentation</a>, '
         f'<a href="{PATH}">its description (OpenAPI)</a>, <a href="/problems">problem codes</a>.</p>'
-        f"<h2>The market now</h2>{table_of(state)}"
     )
     return HTMLResponse(_PAGE.format(title=escape(str(state.get("name", "GridAgora"))), body=body))
+
+
+async def _board(request: Request) -> HTMLResponse:
+    service = service_of(request)
+    state = await service.store.run(service.platform.public_state)
+    return HTMLResponse(board_html(state) if "periods" in state else table_of(state))
 
 
 async def _docs(_request: Request) -> HTMLResponse:

@@ -1,14 +1,14 @@
 """Acts as the homes of the demonstration: bids before each gate, readings after each delivery."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Event as Signal
 from threading import Lock, Thread
 
 import numpy as np
 
 from gridagora.engine.live.commands import DepositMoney, SubmitBids, TakeReadings
-from gridagora.errors import InputError, StoreError
+from gridagora.errors import GridAgoraError, InputError
 from gridagora.model.events import AuctionCleared, Event
 from gridagora.model.live import LiveTerms
 from gridagora.model.live_events import GateClosed, Ints
@@ -30,6 +30,8 @@ LOOK_S = 0.05
 
 ACTOR = "demo"
 
+_NOTHING: Mapping[str, Ints] = {}
+
 
 class Bots:
     """A thread that acts as all homes of the village, by the same commands that people and machines send.
@@ -42,10 +44,14 @@ class Bots:
     market : that runs
     terms : of the market
     homes : who is acted as
+    acts : whether it is this program's turn; another one acts while that one writes the market
     """
 
-    def __init__(self, market: Market, terms: LiveTerms, homes: VillageHomes) -> None:
+    def __init__(
+        self, market: Market, terms: LiveTerms, homes: VillageHomes, *, acts: Callable[[], bool]
+    ) -> None:
         self._market = market
+        self._acts = acts
         self._terms = terms
         self._homes = homes
         self._ended = Signal()
@@ -74,16 +80,18 @@ class Bots:
                     self._cleared[event.session] = event
 
     def _work(self) -> None:
-        try:
-            session = self._next()
-            read: Mapping[str, Ints] = {}
-            while not self._ended.is_set():
-                read = self._live(session, read)
-                session = session + 1
-                if self._market.now() >= self._terms.session(session).gate:
-                    session, read = self._next(), {}
-        except StoreError as error:
-            LOG.warning("the homes of the demonstration have stopped: %s", error)
+        session, read = self._next(), _NOTHING
+        while not self._ended.is_set():
+            try:
+                read = self._live(session, read) if self._acts() else _NOTHING
+                session += 1
+            except GridAgoraError as error:
+                LOG.warning("session %d of the demonstration was left out: %s", session, error)
+                self._ended.wait(1.0)
+                read = _NOTHING
+            if self._market.now() >= self._terms.session(session).gate or not self._acts():
+                session, read = self._next(), _NOTHING
+                self._ended.wait(LOOK_S)
 
     def _next(self) -> int:
         """Return the first session that there is still time to bid in."""
@@ -94,10 +102,10 @@ class Bots:
         """Live through a session; send what was read in the one before, return what will be read."""
         times = self._terms.session(session)
         if not self._wait_until(times.gate - BID_LEAD_S):
-            return {}
+            return _NOTHING
         self._bid(session)
         if not self._wait_until(times.gate) or not self._wait_for_clearing(session):
-            return {}
+            return _NOTHING
         with self._lock:
             gate, cleared = self._gates.pop(session, None), self._cleared.pop(session, None)
             for seen in [known for known in self._gates if known < session]:

@@ -82,7 +82,8 @@ class VillageHomes:
         self._terms = terms
         self._rng = np.random.default_rng(0)
         self._block = _make_block(terms, terms.session(0).first)
-        self._state = _warm_state(self._block)
+        self._state = _by_rules(self._block, None, until=self._block.first)
+        self._reached = self._block.first
         self._plans: dict[int, Plan] = {}
 
     @property
@@ -117,18 +118,25 @@ class VillageHomes:
         if plan is None:
             plan = block.planner.plan(self._state, timed)
         delivery = block.planner.deliver(self._state, timed, plan, committed_kw=committed)
-        self._state = delivery.state
+        self._state, self._reached = delivery.state, self._terms.session(session + 1).first
         net_wh = to_wh(delivery.net_kw * self._terms.hours)
         return {name: net_wh[row] for row, name in enumerate(self.names)}
 
     def _at(self, session: int) -> _Block:
-        """Return the block that a session lies in; the next one is made when the last is over."""
-        first = self._terms.session(session).first
-        if not self._block.first <= first < self._block.last:
-            self._block = _make_block(self._terms, first)
-            self._state = replace(_warm_state(self._block), battery_kwh=self._state.battery_kwh)
+        """Return the block that a session lies in, with the homes as they are when it begins.
+
+        The next block is made when the last is over; homes live by their rules through what was left out.
+        """
+        first, block = self._terms.session(session).first, self._block
+        if not block.first <= first < block.last:
+            block = self._block = _make_block(self._terms, first)
+            warm = _by_rules(block, None, until=first)
+            self._state, self._reached = replace(warm, battery_kwh=self._state.battery_kwh), first
             self._plans.clear()
-        return self._block
+        if self._reached < first:
+            self._state = _by_rules(block, self._state, since=self._reached, until=first)
+            self._reached = first
+        return block
 
     def _session(self, number: int) -> MarketSession:
         """Return a session as the homes know it: periods of their profiles."""
@@ -206,10 +214,14 @@ def _make_block(terms: LiveTerms, first: int) -> _Block:
     )
 
 
-def _warm_state(block: _Block) -> FleetState:
-    """Return what is in stores where a block begins, after days by the rules that need no plan."""
-    team = block.team
-    return team.deliver(team.initial_state(), 0, block.first - block.offset).state
+def _by_rules(block: _Block, state: FleetState | None, *, until: int, since: int = 0) -> FleetState:
+    """Return what is in stores at a period, after periods by the rules that need no plan.
+
+    ``state`` None: the homes begin with the first of the days before the block.
+    """
+    if state is None:
+        state, since = block.team.initial_state(), block.offset
+    return block.team.deliver(state, since - block.offset, until - since).state
 
 
 def _by_home(bids: Bids, names: tuple[str, ...], offset: int) -> dict[str, HomeBids]:
