@@ -234,13 +234,19 @@ def test_single_values_are_checked(zones, place) -> None:
 
 
 def test_a_wrong_key_hides_no_fault_and_makes_none_up() -> None:
-    """What depends on the zones is not told while a key of theirs is wrong; windows are."""
+    """What depends on the zones is not told while it is not sure which there are; windows are."""
     found = faults_of(scenario(sourcs=["x"], islands=[{"zone": "nowhere", "from": "2016-06-09"}]))
     assert set(found) == {"zones.sourcs", "zones.islands.0"}
     found = faults_of({**scenario(islands=[{"zone": "nowhere"}]), "market": {"mechanism": "zonl"}})
     assert set(found) == {"market.mechanism"}
     found = faults_of({**scenario(islands=[{"zone": "nowhere"}]), "agents": {"ems": "best"}})
     assert set(found) == {"agents.ems", "zones.islands.0.zone"}
+    wrong = {"zone": STREET, "from": at("18:00"), "to": at("17:00")}
+    found = faults_of(scenario(islands=[wrong, {"zone": "nowhere"}], controllers={"most_kwh": 0.0}))
+    assert set(found) == {"zones.islands.0", "zones.islands.1.zone", "zones.controllers.most_kwh"}
+    table = {"from": "table", "file": "nothing.csv", "gates": "all"}
+    found = faults_of({**scenario(), "zones": table})
+    assert {fault.source.rpartition("/")[2] for fault in found.values()} == {"scenario", "nothing.csv"}
 
 
 def test_faults_behind_a_wrong_item_keep_their_number_and_line(tmp_path) -> None:
@@ -264,6 +270,8 @@ zones:
         "line 6, zones.islands.0",
         "line 8, zones.islands.2.zone",
         "line 9, zones.islands.3",
+        "line 7, zones.islands.1.zone",
+        "line 9, zones.islands.3.zone",
     ]
     assert set(faults_of(read_yaml(text, "study.yaml").data)) == {
         place.partition(", ")[2] for place in places

@@ -35,6 +35,9 @@ from gridagora.scenario.zones import zone_key_faults, zone_windows
 
 Floats = NDArray[np.float64]
 
+_BESIDE_ZONES = frozenset({"gates", "loading_percent", "limits", "islands", "controllers"})
+"""Keys of the section ``zones`` that say nothing of which zones there are."""
+
 
 def resolve(spec: ScenarioSpec, *, net: Any = None) -> tuple[Study, Network]:
     """Read all that a scenario names and return the study and its network.
@@ -76,25 +79,33 @@ def _resolve(spec: ScenarioSpec, net: Any, *, sure_of_zones: bool) -> tuple[Stud
     return study, feeder.network
 
 
-def more_faults(spec: ScenarioSpec, groups: Set[str], *, net: Any = None) -> list[Fault]:
+def more_faults(spec: ScenarioSpec, keys: Set[str], *, net: Any = None) -> list[Fault]:
     """Return the faults of what a scenario names, although some of its keys were faulty and left out.
 
     Parameters
     ----------
     spec : the scenario without its faulty keys
-    groups : first part of the faulty keys; without a sure period, nothing that depends on it is read
+    keys : the faulty keys, dotted; without a sure period, nothing that depends on it is read
     net : as in `resolve`
     """
+    groups = {key.partition(".")[0] for key in keys}
     if groups & {"period", "resolution", "timezone"}:
         faults: list[Fault] = []
         feeder = _feeder(spec, net, faults)
         _plans(spec, feeder, _by_hand(spec, faults), faults=faults)
         return [_in_line(fault, spec) for fault in faults]
     try:
-        _resolve(spec, net, sure_of_zones=not groups & {"zones", "participants", "market"})
+        sure = not groups & {"participants", "market"} and all(map(_leaves_zones, keys))
+        _resolve(spec, net, sure_of_zones=sure)
     except InputError as error:
         return list(error.faults)
     return []
+
+
+def _leaves_zones(key: str) -> bool:
+    """Tell a key whose fault changes nothing in which zones there are."""
+    group, _, rest = key.partition(".")
+    return group != "zones" or rest.partition(".")[0] in _BESIDE_ZONES
 
 
 def _zones(

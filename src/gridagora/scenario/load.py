@@ -17,7 +17,7 @@ _BUILTIN = files("gridagora.scenario") / "builtin"
 
 Overrides = Mapping[str, Any] | Iterable[str]
 More = Callable[[ScenarioSpec, Set[str]], Iterable[Fault]]
-"""Looks for faults beyond the keys: the scenario without its faulty keys, and the groups they stood in."""
+"""Looks for faults beyond the keys: the scenario without its faulty keys, and those keys, dotted."""
 
 
 def scenario_names() -> tuple[str, ...]:
@@ -132,8 +132,8 @@ def _check(
     faults += found
     if faults and more is not None:
         rest = without_faults(document, label=label, base=base)
-        groups = {fault.place.rpartition(", ")[2].partition(".")[0] for fault in faults}
-        faults += [] if rest is None else more(rest, groups)
+        keys = {fault.place.rpartition(", ")[2] for fault in faults}
+        faults += [] if rest is None else more(rest, keys)
     check_faults(faults)
     if spec is None:
         raise InputError(faults)
