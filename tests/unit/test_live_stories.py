@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from live_village import BUSES, EPOCH, NAMES, Live, small
 
+from gridagora import flexibility as flex
 from gridagora.bootstrap import live_context, prepare
 from gridagora.engine.live.commands import (
     CloseGate,
@@ -24,7 +25,7 @@ from gridagora.engine.live.money import available, bill, wallet
 from gridagora.engine.live.refusals import CODES
 from gridagora.engine.live.timetable import due, next_moment
 from gridagora.errors import InputError
-from gridagora.model.events import AuctionCleared, ScheduleChecked, SessionSettled
+from gridagora.model.events import AuctionCleared, ScheduleChecked, SessionSettled, TradesDecided
 from gridagora.model.live_events import (
     LimitsBroken,
     MoneyMoved,
@@ -579,3 +580,72 @@ def test_prices_out_of_a_file_are_refused_since_they_end(tmp_path):
 
 def test_the_small_scenario_has_four_homes():
     assert len(small().study.homes) == len(NAMES)
+
+
+def test_zones_have_markets_and_controllers_live():
+    scenario = small_scenario(market={"mechanism": "zonal"}, zones={"from": "distance", "count": 2})
+    prepared = prepare(scenario, overrides={})
+    live = Live(prepared, live_context(prepared), at=EPOCH - HOUR, escrow=True, readings_lead_s=0)
+    for name, bus in zip(NAMES, BUSES, strict=True):
+        live.join(name, bus, money=10_000_000)
+    live.until(live.now)
+    live.bid("ann", 0, (0, 1, 310_000, 1000))
+    live.bid("bob", 0, (0, -1, 100_000, 600))
+    live.bid("cem", 0, (0, -1, 90_000, 200))
+    live.until(EPOCH)
+    decided = of(live, TradesDecided)[0]
+    assert decided.accepted[:3].tolist() == [1000, 600, 200]
+    assert decided.decisions.approved.all()
+    assert live.state.balance["escrow"] == 800 * 300
+    live.until(EPOCH + HOUR)
+    assert sum(live.state.balance.values()) == 0
+
+
+def test_a_limit_of_a_zone_narrows_its_gate():
+    scenario = small_scenario(market={"mechanism": "zonal"}, zones={"from": "distance", "count": 2})
+    prepared = prepare(scenario, overrides={})
+    live = Live(prepared, live_context(prepared), at=EPOCH - HOUR)
+    live.join("ann", BUSES[0])
+    zone = live.context.zone_of_bus[BUSES[0]]
+    live.do(limit(live, place_kind="zone", place=zone, import_kw=2.0))
+    live.until(live.now)
+    live.bid("ann", 0, (0, 1, 310_000, 1000))
+    live.until(EPOCH)
+    assert of(live, TradesDecided)[0].accepted[0] == 500
+
+
+def test_flexibility_is_traded_in_the_same_market():
+    live = village()
+    ann = flex.ConnectionPoint(participant="ann", bus=BUSES[0], import_kw=10.0, export_kw=5.0)
+    terms = flex.FlexMarketTerms(
+        points=(ann,),
+        buyers=("DSO",),
+        products=(("cap", flex.FlexProduct(direction="cap")),),
+        start=EPOCH,
+        first=0,
+        periods=8,
+        period_hours=0.25,
+        settlement=("capacity_limit",),
+    )
+    live.do(flex.OpenFlexMarket(at=live.now, terms=terms))
+    auction = flex.FlexAuction(
+        number=0, horizon="activation", product="cap", first=0, count=1, gate=EPOCH - HOUR
+    )
+    live.do(flex.OpenFlexAuction(at=live.now, auction=auction))
+    bids = flex.Bids(
+        side=["buy", "sell"],
+        price=[1.0, 0.2],
+        quantity=[3.0, 5.0],
+        period=[0, 0],
+        participant=["DSO", "ann"],
+    )
+    live.do(flex.SubmitFlexBids(at=live.now, auction=0, bids=bids))
+    late = flex.SubmitFlexBids(at=EPOCH, auction=0, bids=bids)
+    live.until(EPOCH - HOUR)
+    live.until(EPOCH + HOUR)
+    assert live.state.flex.auctions[0].cleared
+    assert live.state.flex.open_from >= 4
+    with pytest.raises(InputError):
+        live.do(late)
+    again = replay(live.events)
+    assert again.flex.open_from == live.state.flex.open_from

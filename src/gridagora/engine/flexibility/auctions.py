@@ -98,7 +98,7 @@ def clear_auction(state: FlexMarketState, command: ClearFlexAuction) -> FlexAuct
         if entry.auction.first < state.open_from:
             reason, fix = f"orders went out up to period {state.open_from}", "clear before the gate closes"
             faults.append(_fault(command.auction, "first", entry.auction.first, reason=reason, fix=fix))
-        begins = _latest(terms, entry.auction)
+        begins = latest_clearing(terms, entry.auction)
         if command.at > begins:
             reason, fix = (
                 f"comes {command.at - begins} s too late for delivery",
@@ -292,9 +292,9 @@ def _auction_faults(state: FlexMarketState, command: OpenFlexAuction) -> Iterato
     if auction.gate > terms.begins(auction.first):
         reason, fix = "the gate closes after delivery begins", f"write {terms.begins(auction.first)} or less"
         yield _fault(number, "gate", auction.gate, reason=reason, fix=fix)
-    elif auction.gate > _latest(terms, auction):
+    elif auction.gate > latest_clearing(terms, auction):
         reason = "the gate leaves sellers less than the product's response time"
-        fix = f"write {_latest(terms, auction)} or less"
+        fix = f"write {latest_clearing(terms, auction)} or less"
         yield _fault(number, "gate", auction.gate, reason=reason, fix=fix)
     if auction.gate < command.at:
         reason, fix = "the gate is closed already", f"write {command.at + 1} or more"
@@ -307,7 +307,7 @@ def _auction_faults(state: FlexMarketState, command: OpenFlexAuction) -> Iterato
     yield from _contract_faults(auction)
 
 
-def _latest(terms: FlexMarketTerms, auction: FlexAuction) -> int:
+def latest_clearing(terms: FlexMarketTerms, auction: FlexAuction) -> int:
     """Return the last moment at which sellers can be told, seconds since 1970 UTC."""
     waits = [p.response_time_s for name, p in terms.products if name == auction.product]
     needed = ceil(waits[0]) if waits and auction.horizon == "activation" else 0

@@ -49,7 +49,7 @@ def apply_taken(state: LiveState, event: BidsTaken) -> None:
     session.book.take(event)
     state.next_bid = event.number + len(event.period)
     if state.open_terms.escrow:
-        _reserve(state, session, event.participant, may_cost(event.side, event.price, event.quantity))
+        _reserve(state, session, event.participant, amount=may_cost(event.side, event.price, event.quantity))
 
 
 def withdraw_bids(state: LiveState, command: WithdrawBids) -> BidsWithdrawn:
@@ -83,7 +83,7 @@ def apply_withdrawn(state: LiveState, event: BidsWithdrawn) -> None:
         if found is not None and state.open_terms.escrow:
             bids, row = found
             cost = may_cost(bids.side[row], bids.price[row], bids.quantity[row])
-            _reserve(state, session, event.participant, -cost)
+            _reserve(state, session, event.participant, amount=-cost)
         session.book.withdrawn.add(number)
 
 
@@ -224,6 +224,6 @@ def bid_bounds(terms: LiveTerms) -> tuple[int, int, int]:
     )
 
 
-def _reserve(state: LiveState, session: SessionState, participant: str, amount: int) -> None:
+def _reserve(state: LiveState, session: SessionState, participant: str, *, amount: int) -> None:
     for reserved in (session.book.reserved, state.reserved):
         reserved[participant] = reserved.get(participant, 0) + amount

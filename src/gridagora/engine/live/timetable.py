@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from gridagora.engine.flexibility.auctions import latest_clearing
 from gridagora.engine.flexibility.commands import ClearFlexAuction, CloseFlexGate
 from gridagora.engine.live.commands import (
     CloseGate,
@@ -66,10 +67,12 @@ def _flexibility(state: LiveState, now: int) -> Iterator[tuple[int, LiveCommand]
     flex = state.flex
     if flex.terms is None:
         return
-    for number, entry in enumerate(flex.auctions):
-        if not entry.cleared:
-            yield entry.auction.gate, ClearFlexAuction(at=now, auction=number)
     terms = flex.terms
+    for number, entry in enumerate(flex.auctions):
+        missed = entry.auction.first < flex.open_from or now > latest_clearing(terms, entry.auction)
+        if not entry.cleared and not missed:  # one that was slept through binds nobody
+            yield entry.auction.gate, ClearFlexAuction(at=now, auction=number)
     if flex.open_from < terms.first + terms.periods:
         gate = terms.begins(flex.open_from) - terms.begins(terms.gate_closure_periods) + terms.start
-        yield gate, CloseFlexGate(at=now, before=flex.open_from + 1)
+        reached = min(terms.end, terms.open_from(now, lead=terms.gate_closure_periods))
+        yield gate, CloseFlexGate(at=now, before=max(flex.open_from + 1, reached))
