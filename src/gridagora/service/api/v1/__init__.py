@@ -1,0 +1,39 @@
+"""Version 1 of the market's resources."""
+
+from fastapi import APIRouter
+
+from gridagora.service.api.v1 import (
+    accounts,
+    bids,
+    contracts,
+    flexibility,
+    invoices,
+    limits,
+    market,
+    metering,
+    notifications,
+    proofs,
+    settlements,
+    stream,
+    trades,
+)
+from gridagora.service.api.v1.register import SHELVES, qualification_router, shelf_router
+
+ROUTERS: tuple[APIRouter, ...] = (
+    market.api,
+    *(shelf_router(shelf) for shelf in SHELVES),
+    qualification_router(),
+    bids.api,
+    trades.api,
+    limits.api,
+    metering.api,
+    settlements.api,
+    invoices.api,
+    accounts.api,
+    notifications.api,
+    proofs.api,
+    flexibility.api,
+    contracts.api,
+    stream.api,
+)
+"""The routers of the market's resources."""

@@ -1,0 +1,264 @@
+"""Reads from the read tables of the market: what happened, as far back as the market goes."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, select
+from sqlalchemy.sql import and_, case, func
+
+from gridagora.adapters.sql import tables
+from gridagora.adapters.sql.projections_live import RETAILER, SYSTEM
+from gridagora.service.api.v1.tools import Live, Span
+from gridagora.service.auth.needs import Caller
+from gridagora.service.auth.rights import Reach
+from gridagora.service.context import Service
+
+PUBLIC = ("published", "settled")
+"""Status of sessions whose results are known."""
+
+RETAILER_NAME = "upstream"
+
+
+async def fetch(service: Service, live: Live, asked: Select[Any]) -> Sequence[Row[Any]]:
+    """Return the rows that a statement asks for; read in a thread."""
+
+    def read() -> Sequence[Row[Any]]:
+        with live.market.database.reading() as connection:
+            return connection.execute(asked).all()
+
+    rows: Sequence[Row[Any]] = await service.store.run(partial(read))
+    return rows
+
+
+def whose(live: Live, caller: Caller, participant: str | None) -> list[str] | None:
+    """Return the participants whose things a caller asks for and may see; None: all."""
+    if participant is not None:
+        caller.require(live.subject(participant))
+        return [participant]
+    if caller.reach is Reach.ALL:
+        return None
+    names = [record.id for record in live.state.register.all("participant")]
+    return caller.only(names, live.subject)
+
+
+def numbers(live: Live, names: Sequence[str] | None) -> list[int] | None:
+    """Return the numbers of participants in the read tables."""
+    if names is None:
+        return None
+    records = (live.state.register.get("participant", name) for name in names)
+    return [record.number for record in records if record is not None]
+
+
+class Names:
+    """Names of participants by their number in the read tables; the retailer has one too."""
+
+    def __init__(self, live: Live) -> None:
+        self._names = [record.id for record in live.state.register.all("participant")]
+
+    def __getitem__(self, number: int) -> str:
+        return RETAILER_NAME if number == RETAILER else self._names[number]
+
+
+def _within(live: Live, column: Any, span: Span) -> list[ColumnElement[bool]]:
+    """Return conditions that a period begins within a span."""
+    terms, found = live.terms, []
+    if span.begin is not None:
+        found.append(column >= -((terms.epoch - span.begin) // terms.mtu_s))
+    if span.end is not None:
+        found.append(column < -((terms.epoch - span.end) // terms.mtu_s))
+    return found
+
+
+def _of(column: Any, names: list[int] | None) -> list[ColumnElement[bool]]:
+    return [] if names is None else [column.in_(names)]
+
+
+def bids(
+    live: Live,
+    names: list[int] | None,
+    span: Span,
+    *,
+    session: int | None = None,
+    number: int | None = None,
+    after: int = 0,
+    most: int = 1,
+) -> Select[Any]:
+    """Return the statement for bids with what was accepted of them, null where that is not public."""
+    bid, row, step = tables.live_bids.c, tables.bids.c, tables.sessions.c
+    public = step.status.in_(PUBLIC)
+    wanted: list[ColumnElement[bool]] = [bid.market == live.number, bid.number > after]
+    wanted += _of(bid.participant, names) + _within(live, bid.period, span)
+    wanted += [] if session is None else [bid.session == session]
+    wanted += [] if number is None else [bid.number == number]
+    joined = tables.live_bids.join(
+        tables.sessions, and_(step.market == bid.market, step.session == bid.session)
+    ).outerjoin(tables.bids, and_(row.market == bid.market, row.session == bid.session, row.row == bid.row))
+    columns = (bid.number, bid.participant, bid.session, bid.period, bid.side, bid.price_micro)
+    accepted = case((public, row.accepted_wh), else_=None).label("accepted_wh")
+    asked = select(*columns, bid.quantity_wh, bid.withdrawn, public.label("public"), accepted)
+    return asked.select_from(joined).where(*wanted).order_by(bid.number).limit(most)
+
+
+def trades(
+    live: Live,
+    names: list[int] | None,
+    span: Span,
+    *,
+    session: int | None = None,
+    after: tuple[int, int] = (-1, -1),
+    most: int = 1,
+) -> Select[Any]:
+    """Return the statement for trades of sessions whose results are public."""
+    trade, step = tables.trades.c, tables.sessions.c
+    wanted: list[ColumnElement[bool]] = [trade.market == live.number, step.status.in_(PUBLIC)]
+    wanted.append((trade.session > after[0]) | and_(trade.session == after[0], trade.row > after[1]))
+    wanted += _within(live, trade.period, span)
+    wanted += [] if session is None else [trade.session == session]
+    if names is not None:
+        wanted.append(trade.buyer.in_(names) | trade.seller.in_(names))
+    joined = tables.trades.join(
+        tables.sessions, and_(step.market == trade.market, step.session == trade.session)
+    )
+    asked = select(*tables.trades.columns).select_from(joined).where(*wanted)
+    return asked.order_by(trade.session, trade.row).limit(most)
+
+
+def prices(live: Live, span: Span, *, after: int = -1, most: int = 1) -> Select[Any]:
+    """Return the statement for prices of sessions whose results are public, and their volumes."""
+    price, trade, step = tables.prices.c, tables.trades.c, tables.sessions.c
+    length = live.terms.session_periods
+    volume = (
+        select(func.coalesce(func.sum(trade.quantity_wh), 0))
+        .where(
+            trade.market == price.market,
+            trade.session == step.session,
+            trade.period == price.period,
+        )
+        .scalar_subquery()
+    )
+    wanted = [price.market == live.number, price.period > after, step.status.in_(PUBLIC)]
+    joined = tables.prices.join(
+        tables.sessions,
+        and_(
+            step.market == price.market,
+            step.session * length <= price.period,
+            (step.session + 1) * length > price.period,
+        ),
+    )
+    asked = select(price.period, price.price_micro, volume.label("volume_wh")).select_from(joined)
+    return asked.where(*wanted, *_within(live, price.period, span)).order_by(price.period).limit(most)
+
+
+MONEY = ("energy_micro", "retail_micro", "imbalance_micro", "network_micro", "taxes_micro")
+ENERGY = ("traded_wh", "local_bought_wh", "local_sold_wh")
+
+
+def settlements(
+    live: Live,
+    names: list[int] | None,
+    span: Span,
+    *,
+    session: int | None = None,
+    after: tuple[int, int] = (-1, -1),
+    most: int = 1,
+) -> Select[Any]:
+    """Return the statement for sums of settled sessions by participant."""
+    line, step = tables.settlement_lines.c, tables.sessions.c
+    length = live.terms.session_periods
+    wanted: list[ColumnElement[bool]] = [
+        line.market == live.number,
+        (step.session > after[0]) | and_(step.session == after[0], line.participant > after[1]),
+    ]
+    wanted += _of(line.participant, names) + _within(live, line.period, span)
+    if session is not None:
+        wanted += [line.period >= session * length, line.period < (session + 1) * length]
+    joined = tables.settlement_lines.join(
+        tables.sessions,
+        and_(
+            step.market == line.market,
+            step.session * length <= line.period,
+            (step.session + 1) * length > line.period,
+        ),
+    )
+    sums = [func.sum(line[name]).label(name) for name in (*ENERGY, *MONEY)]
+    asked = select(step.session, line.participant, step.settled, *sums).select_from(joined).where(*wanted)
+    grouped = asked.group_by(step.session, line.participant, step.settled)
+    return grouped.order_by(step.session, line.participant).limit(most)
+
+
+def deliveries(
+    live: Live,
+    names: list[int] | None,
+    span: Span,
+    *,
+    after: tuple[int, int] = (-1, -1),
+    most: int = 1,
+) -> Select[Any]:
+    """Return the statement for what was scheduled and metered in settled periods."""
+    line, read = tables.settlement_lines.c, tables.readings.c
+    wanted: list[ColumnElement[bool]] = [
+        line.market == live.number,
+        (line.period > after[0]) | and_(line.period == after[0], line.participant > after[1]),
+    ]
+    wanted += _of(line.participant, names) + _within(live, line.period, span)
+    joined = tables.settlement_lines.outerjoin(
+        tables.readings,
+        and_(read.market == line.market, read.participant == line.participant, read.period == line.period),
+    )
+    metered = (func.coalesce(read.import_wh, 0) - func.coalesce(read.export_wh, 0)).label("metered_wh")
+    asked = select(line.period, line.participant, line.traded_wh, metered).select_from(joined).where(*wanted)
+    return asked.order_by(line.period, line.participant).limit(most)
+
+
+def lines(live: Live, number: int, span: Span) -> Select[Any]:
+    """Return the statement for all settlement lines of a participant, with what was metered."""
+    line, read = tables.settlement_lines.c, tables.readings.c
+    joined = tables.settlement_lines.outerjoin(
+        tables.readings,
+        and_(read.market == line.market, read.participant == line.participant, read.period == line.period),
+    )
+    metered = (func.coalesce(read.import_wh, 0) - func.coalesce(read.export_wh, 0)).label("metered_wh")
+    wanted = [line.market == live.number, line.participant == number, *_within(live, line.period, span)]
+    asked = select(*tables.settlement_lines.columns, metered).select_from(joined).where(*wanted)
+    return asked.order_by(line.period)
+
+
+def readings(
+    live: Live,
+    names: list[int] | None,
+    span: Span,
+    *,
+    after: tuple[int, int] = (-1, -1),
+    most: int = 1,
+) -> Select[Any]:
+    """Return the statement for the readings that count."""
+    read = tables.readings.c
+    wanted: list[ColumnElement[bool]] = [
+        read.market == live.number,
+        (read.participant > after[0]) | and_(read.participant == after[0], read.period > after[1]),
+    ]
+    wanted += _of(read.participant, names) + _within(live, read.period, span)
+    asked = select(*tables.readings.columns).where(*wanted)
+    return asked.order_by(read.participant, read.period).limit(most)
+
+
+def postings(
+    live: Live, number: int, span: Span, *, after: tuple[int, int] = (-1, -1), most: int = 1
+) -> Select[Any]:
+    """Return the statement for postings on the bill and the wallet of a participant, with their events."""
+    row, event, sum_ = tables.journal.c, tables.events.c, tables.balances.c
+    first = len(SYSTEM) + 2 * number
+    wanted: list[ColumnElement[bool]] = [
+        row.market == live.number,
+        row.account.in_([first, first + 1]),
+        (row.seq > after[0]) | and_(row.seq == after[0], row.row > after[1]),
+    ]
+    wanted += [] if span.begin is None else [event.at >= span.begin]
+    wanted += [] if span.end is None else [event.at < span.end]
+    joined = tables.journal.join(tables.events, and_(event.market == row.market, event.seq == row.seq)).join(
+        tables.balances, and_(sum_.market == row.market, sum_.account == row.account)
+    )
+    columns = (row.seq, row.row, row.entry, row.amount_micro, event.at, event.kind, sum_.name)
+    asked = select(*columns).select_from(joined).where(*wanted)
+    return asked.order_by(row.seq, row.row).limit(most)

@@ -1,0 +1,190 @@
+"""Deliveries, settlements, and disputes about them."""
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from fastapi import Query
+from starlette.responses import Response
+
+from gridagora.engine.live.commands import DecideDispute, RaiseDispute
+from gridagora.engine.live.state import Dispute as Raised
+from gridagora.service.api.v1 import reads
+from gridagora.service.api.v1.tools import AskedSpan, Live, TheMarket, known, new_id, paged, utc
+from gridagora.service.auth.needs import Caller, needs
+from gridagora.service.auth.rights import NOBODYS, Subject
+from gridagora.service.context import Here
+from gridagora.service.headers import Repeatable
+from gridagora.service.models.base import Count, Id, money
+from gridagora.service.models.metering import Delivery, Dispute, DisputeDecision, NewDispute, SettlementLine
+from gridagora.service.pages import AskedPage, Page
+from gridagora.service.routes import router
+
+api = router("settlement")
+Reader = Annotated[Caller, needs("settlements.read")]
+Named = Annotated[str | None, Query(max_length=200)]
+
+
+@api.get("/deliveries", summary="List deliveries")
+async def deliveries(
+    *,
+    live: TheMarket,
+    service: Here,
+    page: AskedPage,
+    response: Response,
+    span: AskedSpan,
+    caller: Reader,
+    participant: Named = None,
+) -> Page[Delivery]:
+    """Return what was metered beside what was scheduled, for settled periods."""
+    names = reads.numbers(live, reads.whose(live, caller, participant))
+    key = _key(page.after(int, int))
+    rows = await reads.fetch(service, live, reads.deliveries(live, names, span, after=key, most=page.fetch))
+    cut = page.page(response, rows, key=lambda row: (row.period, row.participant))
+    called, terms = reads.Names(live), live.terms
+    items = [
+        Delivery(
+            participant=called[row.participant],
+            session=terms.session_of(row.period),
+            period=row.period,
+            start=utc(terms.begins(row.period)),
+            scheduled_wh=row.traded_wh,
+            metered_wh=row.metered_wh,
+            difference_wh=row.metered_wh - row.traded_wh,
+        )
+        for row in cut.items
+    ]
+    return Page(items=items, next=cut.next)
+
+
+@api.get("/settlements", summary="List settlements")
+async def settlements(
+    *,
+    live: TheMarket,
+    service: Here,
+    page: AskedPage,
+    response: Response,
+    span: AskedSpan,
+    caller: Reader,
+    participant: Named = None,
+    session: Annotated[Count | None, Query()] = None,
+) -> Page[SettlementLine]:
+    """Return what each settled session came to for each participant, corrections included; + received."""
+    names = reads.numbers(live, reads.whose(live, caller, participant))
+    key = _key(page.after(int, int))
+    asked = reads.settlements(live, names, span, session=session, after=key, most=page.fetch)
+    rows = await reads.fetch(service, live, asked)
+    cut = page.page(response, rows, key=lambda row: (row.session, row.participant))
+    return Page(items=_lines(live, cut.items), next=cut.next)
+
+
+def _lines(live: Live, rows: Iterable[Any]) -> list[SettlementLine]:
+    called, found = reads.Names(live), []
+    for row in rows:
+        sums = {name: int(getattr(row, name)) for name in (*reads.ENERGY, *reads.MONEY)}
+        total = sum(sums[name] for name in reads.MONEY)
+        kept = live.state.sessions.get(row.session)
+        found.append(
+            SettlementLine(
+                participant=called[row.participant],
+                session=row.session,
+                settled_at=utc(row.settled),
+                total=money(total),
+                total_micro=total,
+                corrections=0 if kept is None else len(kept.corrections),
+                **sums,
+            )
+        )
+    return found
+
+
+def _key(after: tuple[int | str, ...] | None) -> tuple[int, int]:
+    return (-1, -1) if after is None else (int(after[0]), int(after[1]))
+
+
+@api.get("/disputes", summary="List disputes")
+async def disputes(
+    *,
+    live: TheMarket,
+    page: AskedPage,
+    response: Response,
+    caller: Annotated[Caller, needs("disputes.read")],
+    participant: Named = None,
+    open: Annotated[bool | None, Query()] = None,  # noqa: A002 - the name of the filter
+) -> Page[Dispute]:
+    """Return disputes, by their ids."""
+    found = sorted(live.state.disputes.items())
+    mine = caller.only(found, lambda one: live.subject(one[1].raised.participant))
+    rows = [
+        one
+        for one in mine
+        if participant in (None, one[1].raised.participant) and open in (None, one[1].open)
+    ]
+    return paged(page, response, rows, key=lambda one: (one[0],), make=_told, kinds=(str,))
+
+
+@api.post("/disputes", status_code=201, summary="Dispute a settlement")
+async def raise_dispute(
+    *,
+    live: TheMarket,
+    body: NewDispute,
+    response: Response,
+    caller: Annotated[Caller, needs("disputes.write")],
+    repeat: Repeatable,
+) -> Dispute:
+    """Dispute the settlement of a session within the time that the market allows."""
+    caller.require(live.subject(body.participant))
+    command = RaiseDispute(
+        at=live.now(),
+        actor=caller.identity.id,
+        id=new_id(body.id),
+        session=body.session,
+        participant=body.participant,
+        reason=body.reason,
+    )
+    raised: Any = (await live.do(command, repeat)).events[0]
+    response.headers["Location"] = f"/api/v1/disputes/{raised.id}"
+    return _told((raised.id, Raised(raised=raised)))
+
+
+@api.get("/disputes/{id}", summary="Read a dispute")
+async def dispute(live: TheMarket, id: Id, caller: Annotated[Caller, needs("disputes.read")]) -> Dispute:
+    """Return a dispute."""
+    found = live.state.disputes.get(id)
+    caller.require(Subject() if found is None else live.subject(found.raised.participant))
+    return _told((id, known(found, f"dispute {id}")))
+
+
+@api.post("/disputes/{id}/decision", status_code=201, summary="Decide on a dispute")
+async def decide(
+    *,
+    live: TheMarket,
+    id: Id,
+    body: DisputeDecision,
+    caller: Annotated[Caller, needs("disputes.decide")],
+    repeat: Repeatable,
+) -> Dispute:
+    """Decide on a dispute; what other readings change is booked as further entries, nothing is edited."""
+    caller.require(NOBODYS)
+    known(live.state.disputes.get(id), f"dispute {id}")
+    command = DecideDispute(
+        at=live.now(),
+        actor=caller.identity.id,
+        id=id,
+        accepted=body.accepted,
+        settle_again=body.settle_again,
+        reason=body.reason,
+    )
+    await live.do(command, repeat)
+    return _told((id, live.state.disputes[id]))
+
+
+def _told(one: tuple[str, Raised]) -> Dispute:
+    raised = one[1].raised
+    return Dispute(
+        id=raised.id,
+        session=raised.session,
+        participant=raised.participant,
+        reason=raised.reason,
+        raised_at=utc(raised.at),
+        open=one[1].open,
+    )

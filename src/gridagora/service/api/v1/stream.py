@@ -1,0 +1,251 @@
+"""Streams: what happens, as it happens (server-sent events), and again from where a client left off.
+
+The id of a message is the number of its event in the chain, so ``Last-Event-ID`` says exactly what a client
+has seen.  A client that is too slow is cut off, and goes on with its last id.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import Header, Query
+from starlette.responses import StreamingResponse
+
+from gridagora.model.events import AuctionCleared, Event
+from gridagora.model.flexibility_events import ContractDispatched, ReservationsCalled
+from gridagora.model.live_events import (
+    BidsTaken,
+    BidsWithdrawn,
+    GateClosed,
+    LimitDeclared,
+    SessionOpened,
+    SessionPublished,
+)
+from gridagora.service.api.v1.limits import place_of, told
+from gridagora.service.api.v1.market import order_book, shown
+from gridagora.service.api.v1.notifications import shown as notification
+from gridagora.service.api.v1.tools import Live, TheMarket, utc
+from gridagora.service.auth.needs import Caller, needs
+from gridagora.service.auth.rights import NOBODYS, Subject
+from gridagora.service.models.base import money
+from gridagora.service.notices import notices
+from gridagora.service.problems import Problem
+from gridagora.service.routes import router
+
+api = router("stream")
+MOST_WAITING = 5_000
+BOOK_S = 1.0
+BEAT_S = 15.0
+Topics = Annotated[
+    list[str] | None, Query(max_length=20, description="sessions, prices, book, limits, activations, notices")
+]
+LastId = Annotated[str | None, Header(alias="Last-Event-ID", max_length=20)]
+KIND = "text/event-stream"
+SENT: dict[int | str, dict[str, Any]] = {200: {"content": {KIND: {"schema": {"type": "string"}}}}}
+
+Message = tuple[int, str, Any]
+"""Number of the event, topic, JSON values."""
+
+
+class Watcher:
+    """Who listens: which messages of an event they may see.
+
+    Parameters
+    ----------
+    live : the market
+    caller : who listens
+    participant : whose notices are told too; None: those of all whom the caller may see are not told
+    topics : None: all
+    """
+
+    def __init__(
+        self, live: Live, caller: Caller, *, participant: str | None, topics: list[str] | None
+    ) -> None:
+        self._live, self._caller, self._participant = live, caller, participant
+        self._topics = None if not topics else frozenset(topics)
+        self.queue: asyncio.Queue[tuple[int, Event]] = asyncio.Queue(MOST_WAITING)
+        self.late = False
+
+    def take(self, seq: int, event: Event) -> None:
+        """Note an event for the stream; one that is too slow is cut off."""
+        if self.queue.full():
+            self.late = True
+        else:
+            self.queue.put_nowait((seq, event))
+
+    def wants(self, topic: str) -> bool:
+        """Tell whether a topic was asked for."""
+        return self._topics is None or topic in self._topics
+
+    def messages(self, seq: int, event: Event) -> Iterator[Message]:
+        """Yield the messages of an event, without those of the order book."""
+        for topic, value in self._of(event):
+            if self.wants(topic):
+                yield seq, topic, value
+        if self._participant is not None and self.wants("notices"):
+            for one in notices(seq, event, self._live.state):
+                if one.participant == self._participant:
+                    yield seq, "notices", notification(one).model_dump(mode="json")
+
+    def _of(self, event: Event) -> Iterator[tuple[str, Any]]:
+        live = self._live
+        match event:
+            case SessionOpened() | GateClosed() | SessionPublished():
+                if event.session in live.state.sessions:
+                    session = shown(live, live.terms.session(event.session))
+                    yield "sessions", session.model_dump(mode="json")
+                if isinstance(event, SessionPublished) and event.session in live.state.sessions:
+                    cleared = live.state.sessions[event.session].cleared
+                    if cleared is not None:
+                        yield from (("prices", value) for value in _prices(live, cleared))
+            case LimitDeclared():
+                if self._caller.may(place_of(live, event.place_kind, event.place)):
+                    yield "limits", told(event).model_dump(mode="json")
+            case ReservationsCalled() | ContractDispatched():
+                ids = event.contracts if isinstance(event, ReservationsCalled) else (event.contract,)
+                for entry in live.state.flex.contracts:
+                    parties = (entry.contract.seller, entry.contract.buyer)
+                    if entry.contract.id in ids and self._sees(parties):
+                        yield "activations", _activation(event, entry.contract.id, entry.contract.seller)
+
+    def _sees(self, parties: tuple[str, ...]) -> bool:
+        subjects = [self._live.subject(party) for party in parties]
+        organisations = frozenset(parties).union(*(one.organisations for one in subjects))
+        return self._caller.may(Subject(participants=frozenset(parties), organisations=organisations))
+
+
+def _prices(live: Live, cleared: AuctionCleared) -> Iterator[Any]:
+    for row, price in enumerate(cleared.clearing_price.tolist()):
+        micro = None if np.isnan(price) else round(price)
+        period = cleared.first + row
+        yield {
+            "period": period,
+            "start": f"{utc(live.terms.begins(period)):%Y-%m-%dT%H:%M:%SZ}",
+            "price": None if micro is None else money(micro),
+            "price_micro": micro,
+        }
+
+
+def _activation(event: ReservationsCalled | ContractDispatched, contract: str, seller: str) -> Any:
+    return {
+        "kind": "call" if isinstance(event, ReservationsCalled) else "dispatch",
+        "contract": contract,
+        "participant": seller,
+        "periods": list(event.periods),
+        "test": event.test,
+    }
+
+
+@api.get("/stream", summary="Stream of the market", response_class=StreamingResponse, responses=SENT)
+async def stream(
+    *,
+    live: TheMarket,
+    caller: Annotated[Caller, needs("market.read")],
+    topic: Topics = None,
+    last_id: LastId = None,
+    once: Annotated[bool, Query(description="end when all that happened was told")] = False,
+) -> StreamingResponse:
+    """Tell sessions, prices, the order book, limits and activations as they come, as far as one may see them.
+
+    The order book is told at most once a second for each session that it changed in.  ``Last-Event-ID``
+    resumes; what is older than the newest 20,000 events is gone (410).
+    """
+    caller.require(NOBODYS)
+    return _answer(live, Watcher(live, _limits(caller), participant=None, topics=topic), last_id, once=once)
+
+
+@api.get(
+    "/participants/{participant}/stream",
+    summary="Stream of a participant",
+    response_class=StreamingResponse,
+    responses=SENT,
+)
+async def own_stream(
+    *,
+    live: TheMarket,
+    participant: str,
+    caller: Annotated[Caller, needs("notifications.read")],
+    topic: Topics = None,
+    last_id: LastId = None,
+    once: Annotated[bool, Query(description="end when all that happened was told")] = False,
+) -> StreamingResponse:
+    """Tell what `/stream` does, and the notifications of a participant."""
+    caller.require(live.subject(participant))
+    watcher = Watcher(live, _limits(caller), participant=participant, topics=topic)
+    return _answer(live, watcher, last_id, once=once)
+
+
+def _limits(caller: Caller) -> Caller:
+    """Return the same caller with the right to read limits, which streams are filtered by."""
+    from gridagora.service.auth.rights import Reach, reach_of
+
+    action = "limits.read" if reach_of(caller.identity, "limits.read") is not Reach.NONE else "me.read"
+    return Caller(caller.identity, action)
+
+
+def _answer(live: Live, watcher: Watcher, last_id: str | None, *, once: bool) -> StreamingResponse:
+    follower = live.follower
+    after = follower.seq
+    if last_id is not None:
+        if not last_id.isdigit():
+            raise Problem("header_invalid", "Last-Event-ID is the id of a message of this stream")
+        after = int(last_id)
+        oldest = follower.recent[0].seq if follower.recent else follower.seq + 1
+        if after + 1 < oldest or after > follower.seq:
+            raise Problem("gone", f"events from {oldest} to {follower.seq} can be told again")
+    past = [one for one in follower.recent if one.seq > after]
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    told_ = _told(live, watcher, past, once=once)
+    return StreamingResponse(told_, media_type=KIND, headers=headers)
+
+
+async def _told(live: Live, watcher: Watcher, past: list[Any], *, once: bool) -> AsyncIterator[str]:
+    live.follower.add(watcher.take)
+    changed: set[int] = set()
+    seq = live.follower.seq
+    loop = asyncio.get_running_loop()
+    next_book = loop.time()
+    try:
+        yield "retry: 2000\n\n"
+        for one in past:
+            changed |= _touched(one.event)
+            for message in watcher.messages(one.seq, one.event):
+                yield _text(message)
+        while not watcher.late:
+            if changed and watcher.wants("book") and (once or loop.time() >= next_book):
+                for message in _books(live, seq, changed):
+                    yield _text(message)
+                changed.clear()
+                next_book = loop.time() + BOOK_S
+            if once and watcher.queue.empty():
+                return
+            wait = max(0.01, next_book - loop.time()) if changed else BEAT_S
+            try:
+                seq, event = await asyncio.wait_for(watcher.queue.get(), wait)
+            except TimeoutError:
+                if not changed:
+                    yield ": here\n\n"
+                continue
+            changed |= _touched(event)
+            for message in watcher.messages(seq, event):
+                yield _text(message)
+    finally:
+        live.follower.remove(watcher.take)
+
+
+def _touched(event: Event) -> set[int]:
+    return {event.session} if isinstance(event, BidsTaken | BidsWithdrawn) else set()
+
+
+def _books(live: Live, seq: int, sessions: set[int]) -> Iterator[Message]:
+    for number in sorted(sessions):
+        one = shown(live, live.terms.session(number))
+        if one.status == "open":
+            yield seq, "book", order_book(live, one).model_dump(mode="json")
+
+
+def _text(message: Message) -> str:
+    seq, topic, value = message
+    return f"id: {seq}\nevent: {topic}\ndata: {json.dumps(value, ensure_ascii=False)}\n\n"

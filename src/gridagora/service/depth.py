@@ -1,0 +1,74 @@
+"""Depth of order books: what is bid at each price, without who bids; a bid costs the same whatever stands."""
+
+from dataclasses import dataclass
+
+from gridagora.engine.live.state import LiveState
+from gridagora.model.live_events import BidsTaken, BidsWithdrawn
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Level:
+    """All that is bid in a period at one price: side 1 buys and -1 sells, micro-currency per kWh, Wh."""
+
+    period: int
+    side: int
+    price: int
+    quantity: int
+    bids: int
+
+
+class Depth:
+    """Sums of the bids that stand, by session, period, side and price; ``changes`` counts per session.
+
+    Examples
+    --------
+    >>> Depth().levels(3)
+    []
+    """
+
+    def __init__(self) -> None:
+        self._sums: dict[int, dict[tuple[int, int, int], list[int]]] = {}
+        self.changes: dict[int, int] = {}
+
+    def take(self, event: BidsTaken) -> None:
+        """Add bids."""
+        sums = self._sums.setdefault(event.session, {})
+        columns = (event.period.tolist(), event.side.tolist(), event.price.tolist(), event.quantity.tolist())
+        for period, side, price, quantity in zip(*columns, strict=True):
+            _add(sums, (period, side, price), quantity=quantity, bids=1)
+        self.changes[event.session] = self.changes.get(event.session, 0) + len(event.period)
+
+    def withdraw(self, event: BidsWithdrawn, state: LiveState) -> None:
+        """Take bids away, which the state knows as withdrawn."""
+        sums, wanted = self._sums.get(event.session, {}), set(event.numbers.tolist())
+        for bids in state.sessions[event.session].book.of(event.participant):
+            for row in range(len(bids.period)):
+                if bids.number + row in wanted:
+                    key = int(bids.period[row]), int(bids.side[row]), int(bids.price[row])
+                    _add(sums, key, quantity=-int(bids.quantity[row]), bids=-1)
+        self.changes[event.session] = self.changes.get(event.session, 0) + len(wanted)
+
+    def forget(self, *, before: int) -> None:
+        """Forget sessions that are not kept any more."""
+        for number in [number for number in self._sums if number < before]:
+            del self._sums[number]
+            self.changes.pop(number, None)
+
+    def levels(self, session: int, *, period: int | None = None) -> list[Level]:
+        """Return what stands: by period, bids to buy dearest first, then bids to sell cheapest first."""
+        found = [
+            Level(period=p, side=side, price=price, quantity=quantity, bids=bids)
+            for (p, side, price), (quantity, bids) in self._sums.get(session, {}).items()
+            if period in (None, p)
+        ]
+        return sorted(found, key=lambda level: (level.period, -level.side, -level.side * level.price))
+
+
+def _add(
+    sums: dict[tuple[int, int, int], list[int]], key: tuple[int, int, int], *, quantity: int, bids: int
+) -> None:
+    known = sums.setdefault(key, [0, 0])
+    known[0] += quantity
+    known[1] += bids
+    if not known[1]:
+        del sums[key]

@@ -1,0 +1,57 @@
+"""What all bodies share: moments, money, energy, names."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+from gridagora.service.texts import Id, Model, check_text
+from gridagora.units import MICRO
+
+__all__ = ["Answer", "Ask", "Count", "Id", "Kilowatts", "Micro", "Moment", "Money", "Number", "Place"]
+__all__ += ["Text", "WattHours", "Whole", "money"]
+
+LARGEST = 2**53 - 1
+"""Largest whole number that every JSON reader keeps exactly."""
+
+Moment = Annotated[
+    AwareDatetime,
+    Field(description="RFC 3339 with offset, answered in UTC", examples=["2026-01-01T12:00:00Z"]),
+]
+Whole = Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
+Count = Annotated[int, Field(ge=0, le=LARGEST)]
+Place = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(check_text)]
+"""Name of something that is there: a bus, a zone, an organisation, a contract."""
+
+Text = Annotated[str, StringConstraints(max_length=2_000), AfterValidator(check_text)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Kilowatts = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Money = Annotated[
+    str,
+    Field(
+        pattern=r"^-?[0-9]+\.[0-9]{6}$",
+        description="currency, with 6 places; the same in whole micro-units stands beside it",
+        examples=["1.250000"],
+    ),
+]
+Micro = Annotated[int, Field(description="whole micro-units of currency", examples=[1_250_000])]
+WattHours = Annotated[int, Field(description="whole Wh", examples=[1500])]
+
+
+class Ask(Model):
+    """Body of a request: a field that is not known is a fault."""
+
+
+class Answer(BaseModel):
+    """Body of an answer: fields may be added to it in later versions."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+def money(micro: int) -> str:
+    """Return micro-units as text in currency, with 6 places.
+
+    >>> money(-1_250_000), money(5)
+    ('-1.250000', '0.000005')
+    """
+    whole, rest = divmod(abs(micro), MICRO)
+    return f"{'-' if micro < 0 else ''}{whole}.{rest:06d}"

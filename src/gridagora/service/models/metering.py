@@ -1,0 +1,125 @@
+"""Meter readings, deliveries, settlements, disputes."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from gridagora.service.models.base import (
+    Answer,
+    Ask,
+    Count,
+    Id,
+    Micro,
+    Moment,
+    Money,
+    Place,
+    Text,
+    WattHours,
+)
+
+Quality = Literal["measured", "estimated", "corrected"]
+MOST_READINGS = 10_000
+
+
+class NewReading(Ask):
+    """Energy through the meter of a participant in one period; say the period by number or start."""
+
+    participant: Place
+    period: Count | None = None
+    start: Moment | None = None
+    import_wh: Count = Field(description="taken from the grid, whole Wh")
+    export_wh: Count = Field(0, description="given to the grid, whole Wh")
+    quality: Quality = "measured"
+
+
+class BulkReadings(Ask):
+    """Many readings; all are taken or none."""
+
+    readings: Annotated[list[NewReading], Field(min_length=1, max_length=MOST_READINGS)]
+
+
+class MeterFinding(Answer):
+    """What the rules of meter data found."""
+
+    rule: str
+    point: str
+    first: Moment | None
+    done: str
+
+
+class ReadingsAnswer(Answer):
+    """Readings that were taken, and what was found in those that were not."""
+
+    taken: int
+    at: Moment
+    findings: list[MeterFinding] = Field(default=[])
+
+
+class Reading(Answer):
+    """The reading that counts for a participant and period."""
+
+    participant: str
+    period: int
+    start: Moment
+    import_wh: WattHours
+    export_wh: WattHours
+    quality: Quality
+
+
+class Delivery(Answer):
+    """What was delivered of a schedule in a settled period."""
+
+    participant: str
+    session: int
+    period: int
+    start: Moment
+    scheduled_wh: int = Field(description="net import that was scheduled, Wh")
+    metered_wh: int = Field(description="net import by the meter, Wh")
+    difference_wh: int = Field(description="metered less scheduled, Wh")
+
+
+class SettlementLine(Answer):
+    """Money and energy of a participant in a settled session; + received, - paid."""
+
+    participant: str
+    session: int
+    settled_at: Moment
+    traded_wh: WattHours
+    local_bought_wh: WattHours
+    local_sold_wh: WattHours
+    energy_micro: Micro
+    retail_micro: Micro
+    imbalance_micro: Micro
+    network_micro: Micro
+    taxes_micro: Micro
+    total: Money
+    total_micro: Micro
+    corrections: int = Field(description="how often it was settled again")
+
+
+class NewDispute(Ask):
+    """A dispute about the settlement of a session."""
+
+    id: Id | None = Field(None, description="chosen here; made by the platform where left out")
+    session: Count
+    participant: Place
+    reason: Annotated[Text, Field(min_length=1, examples=["The meter was exchanged on that day."])]
+
+
+class DisputeDecision(Ask):
+    """The operator's decision; ``settle_again`` books what the readings known now change."""
+
+    accepted: bool
+    settle_again: bool = False
+    reason: Text = ""
+
+
+class Dispute(Answer):
+    """A dispute; ``open`` until the operator decides."""
+
+    id: str
+    session: int
+    participant: str
+    reason: str
+    raised_at: Moment
+    open: bool

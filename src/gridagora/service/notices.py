@@ -1,0 +1,198 @@
+"""What participants are told of what happens: one short text per event and participant.  Pure."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from gridagora.engine.live.state import LiveState
+from gridagora.model.events import AuctionCleared, Event, SessionSettled
+from gridagora.model.flexibility_events import ContractDispatched, ReservationsCalled
+from gridagora.model.live_events import (
+    BidsTaken,
+    BidsWithdrawn,
+    DisputeDecided,
+    DisputeRaised,
+    GateClosed,
+    LimitDeclared,
+    LimitsBroken,
+    MoneyMoved,
+    ResourceKept,
+    SessionPublished,
+    SettlementCorrected,
+)
+from gridagora.units import MICRO, WH_PER_KWH
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Notice:
+    """Something that happened to a participant; ``id`` is the number of the event."""
+
+    id: int
+    at: int
+    participant: str
+    topic: str
+    text: str
+    session: int | None = None
+
+
+def notices(seq: int, event: Event, state: LiveState) -> Iterator[Notice]:
+    """Yield what participants are told of an event; the state is that after it."""
+    tell = _TELLERS.get(type(event))
+    if tell is None:
+        return
+    for participant, topic, text, session in tell(event, state):
+        yield Notice(id=seq, at=event.at, participant=participant, topic=topic, text=text, session=session)
+
+
+Told = Iterator[tuple[str, str, str, int | None]]
+
+
+def _bids(event: BidsTaken, _: LiveState) -> Told:
+    last = event.number + len(event.period) - 1
+    which = f"Bid {event.number}" if last == event.number else f"Bids {event.number} to {last}"
+    yield event.participant, "bids", f"{which} taken.", event.session
+
+
+def _withdrawn(event: BidsWithdrawn, _: LiveState) -> Told:
+    count = len(event.numbers)
+    yield event.participant, "bids", f"{count} bid{'' if count == 1 else 's'} taken back.", event.session
+
+
+def _gate(event: GateClosed, state: LiveState) -> Told:
+    bidding = {bids.participant for bids in state.sessions[event.session].book.taken}
+    for name in sorted(bidding & set(event.participants)):
+        yield name, "session", f"The gate of session {event.session} has closed.", event.session
+
+
+def _published(event: SessionPublished, state: LiveState) -> Told:
+    session = state.sessions[event.session]
+    gate, cleared = session.closed, session.auction
+    count = len(gate.bids)
+    accepted = (session.decided or cleared).accepted[:count]
+    for code in np.unique(cleared.participant[:count]).tolist():
+        own = cleared.participant[:count] == code
+        wanted, got = int(cleared.quantity[:count][own].sum()), int(accepted[own].sum())
+        text = f"{_kwh(got)} of {_kwh(wanted)} bid in session {event.session} were accepted."
+        yield gate.participants[code], "trades", text, event.session
+
+
+def _limit(event: LimitDeclared, state: LiveState) -> Told:
+    if event.place_kind == "participant":
+        what = "Emergency limit" if event.emergency else "Limit"
+        text = (
+            f"{what} {event.id}: import {_kw(event.import_kw)}, export {_kw(event.export_kw)}. {event.reason}"
+        )
+        yield event.place, "limits", text.strip(), None
+
+
+def _broken(event: LimitsBroken, state: LiveState) -> Told:
+    for id_ in dict.fromkeys(event.limit):
+        limit = state.limits.get(id_)
+        if limit is not None and limit.place_kind == "participant":
+            yield limit.place, "limits", f"Delivery went beyond limit {id_}.", event.session
+
+
+def _settled(event: SessionSettled, state: LiveState) -> Told:
+    totals = event.lines.total.sum(axis=0)
+    for name, total in zip(state.sessions[event.session].closed.participants, totals.tolist(), strict=True):
+        text = f"Session {event.session} is settled: {total / MICRO:+.2f} {state.open_terms.currency}."
+        yield name, "settlement", text, event.session
+
+
+def _corrected(event: SettlementCorrected, state: LiveState) -> Told:
+    totals = event.lines.total.sum(axis=0)
+    for name, total in zip(state.sessions[event.session].closed.participants, totals.tolist(), strict=True):
+        if total:
+            text = f"Session {event.session} was settled again: {total / MICRO:+.2f}."
+            yield name, "settlement", text, event.session
+
+
+def _moved(event: MoneyMoved, _: LiveState) -> Told:
+    for account, amount in zip(event.accounts, event.amount.tolist(), strict=True):
+        kind, _sep, name = account.partition(":")
+        if kind == "wallet":
+            yield name, "settlement", f"Wallet {amount / MICRO:+.2f} ({event.kind}).", None
+
+
+def _kept(event: ResourceKept, state: LiveState) -> Told:
+    record = state.register.get(event.kind, event.id)
+    owner = "" if record is None else str(record.body.get("participant", ""))
+    if event.kind == "participant":
+        owner = event.id
+    if owner and event.kind != "subscription":
+        yield (
+            owner,
+            "session",
+            f"{event.kind.replace('_', ' ').capitalize()} {event.id} is {event.status}.",
+            None,
+        )
+
+
+def _raised(event: DisputeRaised, _: LiveState) -> Told:
+    yield event.participant, "disputes", f"Dispute {event.id} was raised.", event.session
+
+
+def _decided(event: DisputeDecided, state: LiveState) -> Told:
+    raised = state.disputes[event.id].raised
+    word = "accepted" if event.accepted else "rejected"
+    yield (
+        raised.participant,
+        "disputes",
+        f"Dispute {event.id} was {word}. {event.reason}".strip(),
+        raised.session,
+    )
+
+
+def _called(event: ReservationsCalled, state: LiveState) -> Told:
+    sellers = {entry.contract.id: entry.contract.seller for entry in state.flex.contracts}
+    for id_ in event.contracts:
+        text = f"Contract {id_} was called for {len(event.periods)} period{'s' * (len(event.periods) != 1)}."
+        yield sellers[id_], "activations", text, None
+
+
+def _dispatched(event: ContractDispatched, state: LiveState) -> Told:
+    for entry in state.flex.contracts:
+        if entry.contract.id == event.contract:
+            yield entry.contract.seller, "activations", f"Contract {event.contract} was dispatched.", None
+
+
+def _kwh(wh: int) -> str:
+    return f"{wh / WH_PER_KWH:g} kWh"
+
+
+def _kw(kw: float) -> str:
+    return f"{kw:g} kW" if np.isfinite(kw) else "unlimited"
+
+
+def _cleared(event: AuctionCleared, state: LiveState) -> Told:
+    gate = state.sessions[event.session].closed
+    inside = set(gate.bids.tolist())
+    for bids in state.sessions[event.session].book.taken:
+        if bids.participant not in gate.participants and bids.number not in inside:
+            text = "Bids were left out: the participant was no longer active at the gate."
+            yield bids.participant, "bids", text, event.session
+
+
+_TELLERS: Mapping[type, Callable[[Any, LiveState], Told]] = MappingProxyType(
+    {
+        BidsTaken: _bids,
+        BidsWithdrawn: _withdrawn,
+        GateClosed: _gate,
+        AuctionCleared: _cleared,
+        SessionPublished: _published,
+        LimitDeclared: _limit,
+        LimitsBroken: _broken,
+        SessionSettled: _settled,
+        SettlementCorrected: _corrected,
+        MoneyMoved: _moved,
+        ResourceKept: _kept,
+        DisputeRaised: _raised,
+        DisputeDecided: _decided,
+        ReservationsCalled: _called,
+        ContractDispatched: _dispatched,
+    }
+)
+"""What is told of each kind of event: participant, topic, text, session."""

@@ -1,0 +1,105 @@
+"""A market behind its HTTP interface for tests: four buses, hourly sessions, a clock that tests set forward."""
+
+import asyncio
+import time
+
+import httpx
+from service_api import Api, settings_for_tests
+from service_api import Clock as WallClock
+
+from gridagora.bootstrap import live_runner
+from gridagora.service.api import ROUTERS
+from gridagora.service.api.v1 import ROUTERS as MARKET_ROUTERS
+from gridagora.service.app import create_app
+from gridagora.service.running import Running
+
+EPOCH = 1_767_225_600
+"""2026-01-01T00:00Z: a Thursday."""
+
+BUSES = ("Bus R4", "Bus R6", "Bus R11", "Bus R15")
+SCENARIO = {
+    "name": "small",
+    "grid": "cigre-lv",
+    "period": {"start": "2016-05-23", "length": "1d"},
+    "participants": {
+        "list": [
+            {"participant": name, "bus": bus, "profile": "H0-A", "load_kw": 1.0}
+            for name, bus in zip(("ann", "bob", "cem", "dea"), BUSES, strict=True)
+        ]
+    },
+    "tariffs": {"retail": 0.3, "feed_in": 0.08, "standing_per_day": 0.24},
+}
+TERMS = {"gate_lead_s": 300, "open_lead_s": 7200, "readings_lead_s": 3600, "dispute_s": 86_400}
+
+
+class Hands:
+    """A clock that stands still until a test moves it."""
+
+    def __init__(self, now):
+        self.moment = now
+
+    def now(self):
+        return self.moment
+
+    def seconds_until(self, moment):
+        return 0.0 if moment <= self.moment else 0.005
+
+
+class MarketApi(Api):
+    """Asks the service of a market that runs on a file."""
+
+    def __init__(self, url, *, terms=None, scenario=None, **changes):
+        self.hands = Hands(EPOCH - 3600)
+        self.runner = live_runner(
+            url, scenario or SCENARIO, clock=self.hands, epoch=EPOCH, **(TERMS | (terms or {}))
+        )
+        self.platform = Running(self.runner, self.runner.terms, speed=1.0, demo=False)
+        self.clock = WallClock()
+        self.settings = settings_for_tests(self.clock, **changes)
+        self.database = self.runner.database
+        routers = (*ROUTERS, *MARKET_ROUTERS)
+        self.app = create_app(self.platform, settings=self.settings, routers=routers)
+        self._loop = asyncio.new_event_loop()
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+        self._http = httpx.AsyncClient(transport=transport, base_url="http://market")
+
+    def close(self):
+        super().close()
+        self.platform.close()
+
+    def until(self, moment, *, status=None, session=0):
+        """Set the clock forward and wait until what is due by then is done."""
+        self.hands.moment = moment
+        deadline = time.monotonic() + 20.0
+        while time.monotonic() < deadline:
+            settled = self.runner.public_state()
+            if status is None and settled.get("at", 0) is not None:
+                return
+            if self.get(f"/api/v1/sessions/{session}").json()["status"] == status:
+                return
+            time.sleep(0.005)
+        raise TimeoutError(f"session {session} did not become {status}: {self.runner.public_state()}")
+
+    def made(self, path, token, body, **more):
+        """Post a body that must be taken, and return the answer."""
+        answer = self.post(path, token=token, json=body, **more)
+        assert answer.status_code in (200, 201, 202), answer.text
+        return answer.json()
+
+    def put(self, path, version, **more):
+        """Change a record by its version."""
+        return self.ask("PUT", path, headers={"If-Match": f'"{version}"'}, **more)
+
+    def join(self, admin, name, bus, *, organisation="homes", seller=True, money=0):
+        """Register a participant with all that it needs to trade."""
+        body = {"id": name, "name": name.title(), "organisation": organisation}
+        self.made("/api/v1/participants", admin, body)
+        assert self.put(
+            f"/api/v1/participants/{name}/status", 1, token=admin, json={"status": "active"}
+        ).is_success
+        point = {"id": f"{name}-1", "participant": name, "bus": bus, "import_kw": 20.0, "export_kw": 20.0}
+        self.made("/api/v1/connection-points", admin, point)
+        path = f"/api/v1/connection-points/{name}-1/status"
+        assert self.put(path, 1, token=admin, json={"status": "active"}).is_success
+        if money:
+            self.made(f"/api/v1/accounts/{name}/deposits", admin, {"amount_micro": money})
