@@ -407,7 +407,7 @@ def limit(live, **changes):
         "ends": EPOCH + HOUR,
         "import_kw": 2.0,
     }
-    return DeclareLimit(at=live.now, actor="dso", **(said | changes))
+    return DeclareLimit(at=live.now, **({"actor": "dso"} | said | changes))
 
 
 def bought(live, code):
@@ -453,8 +453,16 @@ def test_an_emergency_binds_what_was_cleared_already():
     assert broken.allowed_wh.tolist() == [250, 250]
 
 
+def test_texts_that_no_database_keeps_are_refused():
+    live = village()
+    assert codes(live, limit(live, reason="a\x00b", actor="\ud800")) == ["text_invalid", "text_invalid"]
+    assert codes(live, limit(live, reason="a" * 2001)) == ["text_invalid"]
+    live.do(limit(live, reason="zwei\nZeilen; DROP TABLE bids <b>"))
+
+
 def test_limits_are_refused_with_reasons():
     live = village()
+    assert codes(live, limit(live, begins=10**30, ends=10**31)) == ["time_invalid"]
     assert codes(live, limit(live, place="zoe")) == ["place_unknown"]
     assert codes(live, limit(live, place_kind="planet", ends=EPOCH - 10**6, import_kw=-1.0)) == [
         "place_unknown",

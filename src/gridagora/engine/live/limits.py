@@ -28,6 +28,9 @@ from gridagora.units import WH_PER_KWH
 ROUNDS = 12
 """Clearings before everything is cut that a limit still stands against."""
 
+LATEST = 10**12
+"""Moments from which on nothing is limited: 31,000 years from 1970."""
+
 PLACES = ("bus", "zone", "participant")
 
 
@@ -219,7 +222,9 @@ def _faults(state: LiveState, command: DeclareLimit, context: LiveContext) -> It
         yield refusal(
             "place_unknown", "place", command.place, fix=f"name a {command.place_kind} that is there"
         )
-    if not command.begins < command.ends:
+    if not 0 <= command.begins < LATEST or not command.ends < LATEST:
+        yield refusal("time_invalid", "begins", command.begins, fix="write seconds since 1970")
+    elif not command.begins < command.ends:
         yield refusal("time_invalid", "ends", command.ends, fix="end after it begins")
     elif command.ends <= command.at:
         yield refusal("time_invalid", "ends", command.ends, fix="limits hold for what is still to come")

@@ -31,9 +31,9 @@ from gridagora.engine.live.commands import (
     WithdrawMoney,
 )
 from gridagora.engine.live.context import LiveContext
-from gridagora.engine.live.refusals import refusal
+from gridagora.engine.live.refusals import refusal, text_faults
 from gridagora.engine.live.state import LiveState
-from gridagora.errors import InputError, require
+from gridagora.errors import InputError, check_faults, require
 from gridagora.model.events import (
     AuctionCleared,
     EnergyDelivered,
@@ -74,6 +74,7 @@ def handle(state: LiveState, command: LiveCommand, context: LiveContext) -> tupl
     """
     if state.terms is None and not isinstance(command, OpenLiveMarket):
         raise InputError([refusal("market_not_open", "market", type(command).__name__, fix="open it first")])
+    check_faults(text_faults(command))
     if type(command) in FLEX_COMMANDS:
         return _flexibility(state, command, context)
     require(type(command) in HANDLERS, f"{type(command).__name__} is no command")

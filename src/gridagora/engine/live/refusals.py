@@ -1,6 +1,17 @@
 """Why a command is refused: faults with codes that programs can rely on."""
 
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from functools import cache
+from typing import Any
+
 from gridagora.errors import Fault
+
+LONGEST_TEXT = 2_000
+"""Characters of a text in a command or a record at most."""
+
+WHOLE_TEXTS = frozenset({"body", "scenario"})
+"""Fields that hold documents: they are read and checked as such."""
 
 CODES = {
     "market_not_open": "the market was never opened",
@@ -24,6 +35,7 @@ CODES = {
     "bid_unknown": "no such bid of the participant stands in the session",
     "insufficient_funds": "the wallet does not cover it",
     "amount_out_of_bounds": "no amount of money above zero that the market takes",
+    "text_invalid": "no text that can be kept",
     "kind_unknown": "no such kind of record",
     "id_invalid": "no id",
     "body_invalid": "the record is no JSON object",
@@ -55,3 +67,44 @@ def refusal(code: str, place: str, value: object, *, reason: str = "", fix: str)
     return Fault(
         source="live market", place=place, value=value, reason=reason or CODES[code], fix=fix, code=code
     )
+
+
+def is_text(value: Any) -> bool:
+    r"""Tell whether a value is text that every database keeps: no control characters, no half surrogates.
+
+    >>> is_text("Zoë\n"), is_text("a\x00"), is_text("\ud800"), is_text(1)
+    (True, False, False, False)
+    """
+    if not isinstance(value, str) or len(value) > LONGEST_TEXT:
+        return False
+    return value.isprintable() or not any(_is_control(ord(c)) for c in value if c not in "\n\t")
+
+
+def _is_control(code: int) -> bool:
+    return code < 32 or code == 127 or 0xD800 <= code < 0xE000
+
+
+def text_faults(value: Any, place: str = "") -> Iterator[Fault]:
+    r"""Yield the texts of a command, and of what it is made of, that cannot be kept.
+
+    >>> from gridagora.engine.live.commands import CloseGate
+    >>> [fault.place for fault in text_faults(CloseGate(at=0, session=1, actor="a\x07"))]
+    ['actor']
+    """
+    if isinstance(value, str):
+        if not is_text(value):
+            fix = f"write up to {LONGEST_TEXT} characters, none of them control characters"
+            yield refusal("text_invalid", place, value[:80], fix=fix)
+    elif isinstance(value, tuple):
+        for k, item in enumerate(value if value and not isinstance(value[0], int | float) else ()):
+            yield from text_faults(item, f"{place}[{k}]")
+    elif is_dataclass(value):
+        for name in _names(type(value)):
+            held = getattr(value, name)
+            if not isinstance(held, int | float):
+                yield from text_faults(held, f"{place}.{name}" if place else name)
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind) if field.name not in WHOLE_TEXTS)

@@ -5,12 +5,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gridagora.engine.live.refusals import refusal
+from gridagora.engine.live.refusals import LONGEST_TEXT, is_text, refusal
 from gridagora.engine.live.state import LiveState
 from gridagora.errors import Fault
 
 FieldType = Literal["text", "whole", "number", "truth", "texts", "numbers"]
-LONGEST_TEXT = 2_000
 LONGEST_LIST = 20_000
 
 _SAID = {
@@ -114,13 +113,13 @@ def _wrong(field: Field, value: Any) -> str:
     """Return what to write instead of a value, "" where it is right."""
     match field.type:
         case "text":
-            if not _is_text(value):
+            if not is_text(value):
                 return f"write {_SAID['text']}, without control characters"
             return _wrong_choice(field, value)
         case "truth":
             return "" if isinstance(value, bool) else "write true or false"
         case "texts":
-            if not isinstance(value, list) or not all(map(_is_text, value[: LONGEST_LIST + 1])):
+            if not isinstance(value, list) or not all(map(is_text, value[: LONGEST_LIST + 1])):
                 return "write a list of texts"
             if len(value) > LONGEST_LIST:
                 return f"write {LONGEST_LIST} texts or fewer"
@@ -143,14 +142,3 @@ def _wrong_number(field: Field, value: Any) -> str:
     if type(value) not in (int, float) or not math.isfinite(value):
         return f"write {_SAID['number']}"
     return "" if field.low <= value <= field.high else f"write {field.low:g} to {field.high:g}"
-
-
-def _is_text(value: Any) -> bool:
-    """Tell whether a value is text that is not too long, without control characters or half surrogates."""
-    if not isinstance(value, str) or len(value) > LONGEST_TEXT:
-        return False
-    return not any(_is_control(ord(c)) for c in value if c not in "\n\t")
-
-
-def _is_control(code: int) -> bool:
-    return code < 32 or code == 127 or 0xD800 <= code < 0xE000
