@@ -18,6 +18,8 @@ from gridagora.adapters.sql.address import read_address
 from gridagora.adapters.sql.database import Database, Head
 from gridagora.bootstrap import live_runner
 from gridagora.errors import Fault, InputError
+from gridagora.service.api import ROUTERS
+from gridagora.service.api.v1 import ROUTERS as MARKET_ROUTERS
 from gridagora.service.app import create_app
 from gridagora.service.auth.admin import Administration
 from gridagora.service.auth.desk import Desk
@@ -177,7 +179,7 @@ def make_app(order: Order) -> FastAPI:
             bots.stop()
         running.close()
 
-    app = create_app(running, settings=settings_of(order))
+    app = create_app(running, settings=settings_of(order), routers=(*ROUTERS, *MARKET_ROUTERS))
     add_health(app, running)
     if bots is not None:
         bots.start()
