@@ -196,6 +196,7 @@ def test_unknown_paths_and_methods_are_problems(api):
     answer = api.ask("DELETE", "/api/v1/odd/list")
     check_problem(answer, 405, "method_not_allowed")
     assert answer.headers["allow"] == "GET"
+    assert api.ask("PUT", "/api/v1/users").headers["allow"] == "GET, POST"
 
 
 def test_every_code_is_told_to_people(api):

@@ -26,6 +26,7 @@ from gridagora.service.jobs import Jobs
 from gridagora.service.limits import Buckets, Lane
 from gridagora.service.ports import Platform
 from gridagora.service.problems import LOG, of_error, respond
+from gridagora.service.routes import GuardedRoute, Shelf, routes_of
 from gridagora.service.settings import Settings
 
 
@@ -63,8 +64,8 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.service = service
-    for one in routers:
-        app.include_router(one)
+    others = (route for one in routers for route in one.routes if not isinstance(route, GuardedRoute))
+    app.router.routes.extend([Shelf(routes_of(routers)), *others])
     site.add(app)
     describe(app, routers)
     for kind in (GridAgoraError, RequestValidationError, HTTPException):

@@ -61,7 +61,7 @@ def describe(app: FastAPI, routers: Sequence[APIRouter]) -> None:
 
     def openapi() -> dict[str, Any]:
         if not made:
-            made.update(_described(app, routes_of(list(routers))))
+            made.update(_described(app, routes_of(routers)))
         return made
 
     async def serve(_request: Request) -> JSONResponse:
@@ -72,7 +72,7 @@ def describe(app: FastAPI, routers: Sequence[APIRouter]) -> None:
 
 
 def _described(app: FastAPI, routes: Sequence[GuardedRoute]) -> dict[str, Any]:
-    made = get_openapi(title=app.title, version=VERSION, description=app.description, routes=app.routes)
+    made = get_openapi(title=app.title, version=VERSION, description=app.description, routes=routes)
     components = made.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     schemas["Problem"] = PROBLEM

@@ -81,7 +81,8 @@ async def read_body(request: Request, taken: Taken, *, most_bytes: int, wait_s: 
     if length.isdigit() and int(length) > most:
         raise _too_large(most)
     try:
-        body = await asyncio.wait_for(_all_of(request, most), wait_s)
+        async with asyncio.timeout(wait_s):
+            body = await _all_of(request, most)
     except TimeoutError:
         raise Problem("body_slow", headers={"Connection": "close"}) from None
     request._body = body

@@ -1,14 +1,17 @@
 """Routes of the API: who may use them is known before a body is read, and none leaves that open."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import cached_property
 from typing import Any
 
 from fastapi import APIRouter
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
+from starlette.types import Receive, Scope, Send
 
 from gridagora.errors import InvariantError, require
 from gridagora.service.auth.needs import Caller, Needs
@@ -54,6 +57,56 @@ class GuardedRoute(APIRoute):
         return handle
 
 
+class Shelf(BaseRoute):
+    """All guarded routes of a service, found by their path at once instead of one after the other.
+
+    Parameters
+    ----------
+    routes : in the order in which they are tried where several fit; paths without parameters come first
+    """
+
+    def __init__(self, routes: Sequence[GuardedRoute]) -> None:
+        self._fixed: dict[str, list[GuardedRoute]] = {}
+        self._moving: dict[str, list[GuardedRoute]] = {}
+        for route in routes:
+            if "{" in route.path:
+                self._moving.setdefault(_head(route.path), []).append(route)
+            else:
+                self._fixed.setdefault(route.path, []).append(route)
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Return whether a route fits, and what it is called with."""
+        if scope["type"] != "http":
+            return Match.NONE, {}
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        allowed: set[str] = set()
+        for route in self._fixed.get(path) or self._moving.get(_head(path)) or ():
+            match, inner = route.matches(scope)
+            if match is Match.FULL:
+                return match, {**inner, "shelved": route}
+            if match is Match.PARTIAL:
+                allowed |= route.methods or set()
+        if allowed:
+            return Match.PARTIAL, {"shelved": ", ".join(sorted(allowed))}
+        return Match.NONE, {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the route that was found answer; without one, the method is wrong."""
+        found = scope["shelved"]
+        if isinstance(found, str):
+            raise HTTPException(405, headers={"Allow": found})
+        await found.handle(scope, receive, send)
+
+
+def _head(path: str) -> str:
+    """Return the part of a path that names its resource.
+
+    >>> _head("/api/v1/users/{id}/reset"), _head("/api/v1/users")
+    ('/api/v1/users', '/api/v1/users')
+    """
+    return "/".join(path.split("/", 4)[:4])
+
+
 def _actions(dependant: Dependant) -> list[str]:
     found = [dependant.call.action] if isinstance(dependant.call, Needs) else []
     for inner in dependant.dependencies:
@@ -83,6 +136,6 @@ def router(tag: str, *, prefix: str = PREFIX) -> APIRouter:
     return APIRouter(prefix=prefix, tags=[tag], route_class=GuardedRoute)
 
 
-def routes_of(routers: list[APIRouter]) -> list[GuardedRoute]:
-    """Return all routes of routers, each of which is guarded."""
+def routes_of(routers: Sequence[APIRouter]) -> list[GuardedRoute]:
+    """Return the guarded routes of routers."""
     return [route for one in routers for route in one.routes if isinstance(route, GuardedRoute)]

@@ -16,8 +16,8 @@ class Settings:
     ----------
     issuer : name of this platform in tokens and authenticator apps
     access_s, session_s : lifetimes of an access token and of a person's session, s
-    recheck_s : so long a token that was found good is not looked up again; another process's revocation takes
-        effect within it
+    recheck_s : so long a token that was found good is not looked up again where several processes serve: what
+        one of them revokes ends at the others within it
     key_s : age at which the key that signs tokens is replaced, s
     people_need_totp : people who have no second factor may only set one up
     argon2_kib, argon2_passes : memory and passes of the password hash

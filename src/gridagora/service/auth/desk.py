@@ -45,6 +45,11 @@ class Desk:
         """Return the moment, whole seconds since 1970 UTC."""
         return int(self.settings.clock())
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may change identities: on PostgreSQL."""
+        return self._database().address.path is None
+
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Yield a connection to read by."""

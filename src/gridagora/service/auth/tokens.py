@@ -6,7 +6,7 @@ is remembered for `Settings.recheck_s`, so a request's token costs a look into a
 
 import secrets
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import Lock
 from typing import Any
@@ -25,6 +25,9 @@ from gridagora.service.problems import Problem
 ALGORITHM = "HS256"
 MOST_REMEMBERED = 20_000
 LONGEST = 2_000
+LONE_RECHECK_S = 60.0
+"""The same where no other process can write: all that ends a session goes through here."""
+
 KEYS_S = 60.0
 """Keys are read again after so long, s; a token of an unknown one makes it earlier, but not each time."""
 
@@ -56,6 +59,9 @@ class Tokens:
         self._keys: list[Key] = []
         self._keys_at = float("-inf")
         self._alone = Lock()
+        self._forgotten = 0
+        rare = 0.0 if desk.is_shared else LONE_RECHECK_S
+        self._recheck_s = max(rare, self._settings.recheck_s)
 
     def issue(self, session: Session, identity: Identity) -> str:
         """Return a new access token of a session; called in a thread."""
@@ -79,9 +85,7 @@ class Tokens:
         if found is None:
             return None
         now = self._settings.clock()
-        return (
-            found.identity if now < found.expires and now - found.checked < self._settings.recheck_s else None
-        )
+        return found.identity if now < found.expires and now < found.checked + self._recheck_s else None
 
     async def of_request(self, connection: HTTPConnection) -> Identity:
         """Return who sent a request.
@@ -98,12 +102,17 @@ class Tokens:
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer" or not token or len(token) > LONGEST:
             raise unauthenticated("send a token of /oauth/token: Authorization: Bearer ...")
-        found: Known = await self._store.run(partial(self._look_up, token))
+        forgotten, known = self._forgotten, self._known.get(header)
+        found: Known = await self._store.run(partial(self._look_up, token, known))
+        if forgotten == self._forgotten:  # else what was found may be older than what was changed
+            self._remember(header, found)
+        return found.identity
+
+    def _remember(self, header: str, found: Known) -> None:
         self._known[header] = found
         self._known.move_to_end(header)
         if len(self._known) > MOST_REMEMBERED:
             self._known.popitem(last=False)
-        return found.identity
 
     def session_of(self, token: str) -> str | None:
         """Return the session of a token that we signed, also of one that has ended; called in a thread."""
@@ -112,18 +121,26 @@ class Tokens:
 
     def forget(self, *, subject: str = "", session: str = "") -> None:
         """Look the tokens of a session, or of a person or machine, up again before they are next used."""
+        self._forgotten += 1
         for header, known in list(self._known.items()):
             if known.session == session or known.identity.id == subject:
                 self._known.pop(header, None)
 
     def forget_all(self) -> None:
         """Look all tokens and keys up again before they are next used."""
+        self._forgotten += 1
         self._known.clear()
         self._keys_at = float("-inf")
 
-    def _look_up(self, token: str) -> Known:
-        claims = self._claims(token)
+    def _look_up(self, token: str, known: Known | None) -> Known:
+        """Return whose a token is; one that was known needs its session looked up alone."""
         now = self._settings.clock()
+        if known is not None and now < known.expires:
+            identity = self._desk.identity(known.session)
+            if identity is None:
+                raise unauthenticated("the session has ended")
+            return replace(known, identity=identity, checked=now)
+        claims = self._claims(token)
         if claims is None or float(claims["exp"]) <= now:
             raise unauthenticated("the token is wrong or has ended")
         session = str(claims["sid"])
