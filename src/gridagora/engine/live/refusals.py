@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from gridagora.errors import Fault
 
@@ -99,7 +99,7 @@ def text_faults(value: Any, place: str = "") -> Iterator[Fault]:
         for k, item in enumerate(value if value and not isinstance(value[0], int | float) else ()):
             yield from text_faults(item, f"{place}[{k}]")
     elif is_dataclass(value):
-        for name in _names(type(value)):
+        for name in _names(cast(Any, type(value))):
             held = getattr(value, name)
             if not isinstance(held, int | float):
                 yield from text_faults(held, f"{place}.{name}" if place else name)
