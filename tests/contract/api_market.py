@@ -1,4 +1,4 @@
-"""A market behind its HTTP interface for tests: four buses, hourly sessions, a clock that tests set forward."""
+"""A market behind its API for tests: four buses, hourly sessions, a clock that tests set forward."""
 
 import asyncio
 import time
@@ -57,7 +57,7 @@ class MarketApi(Api):
         self.clock = WallClock()
         self.settings = settings_for_tests(self.clock, **changes)
         self.database = self.runner.database
-        routers = (*ROUTERS, *MARKET_ROUTERS)
+        routers = (*MARKET_ROUTERS, *ROUTERS)
         self.app = create_app(self.platform, settings=self.settings, routers=routers)
         self._loop = asyncio.new_event_loop()
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)

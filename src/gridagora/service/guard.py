@@ -4,6 +4,7 @@ import json
 import logging
 import time
 import uuid
+from itertools import count
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -42,6 +43,7 @@ class Guard:
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
         self._service = service
+        self._first, self._count = uuid.uuid4().hex[:24], count()
         https = service.settings.https
         self._plain = _headers(POLICY, https=https)
         self._docs = _headers(DOCS_POLICY, https=https)
@@ -52,7 +54,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        number = uuid.uuid4().hex
+        number = f"{self._first}{next(self._count):08x}"
         scope.setdefault("state", {})["number"] = number
         status = 0
         path: str = scope["path"]
@@ -87,13 +89,10 @@ class Guard:
                 _log(scope, client=client, status=status, started=started)
 
     def _client(self, scope: Scope) -> str:
-        """Return who asks: the identity of a token that is known to be good, else the network address."""
+        """Return who asks: the identity of a token that was found good, else the network address."""
         for name, value in scope["headers"]:
             if name == b"authorization":
-                identity = self._service.tokens.known(value.decode("latin-1"))
-                if identity is not None:
-                    return identity.id
-                break
+                return self._service.tokens.client_of(value.decode("latin-1")) or address_of(scope)
         return address_of(scope)
 
     def _admit(self, scope: Scope, client: str) -> None:

@@ -20,6 +20,7 @@ from gridagora.service.api.v1 import (
 from gridagora.service.api.v1.register import SHELVES, qualification_router, shelf_router
 
 ROUTERS: tuple[APIRouter, ...] = (
+    bids.short,
     market.api,
     *(shelf_router(shelf) for shelf in SHELVES),
     qualification_router(),
