@@ -20,6 +20,7 @@ from gridagora.engine.live.state import NO_READING, LiveState, SessionState
 from gridagora.errors import Fault, check_faults
 from gridagora.model.live_events import Ints, ReadingsTaken
 from gridagora.model.metering import MeterReadings
+from gridagora.model.time import SECONDS_PER_DAY
 from gridagora.settlement.metering.check import check_readings
 from gridagora.settlement.metering.rules import MISSING
 
@@ -28,6 +29,9 @@ MEASURED, ESTIMATED, CORRECTED = 0, 1, 2
 
 LARGEST_WH = 10**10
 """Largest energy of one period, 10 GWh: far above any meter of a feeder."""
+
+HISTORY_S = 8 * SECONDS_PER_DAY
+"""How far back readings are looked at to estimate what lacks: like days are a week apart."""
 
 ESTIMATE, SCHEDULE = "estimate", "schedule"
 """Sources of the market's own readings: by the participant's other readings, or by its schedule."""
@@ -109,7 +113,12 @@ def _by_history(
 ) -> tuple[NDArray[np.bool_], Ints]:
     """Return where history tells an energy, (periods, names), and import and export, (2, periods, names)."""
     times = session.times
-    numbers = [number for number in state.meters if number <= times.number]
+    oldest = times.delivery_start - HISTORY_S
+    numbers = [
+        number
+        for number, meters in state.meters.items()
+        if number <= times.number and meters.times.delivery_start >= oldest
+    ]
     parts = [state.meters[number].of(names) for number in numbers]
     wh = np.concatenate([energy for energy, _ in parts], axis=1)
     seen = np.concatenate([quality for _, quality in parts], axis=0)
