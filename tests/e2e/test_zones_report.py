@@ -98,15 +98,27 @@ def test_all_tables_are_written_and_the_page_draws_them(run, tmp_path):
     assert len(data["network"]["labels"]) == len(run.nodal_periods)
 
 
+def as_drawn(run, folder):
+    page = run.report(folder / "report.html")
+    command = [BROWSER, *FLAGS, f"--user-data-dir={folder / 'profile'}", page.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="no browser is installed")
 def test_scripts_of_the_page_run_without_error(run, tmp_path):
-    page = run.report(tmp_path / "report.html")
-    command = [BROWSER, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", page.as_uri()]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    found = as_drawn(run, tmp_path)
     assert 'data-ready="yes"' in found[:500]
     assert re.search(r'<div id="errors" class="caution" role="alert" hidden="">\s*</div>', found)
     places = ("zone-map", "zone-flows", "zone-gate", "zone-price", "zone-island", "zone-welfare", "nodal")
     for place in places:
         assert "<svg" in found.split(f'id="chart-{place}"')[1][:4000], place
     assert "<li" in found.split('id="trade-steps"')[1][:500]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="no browser is installed")
+def test_a_gate_whose_limit_changes_is_told_with_both_ends(tmp_path):
+    limit = {"zone": "dso", "export_kw": 100, "from": "2016-03-16T17:30"}
+    found = as_drawn(ga.run("island-evening", overrides=HOUR | {"zones.limits": [limit]}), tmp_path)
+    assert "limit in 250.0 kW, out 100.0 to 250.0 kW" in found

@@ -145,7 +145,7 @@ def test_a_shortage_takes_the_nearest_supply_that_will_do():
         (5, "grid company", "approved"),
     ]
     assert way[-1].supply == offers[1]
-    assert way[0].reason == "cec buys 2 kWh at at most 0.2 in period 3"
+    assert way[0].reason == "cec buys 2 kWh at no more than 0.2 in period 3"
 
 
 def test_a_shortage_that_no_one_can_cover_says_why_of_each():

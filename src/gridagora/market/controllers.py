@@ -276,7 +276,7 @@ def is_approved(way: Sequence[Approval]) -> bool:
 
 def _stated(request: TradeRequest) -> Approval:
     source = "" if request.is_shortage else f" from {request.seller}"
-    limit = "at most " if request.is_shortage else ""
+    limit = "no more than " if request.is_shortage else ""
     reason = (
         f"{request.buyer} buys {request.quantity_kwh:g} kWh{source} at {limit}{request.price:g} "
         f"in period {request.period}"

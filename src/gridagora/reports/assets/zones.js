@@ -160,8 +160,14 @@ chart("zone-island", () => {
 function showZone(n) {
   zoneAt = n;
   const z = ZONES.drawn[n];
-  const limit = (k) => ZONES.limits[k][z] === null ? "no limit known" : `${show(ZONES.limits[k][z], 1)} kW`;
-  const use = ZONES.gate_use[z] === null ? "" : ` Highest use of its gate: ${show(ZONES.gate_use[z], 0)} %.`;
+  const limit = (k) => {
+    const highest = ZONES.limits[k][z];
+    if (highest === null) return "no limit known";
+    const told = (ZONES.over_time[n][k ? "export_limit" : "import_limit"] || []).filter((value) => value !== null);
+    const lowest = Math.min(highest, ...told);
+    return lowest < highest ? `${show(lowest, 1)} to ${show(highest, 1)} kW` : `${show(highest, 1)} kW`;
+  };
+  const use = ZONES.gate_use[z] === null ? "" : ` Highest use of its gate: ${show(ZONES.gate_use[z], 0)} % of the limit then.`;
   byId("zone-text").textContent = z === BULK ? "The whole grid, seen from the bulk grid: what its homes take from there."
     : `${zoneName(z)} in ${zoneName(ZONES.parent[z])}: limit in ${limit(0)}, out ${limit(1)}.${use}`;
   drawChart("zone-gate");
