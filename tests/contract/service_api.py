@@ -57,6 +57,7 @@ def settings_for_tests(clock, **changes):
         "argon2_passes": 1,
         "anonymous_rate": 1e6,
         "anonymous_burst": 10**6,
+        "refusal_burst": 10**6,
         "clock": clock,
     }
     return Settings(**kept | changes)

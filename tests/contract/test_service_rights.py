@@ -130,6 +130,17 @@ def restore(api, world, theirs, role):
         people.close()
 
 
+def test_who_is_refused_too_often_has_to_wait(tmp_path):
+    with Database(f"sqlite:///{tmp_path / 'a.db'}", write=True, create=True) as database:
+        api = Api(database, refusal_rate=1e-3, refusal_burst=3)
+        token = api.person("homes", "ann")
+        answers = [api.get("/api/v1/audit", token=token) for _ in range(5)]
+        assert [answer.status_code for answer in answers] == [403, 403, 403, 429, 429]
+        assert int(answers[-1].headers["retry-after"]) > 100
+        assert api.get("/api/v1/me", token=token).status_code == 200
+        api.close()
+
+
 def test_refusals_are_in_the_audit_log(world):
     api, things = world
     prosumer, admin = things["prosumer", True], things["administrator", True]

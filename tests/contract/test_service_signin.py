@@ -280,3 +280,31 @@ def test_person_who_is_reset_begins_anew(api):
 def test_codes_are_those_of_every_app(api):
     api.person("operator", "ann")
     assert pyotp.parse_uri(api.factor.provisioning_uri()).secret == api.factor.secret
+
+
+def test_guessing_the_factor_that_is_to_be_replaced_is_counted(api):
+    token = api.person("operator", "ann")
+    body = {"password": PASSWORD, "totp": "000000"}
+    codes = [api.post("/api/v1/me/totp", token=token, json=body).json()["code"] for _ in range(6)]
+    assert codes == ["invalid_grant"] * 5 + ["too_many_attempts"]
+
+
+def test_second_factor_is_replaced_by_who_has_it_alone(api):
+    token = api.person("operator", "ann")
+    first, ask = api.factor, {"password": PASSWORD}
+    assert api.post("/api/v1/me/totp", token=token, json=ask).json()["code"] == "mfa_required"
+    wrong = api.post("/api/v1/me/totp", token=token, json=ask | {"totp": "000000"})
+    assert wrong.json()["code"] == "invalid_grant"
+    api.clock.now += 30
+    code = first.at(api.clock.now)
+    offered = api.post("/api/v1/me/totp", token=token, json=ask | {"totp": code}).json()
+    api.clock.now += 30
+    assert api.sign_in("ann@operator.example", totp=first.at(api.clock.now)).status_code == 200
+    second = pyotp.TOTP(offered["secret"])
+    wrong = api.post("/api/v1/me/totp/confirm", token=token, json={"code": first.at(api.clock.now)})
+    assert wrong.json()["errors"][0]["code"] == "totp_wrong"
+    body = {"code": second.at(api.clock.now)}
+    assert api.post("/api/v1/me/totp/confirm", token=token, json=body).status_code == 200
+    api.clock.now += 30
+    assert api.sign_in("ann@operator.example", totp=first.at(api.clock.now)).status_code == 400
+    assert api.sign_in("ann@operator.example", totp=second.at(api.clock.now)).status_code == 200

@@ -1,5 +1,6 @@
 """Makes the web application of a platform."""
 
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -25,7 +26,7 @@ from gridagora.service.headers import NotModified
 from gridagora.service.jobs import Jobs
 from gridagora.service.limits import Buckets, Lane
 from gridagora.service.ports import Platform
-from gridagora.service.problems import LOG, of_error, respond
+from gridagora.service.problems import LOG, Problem, of_error, respond
 from gridagora.service.routes import GuardedRoute, Shelf, routes_of
 from gridagora.service.settings import Settings
 
@@ -93,6 +94,7 @@ def _assemble(platform: Platform, settings: Settings) -> Service:
         jobs=Jobs(desk),
         clients=Buckets(rate=settings.rate, burst=settings.burst),
         strangers=Buckets(rate=settings.anonymous_rate, burst=settings.anonymous_burst),
+        refusals=Buckets(rate=settings.refusal_rate, burst=settings.refusal_burst),
         store=store,
     )
 
@@ -106,12 +108,16 @@ async def _tell(request: Request, error: Exception) -> Response:
     if problem.status >= 500:
         LOG.error("request %s: %s", number, type(error).__name__, exc_info=error)
     if isinstance(problem, Refusal):
-        await _note_refusal(request, problem)
+        problem = await _noted(request, problem)
     return respond(problem, number)
 
 
-async def _note_refusal(request: Request, refusal: Refusal) -> None:
+async def _noted(request: Request, refusal: Refusal) -> Problem:
+    """Note a refusal in the audit log; who is refused too often has to wait, so that it stays readable."""
     service, identity = service_of(request), refusal.identity
+    wait = service.refusals.wait_s(identity.id, now=time.monotonic())
+    if wait > 0.0:
+        return Problem("rate_limited", headers={"Retry-After": str(int(wait) + 1)})
     note = Note(
         actor=identity.id,
         organisation=identity.organisation,
@@ -122,3 +128,4 @@ async def _note_refusal(request: Request, refusal: Refusal) -> None:
         detail={"method": request.method},
     )
     await service.store.run(partial(service.desk.note, note))
+    return refusal

@@ -26,6 +26,7 @@ class Service:
     tokens : access tokens, and who they stand for
     jobs : long work
     clients, strangers : rate limits with and without a token
+    refusals : how often one may ask for what they have no right to, each of which is noted
     store : threads for what reads and writes the database
     """
 
@@ -36,6 +37,7 @@ class Service:
     jobs: Jobs
     clients: Buckets
     strangers: Buckets
+    refusals: Buckets
     store: Lane
 
     def close(self) -> None:

@@ -24,6 +24,7 @@ class Settings:
     hash_threads, hash_queue : password hashes that are worked on at once, and that may wait
     rate, burst : requests per second of one client, and how many at once
     anonymous_rate, anonymous_burst : the same of one network address without a token
+    refusal_rate, refusal_burst : the same of requests that somebody has no right to
     body_bytes : largest body of a request whose route says nothing else
     body_wait_s : a body must be there after so long, s
     origins : other web origins whose pages may call the API; none as a rule
@@ -50,6 +51,8 @@ class Settings:
     burst: int = 4_000
     anonymous_rate: float = 10.0
     anonymous_burst: int = 60
+    refusal_rate: float = 1.0
+    refusal_burst: int = 100
     body_bytes: int = MIB
     body_wait_s: float = 30.0
     origins: tuple[str, ...] = ()

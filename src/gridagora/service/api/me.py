@@ -4,7 +4,7 @@ from functools import partial
 from typing import Annotated, cast
 
 from pydantic import Field
-from sqlalchemy import delete, insert
+from sqlalchemy import Connection, delete, insert
 from starlette.requests import Request
 
 from gridagora.errors import Fault, InputError, check_faults
@@ -14,6 +14,7 @@ from gridagora.service.auth.needs import Caller, needs
 from gridagora.service.auth.passwords import digest, password_fault
 from gridagora.service.auth.records import User
 from gridagora.service.auth.rights import RIGHTS, Reach, reach_of
+from gridagora.service.auth.signin import use_code
 from gridagora.service.context import Here, Service
 from gridagora.service.guard import address_of
 from gridagora.service.problems import Problem
@@ -50,10 +51,11 @@ class NewPassword(Model):
     new_password: Secret
 
 
-class Password(Model):
-    """One's password, asked for again before something that matters."""
+class Proof(Model):
+    """One's password, asked for again, and `totp`, the code of the factor that is to be replaced."""
 
     password: Secret
+    totp: Annotated[str, Field(max_length=16)] = ""
 
 
 class Offered(Model):
@@ -131,18 +133,35 @@ def _same() -> Fault:
 
 
 @api.post("/me/totp", summary="Set up a second factor")
-async def offer_totp(body: Password, request: Request, service: Here, caller: MyChange) -> Offered:
+async def offer_totp(body: Proof, request: Request, service: Here, caller: MyChange) -> Offered:
     """Return a secret for an authenticator app; it counts once a code of it was confirmed."""
     user = await _proven(service, caller, request, password=body.password)
     secret = totp.new_secret()
 
     def work() -> None:
         with service.desk.changing(_note(user, "totp.offered", request)) as connection:
+            _check_factor(connection, service, user, code=body.totp)
             records.change(connection, tables.users, user.id, values={"totp_offered": secret})
 
-    await service.store.run(work)
+    try:
+        await service.store.run(work)
+    except Problem as problem:
+        if problem.code == "invalid_grant":
+            address = address_of(request.scope)
+            await service.store.run(partial(_count_failure, service, user, address=address))
+        raise
     issuer = service.settings.issuer
     return Offered(secret=secret, uri=totp.uri(secret, email=user.email, issuer=issuer))
+
+
+def _check_factor(connection: Connection, service: Service, user: User, *, code: str) -> None:
+    """Raise a problem unless somebody who has a second factor shows it."""
+    if user.totp_secret is None:
+        return
+    if not code:
+        raise Problem("mfa_required", "send the code of the authenticator app that is to be replaced as totp")
+    if not use_code(connection, user, code, now=service.settings.clock()):
+        raise Problem("invalid_grant", "the code is wrong, or was used before")
 
 
 @api.post("/me/totp/confirm", summary="Confirm the second factor")
@@ -194,16 +213,17 @@ async def _proven(service: Service, caller: Caller, request: Request, *, passwor
         with service.desk.reading() as connection:
             attempts.check(connection, keys, now=service.desk.now())
 
-    def failed() -> None:
-        note = Note(actor=user.id, action="password.asked", object=user.id, outcome="failed", address=address)
-        with service.desk.changing(note) as connection:
-            attempts.failed(connection, keys, now=service.desk.now())
-
     await service.store.run(check)
     if not await service.desk.hashes.fits(password, user.password_hash):
-        await service.store.run(failed)
+        await service.store.run(partial(_count_failure, service, user, address=address))
         raise Problem("invalid_grant", "the password is wrong")
     return user
+
+
+def _count_failure(service: Service, user: User, *, address: str) -> None:
+    note = Note(actor=user.id, action="password.asked", object=user.id, outcome="failed", address=address)
+    with service.desk.changing(note) as connection:
+        attempts.failed(connection, attempts.keys_of(user.email, address), now=service.desk.now())
 
 
 def _note(user: User, action: str, request: Request) -> Note:

@@ -52,10 +52,6 @@ class Hashes:
             return False
         return found and kept is not None
 
-    def is_weak(self, kept: str) -> bool:
-        """Tell whether a hash was made with less work than is asked for now."""
-        return self._hasher.check_needs_rehash(kept)
-
     def close(self) -> None:
         """End the threads."""
         self._lane.close()

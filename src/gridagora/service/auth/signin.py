@@ -151,12 +151,7 @@ class SignIn:
                 column.owner == user.id, column.hash == digest(recovery)
             )
             return connection.execute(used).rowcount == 1
-        step = totp.step_of(
-            user.totp_secret or "", code, now=self.desk.settings.clock(), after=user.totp_step
-        )
-        column = tables.users.c
-        counted = update(tables.users).where(column.id == user.id, column.totp_step < (step or 0))
-        return step is not None and connection.execute(counted.values(totp_step=step)).rowcount == 1
+        return use_code(connection, user, code, now=self.desk.settings.clock())
 
     async def _grant(self, client: Client, wanted: tuple[str, ...], address: str) -> Granted:
         def work() -> Granted:
@@ -228,3 +223,13 @@ class SignIn:
             expires_in=self.desk.settings.access_s,
             identity=identity,
         )
+
+
+def use_code(connection: Connection, user: User, code: str, *, now: float) -> bool:
+    """Use up a code of a person's app; tell whether it was right and new."""
+    step = totp.step_of(user.totp_secret or "", code, now=now, after=user.totp_step)
+    if step is None:
+        return False
+    column = tables.users.c
+    counted = update(tables.users).where(column.id == user.id, column.totp_step < step)
+    return connection.execute(counted.values(totp_step=step)).rowcount == 1

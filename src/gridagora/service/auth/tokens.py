@@ -87,6 +87,11 @@ class Tokens:
         now = self._settings.clock()
         return found.identity if now < found.expires and now < found.checked + self._recheck_s else None
 
+    def client_of(self, header: str) -> str | None:
+        """Return the id of who an Authorization header stood for when it was last looked up."""
+        found = self._known.get(header)
+        return None if found is None else found.identity.id
+
     async def of_request(self, connection: HTTPConnection) -> Identity:
         """Return who sent a request.
 
