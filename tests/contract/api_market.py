@@ -2,12 +2,14 @@
 
 import asyncio
 import time
+from threading import Thread
 
 import httpx
 from service_api import Api, settings_for_tests
 from service_api import Clock as WallClock
 
 from gridagora.bootstrap import live_runner
+from gridagora.client import Market
 from gridagora.service.api import ROUTERS
 from gridagora.service.api.v1 import ROUTERS as MARKET_ROUTERS
 from gridagora.service.app import create_app
@@ -45,6 +47,34 @@ class Hands:
         return 0.0 if moment <= self.moment else 0.005
 
 
+class Bridge(httpx.BaseTransport):
+    """Hands requests of threads to an application in a loop of its own."""
+
+    def __init__(self, app):
+        self._inner = httpx.ASGITransport(app, raise_app_exceptions=False)
+        self._loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def run(self, work):
+        """Return what a coroutine returns."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
+
+    def handle_request(self, request):
+        request.read()
+        return self.run(self._answer(request))
+
+    async def _answer(self, request):
+        answer = await self._inner.handle_async_request(request)
+        content = b"".join([part async for part in answer.stream])
+        return httpx.Response(answer.status_code, headers=answer.headers, content=content)
+
+    def close(self):
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
 class MarketApi(Api):
     """Asks the service of a market that runs on a file."""
 
@@ -59,23 +89,28 @@ class MarketApi(Api):
         self.database = self.runner.database
         routers = (*MARKET_ROUTERS, *ROUTERS)
         self.app = create_app(self.platform, settings=self.settings, routers=routers)
-        self._loop = asyncio.new_event_loop()
-        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
-        self._http = httpx.AsyncClient(transport=transport, base_url="http://market")
+        self.bridge = Bridge(self.app)
+        self.http = httpx.Client(transport=self.bridge, base_url="http://market")
 
     def close(self):
-        super().close()
+        self.http.close()
+        self.app.state.service.close()
         self.platform.close()
+
+    def ask(self, method, path, *, token=None, headers=None, **more):
+        headers = dict(headers or {}) | ({"Authorization": f"Bearer {token}"} if token else {})
+        return self.http.request(method, path, headers=headers, **more)
+
+    def client(self, token=""):
+        """Return the typed client of somebody."""
+        return Market("http://market", token=token, http=self.http)
 
     def until(self, moment, *, status=None, session=0):
         """Set the clock forward and wait until what is due by then is done."""
         self.hands.moment = moment
         deadline = time.monotonic() + 20.0
         while time.monotonic() < deadline:
-            settled = self.runner.public_state()
-            if status is None and settled.get("at", 0) is not None:
-                return
-            if self.get(f"/api/v1/sessions/{session}").json()["status"] == status:
+            if status in (None, self.get(f"/api/v1/sessions/{session}").json()["status"]):
                 return
             time.sleep(0.005)
         raise TimeoutError(f"session {session} did not become {status}: {self.runner.public_state()}")
