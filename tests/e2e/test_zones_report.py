@@ -119,6 +119,7 @@ def test_scripts_of_the_page_run_without_error(run, tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="no browser is installed")
 def test_a_gate_whose_limit_changes_is_told_with_both_ends(tmp_path):
-    limit = {"zone": "dso", "export_kw": 100, "from": "2016-03-16T17:30"}
+    limit = {"zone": "lv LV2.101 Bus 68", "export_kw": 100, "from": "2016-03-16T17:30"}
     found = as_drawn(ga.run("island-evening", overrides=HOUR | {"zones.limits": [limit]}), tmp_path)
-    assert "limit in 250.0 kW, out 100.0 to 250.0 kW" in found
+    told = found.split('id="zone-text"')[1].split("<")[0]
+    assert "limit in 187.1 kW, out 100.0 to 187.1 kW." in told

@@ -164,8 +164,8 @@ function showZone(n) {
     const highest = ZONES.limits[k][z];
     if (highest === null) return "no limit known";
     const told = (ZONES.over_time[n][k ? "export_limit" : "import_limit"] || []).filter((value) => value !== null);
-    const lowest = Math.min(highest, ...told);
-    return lowest < highest ? `${show(lowest, 1)} to ${show(highest, 1)} kW` : `${show(highest, 1)} kW`;
+    const [low, high] = [Math.min(highest, ...told), highest].map((value) => show(value, 1));
+    return low === high ? `${high} kW` : `${low} to ${high} kW`;
   };
   const use = ZONES.gate_use[z] === null ? "" : ` Highest use of its gate: ${show(ZONES.gate_use[z], 0)} % of the limit then.`;
   byId("zone-text").textContent = z === BULK ? "The whole grid, seen from the bulk grid: what its homes take from there."
