@@ -1,9 +1,11 @@
 """Puts a service together and runs it: market, people, pages, health, and the server of HTTP."""
 
 import asyncio
+import gc
 import json
 import logging
 import os
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +22,7 @@ from gridagora.bootstrap import live_runner
 from gridagora.errors import Fault, InputError
 from gridagora.service.api import ROUTERS
 from gridagora.service.api.v1 import ROUTERS as MARKET_ROUTERS
+from gridagora.service.api.v1.tools import Live
 from gridagora.service.app import create_app
 from gridagora.service.auth.admin import Administration
 from gridagora.service.auth.desk import Desk
@@ -35,6 +38,9 @@ ORDER = "GRIDAGORA_SERVE"
 
 GRACE_S = 10
 """So long requests in hand may take when the service ends."""
+
+SWITCH_S = 0.001
+"""Threads give way so often, s: at the usual 5 ms a writer waits for requests after each statement."""
 
 FIRST_ADMINISTRATOR = "admin@localhost"
 
@@ -183,17 +189,24 @@ def make_app(order: Order) -> FastAPI:
     add_health(app, running)
     if bots is not None:
         bots.start()
-    return _ending(app, end)
+    return _living(app, running, end)
 
 
-def _ending(app: FastAPI, end: Callable[[], None]) -> FastAPI:
-    """Let an application call something at its end, after all else of it has ended."""
+def _living(app: FastAPI, running: Running, end: Callable[[], None]) -> FastAPI:
+    """Let an application read its market's events before it begins, and call something at its end.
+
+    What is there then stays there: the collector of garbage looks through it no more, which it would do for
+    a quarter of a second every few seconds.
+    """
     inner = app.router.lifespan_context
 
     @asynccontextmanager
     async def lifespan(here: FastAPI) -> AsyncIterator[Any]:
         try:
             async with inner(here) as state:
+                app.state.live = Live(running)
+                gc.collect()
+                gc.freeze()
                 yield state
         finally:
             await asyncio.to_thread(end)
@@ -204,6 +217,7 @@ def _ending(app: FastAPI, end: Callable[[], None]) -> FastAPI:
 
 def app_of_environment() -> FastAPI:
     """Return the application that the environment orders: one of several processes calls this."""
+    sys.setswitchinterval(SWITCH_S)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
     return make_app(Order(**json.loads(os.environ[ORDER])))
 
