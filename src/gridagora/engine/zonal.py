@@ -190,7 +190,11 @@ def _clear_joined(
     made.volume[at], made.imports[at] = found.volume, found.imports
     joint = joint_clearing(bids, rules.tree, transfer_kw=gates, period_h=hours)
     made.joint_accepted[rows] = joint.accepted
-    made.joint_price[at], made.joint_imports[at] = joint.price, joint.imports
+    traded = np.bincount(placed.row[rows], weights=joint.accepted, minlength=len(made.price))[at] > 0
+    made.joint_price[at], made.joint_imports[at] = (
+        np.where(traded[:, None], joint.price, np.nan),
+        joint.imports,
+    )
 
 
 def _clear_island(placed: _Placed, made: _Tables, rules: ZoneRules, *, zone: int, lost: int) -> None:

@@ -56,7 +56,8 @@ class ZonalClearing:
     volume_wh : (P, Z) bought in it
     import_wh : (P, Z) net through its gate as matched, + into the zone
     not_served_wh : (P, Z) firm load that an island cannot supply, as matched
-    joint_price : (P, Z) micro-currency per kWh in one joint clearing of all zones over the same gates
+    joint_price : (P, Z) micro-currency per kWh in one joint clearing of all zones over the same gates, NaN
+        in periods without a trade
     joint_import_wh : (P, Z) and what would pass the gates
     firm : (bids,) True for load that must run
     welfare, joint_welfare : (P,) by the bids' own prices, micro-currency x Wh / kWh
