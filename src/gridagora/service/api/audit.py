@@ -38,6 +38,7 @@ class AuditEntry(Model):
 
 @api.get("/audit", summary="The audit log")
 async def entries(
+    *,
     page: AskedPage,
     response: Response,
     service: Here,

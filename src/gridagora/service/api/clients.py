@@ -100,7 +100,7 @@ def subject_of(client: Client) -> Subject:
 
 
 @api.get("/clients", summary="List machines")
-async def clients(page: AskedPage, response: Response, service: Here, caller: Reader) -> Page[ClientState]:
+async def clients(*, page: AskedPage, response: Response, service: Here, caller: Reader) -> Page[ClientState]:
     """Return machines in the order of their ids: all, those of one's organisation, or one's own."""
     after, column, where = page.after(str), tables.clients.c, []
     if caller.reach is Reach.OWN:
@@ -132,7 +132,7 @@ def _check_narrower(body: NewClient, caller: Caller) -> None:
 
 @api.post("/clients", status_code=201, summary="Add a machine")
 async def add_client(
-    body: NewClient, request: Request, response: Response, service: Here, caller: Writer
+    *, body: NewClient, request: Request, response: Response, service: Here, caller: Writer
 ) -> NewSecret:
     """Add a machine for an organisation; its secret is shown once."""
     _check_narrower(body, caller)
@@ -141,7 +141,9 @@ async def add_client(
 
     def work() -> Client:
         id = new_id("client")
-        with service.desk.changing(note_of(caller, request, id, {"scopes": body.scopes})) as connection:
+        with service.desk.changing(
+            note_of(caller, request, id, detail={"scopes": body.scopes})
+        ) as connection:
             organisation = records.get(connection, tables.organisations, body.organisation)
             values: dict[str, Any] = {
                 **body.model_dump(),
@@ -163,7 +165,9 @@ async def add_client(
 
 
 @api.get("/clients/{id}", summary="One machine")
-async def client(id: str, request: Request, response: Response, service: Here, caller: Reader) -> ClientState:
+async def client(
+    *, id: str, request: Request, response: Response, service: Here, caller: Reader
+) -> ClientState:
     """Return a machine."""
     found: Client = await service.store.run(partial(read, service, tables.clients, id))
     caller.require(subject_of(found))
@@ -173,6 +177,7 @@ async def client(id: str, request: Request, response: Response, service: Here, c
 
 @api.patch("/clients/{id}", summary="Change a machine")
 async def change_client(
+    *,
     id: str,
     body: ClientChange,
     request: Request,
@@ -186,7 +191,7 @@ async def change_client(
     values = body.model_dump(exclude_none=True)
 
     def work() -> Client:
-        with service.desk.changing(note_of(caller, request, id, values)) as connection:
+        with service.desk.changing(note_of(caller, request, id, detail=values)) as connection:
             changed: Client = records.change(connection, tables.clients, id, values=values, version=version)
             if changed.status != "active":
                 service.desk.end_sessions(connection, id)
@@ -199,14 +204,14 @@ async def change_client(
 
 
 @api.post("/clients/{id}/secret", summary="Give a machine a new secret")
-async def renew_secret(id: str, request: Request, service: Here, caller: Writer) -> NewSecret:
+async def renew_secret(*, id: str, request: Request, service: Here, caller: Writer) -> NewSecret:
     """Replace the secret of a machine; the old one and all its tokens end at once."""
     caller.require(subject_of(await service.store.run(partial(read, service, tables.clients, id))))
     secret = new_secret("client")
     hashed = await service.desk.hashes.make(secret)
 
     def work() -> Client:
-        with service.desk.changing(note_of(caller, request, id, {"secret": "renewed"})) as connection:
+        with service.desk.changing(note_of(caller, request, id, detail={"secret": "renewed"})) as connection:
             values = {"secret_hash": hashed}
             changed: Client = records.change(connection, tables.clients, id, values=values)
             service.desk.end_sessions(connection, id)

@@ -51,6 +51,7 @@ async def accepted(service: Service, caller: Caller, kind: str, *, work: Work) -
 
 @api.get("/jobs/{id}", summary="State of a job")
 async def job(
+    *,
     id: str,
     request: Request,
     response: Response,

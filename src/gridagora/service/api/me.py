@@ -106,7 +106,7 @@ def _myself(service: Service, caller: Caller) -> Myself:
 
 
 @api.post("/me/password", status_code=204, summary="Change my password")
-async def change_password(body: NewPassword, request: Request, service: Here, caller: MyChange) -> None:
+async def change_password(*, body: NewPassword, request: Request, service: Here, caller: MyChange) -> None:
     """Change one's password; all sessions end, this one too."""
     user = await _proven(service, caller, request, password=body.old_password)
     fault = password_fault(body.new_password, email=user.email, place="body.new_password")
@@ -133,7 +133,7 @@ def _same() -> Fault:
 
 
 @api.post("/me/totp", summary="Set up a second factor")
-async def offer_totp(body: Proof, request: Request, service: Here, caller: MyChange) -> Offered:
+async def offer_totp(*, body: Proof, request: Request, service: Here, caller: MyChange) -> Offered:
     """Return a secret for an authenticator app; it counts once a code of it was confirmed."""
     user = await _proven(service, caller, request, password=body.password)
     secret = totp.new_secret()
@@ -165,7 +165,7 @@ def _check_factor(connection: Connection, service: Service, user: User, *, code:
 
 
 @api.post("/me/totp/confirm", summary="Confirm the second factor")
-async def confirm_totp(body: Code, request: Request, service: Here, caller: MyChange) -> RecoveryCodes:
+async def confirm_totp(*, body: Code, request: Request, service: Here, caller: MyChange) -> RecoveryCodes:
     """Confirm with a code of the app that it was set up; recovery codes are shown this once."""
     codes = await service.store.run(partial(_confirm, service, caller, body.code, request=request))
     service.tokens.forget(subject=caller.identity.id)

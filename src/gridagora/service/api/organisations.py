@@ -68,7 +68,7 @@ def subject_of(found: Organisation) -> Subject:
     return Subject(organisations=frozenset({found.id}))
 
 
-def note_of(caller: Caller, request: Request, thing: str, detail: Mapping[str, Any]) -> Note:
+def note_of(caller: Caller, request: Request, thing: str, *, detail: Mapping[str, Any]) -> Note:
     """Return the entry of the audit log for what a caller does."""
     identity = caller.identity
     return Note(
@@ -83,7 +83,7 @@ def note_of(caller: Caller, request: Request, thing: str, detail: Mapping[str, A
 
 @api.get("/organisations", summary="List organisations")
 async def organisations(
-    page: AskedPage, response: Response, service: Here, caller: Reader
+    *, page: AskedPage, response: Response, service: Here, caller: Reader
 ) -> Page[OrganisationState]:
     """Return organisations in the order of their ids: all, or one's own."""
     after = page.after(str)
@@ -100,12 +100,14 @@ async def organisations(
 
 @api.post("/organisations", status_code=201, summary="Add an organisation")
 async def add_organisation(
-    body: NewOrganisation, request: Request, response: Response, service: Here, caller: Writer
+    *, body: NewOrganisation, request: Request, response: Response, service: Here, caller: Writer
 ) -> OrganisationState:
     """Add an organisation; its people and machines act in the role of its type."""
 
     def work() -> Organisation:
-        with service.desk.changing(note_of(caller, request, body.id, {"type": body.type})) as connection:
+        with service.desk.changing(
+            note_of(caller, request, body.id, detail={"type": body.type})
+        ) as connection:
             values = {**body.model_dump(), "status": "active", "version": 1, "made_at": service.desk.now()}
             made: Organisation = records.add(connection, tables.organisations, values)
             return made
@@ -118,7 +120,7 @@ async def add_organisation(
 
 @api.get("/organisations/{id}", summary="One organisation")
 async def organisation(
-    id: str, request: Request, response: Response, service: Here, caller: Reader
+    *, id: str, request: Request, response: Response, service: Here, caller: Reader
 ) -> OrganisationState:
     """Return an organisation."""
     caller.require(Subject(organisations=frozenset({id})))
@@ -135,6 +137,7 @@ def read(service: Service, table: Any, id: str) -> Any:
 
 @api.patch("/organisations/{id}", summary="Change an organisation")
 async def change_organisation(
+    *,
     id: str,
     body: OrganisationChange,
     request: Request,
@@ -149,7 +152,7 @@ async def change_organisation(
         raise Problem("conflict", "nobody can lock their own organisation out")
 
     def work() -> Organisation:
-        with service.desk.changing(note_of(caller, request, id, values)) as connection:
+        with service.desk.changing(note_of(caller, request, id, detail=values)) as connection:
             changed: Organisation = records.change(
                 connection, tables.organisations, id, values=values, version=version
             )

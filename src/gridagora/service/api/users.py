@@ -83,7 +83,7 @@ def subject_of(user: User) -> Subject:
 
 
 @api.get("/users", summary="List people")
-async def users(page: AskedPage, response: Response, service: Here, caller: Reader) -> Page[UserState]:
+async def users(*, page: AskedPage, response: Response, service: Here, caller: Reader) -> Page[UserState]:
     """Return people in the order of their ids: all, those of one's organisation, or oneself."""
     after, column, where = page.after(str), tables.users.c, []
     if caller.reach is Reach.OWN:
@@ -102,7 +102,7 @@ async def users(page: AskedPage, response: Response, service: Here, caller: Read
 
 @api.post("/users", status_code=201, summary="Add a person")
 async def add_user(
-    body: NewUser, request: Request, response: Response, service: Here, caller: Writer
+    *, body: NewUser, request: Request, response: Response, service: Here, caller: Writer
 ) -> FirstPassword:
     """Add a person to an organisation; they set their own password when they first sign in."""
     password = new_password()
@@ -110,7 +110,7 @@ async def add_user(
 
     def work() -> User:
         id = new_id("user")
-        with service.desk.changing(note_of(caller, request, id, {"email": body.email})) as connection:
+        with service.desk.changing(note_of(caller, request, id, detail={"email": body.email})) as connection:
             organisation = records.get(connection, tables.organisations, body.organisation)
             values: dict[str, Any] = {**body.model_dump(), "id": id, "role": ROLE_OF_TYPE[organisation.type]}
             made: User = records.add(connection, tables.users, values | _fresh(hashed, service.desk.now()))
@@ -136,7 +136,7 @@ def _fresh(hashed: str, now: int) -> dict[str, Any]:
 
 
 @api.get("/users/{id}", summary="One person")
-async def user(id: str, request: Request, response: Response, service: Here, caller: Reader) -> UserState:
+async def user(*, id: str, request: Request, response: Response, service: Here, caller: Reader) -> UserState:
     """Return a person."""
     found: User = await service.store.run(partial(read, service, tables.users, id))
     caller.require(subject_of(found))
@@ -146,6 +146,7 @@ async def user(id: str, request: Request, response: Response, service: Here, cal
 
 @api.patch("/users/{id}", summary="Change a person")
 async def change_user(
+    *,
     id: str,
     body: UserChange,
     request: Request,
@@ -160,7 +161,7 @@ async def change_user(
         raise Problem("conflict", "nobody can lock themselves out")
 
     def work() -> User:
-        with service.desk.changing(note_of(caller, request, id, values)) as connection:
+        with service.desk.changing(note_of(caller, request, id, detail=values)) as connection:
             changed: User = records.change(connection, tables.users, id, values=values, version=version)
             if changed.status != "active":
                 service.desk.end_sessions(connection, id)
@@ -173,13 +174,13 @@ async def change_user(
 
 
 @api.post("/users/{id}/reset", summary="Let a person begin anew")
-async def reset_user(id: str, request: Request, service: Here, caller: Writer) -> FirstPassword:
+async def reset_user(*, id: str, request: Request, service: Here, caller: Writer) -> FirstPassword:
     """Give a person a new first password and take the second factor away; all their sessions end."""
     password = new_password()
     hashed = await service.desk.hashes.make(password)
 
     def work() -> User:
-        with service.desk.changing(note_of(caller, request, id, {"reset": True})) as connection:
+        with service.desk.changing(note_of(caller, request, id, detail={"reset": True})) as connection:
             values = {"password_hash": hashed, "must_change": True, "totp_secret": None, "totp_offered": None}
             changed: User = records.change(connection, tables.users, id, values=values)
             connection.execute(delete(tables.recovery_codes).where(tables.recovery_codes.c.owner == id))
