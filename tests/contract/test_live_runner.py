@@ -124,6 +124,8 @@ def test_the_same_key_is_answered_as_before(tmp_path):
         assert (first.answer, first.repeated, again.repeated) == (again.answer, False, True)
         with pytest.raises(CommandConflict):
             offer(live, "k", session=session, quantity=[101]).result()
+        with pytest.raises(InputError, match="printable"):
+            offer(live, "k\x00", session=session).result()
         with pytest.raises(InputError) as caught:
             offer(live, "", session=session, price=[10**9]).result()
         assert caught.value.faults[0].code == "price_out_of_bounds"

@@ -25,6 +25,7 @@ from gridagora.engine.live.answers import answer_of
 from gridagora.engine.live.commands import LiveCommand, OpenLiveMarket
 from gridagora.engine.live.context import LiveContext
 from gridagora.engine.live.machine import apply, handle, replay
+from gridagora.engine.live.refusals import refusal
 from gridagora.engine.live.state import LiveState
 from gridagora.engine.live.timetable import due, next_moment
 from gridagora.errors import GridAgoraError, MarketTaken, StoreError
@@ -36,6 +37,9 @@ LONGEST_PAUSE_S = 1.0
 
 RETRY_S = 30.0
 """Real seconds until a step that could not be carried out is tried again."""
+
+LONGEST_KEY = 255
+"""Characters of an idempotency key at most."""
 
 Answer = TypeVar("Answer")
 Listener = Callable[[int, Sequence[Event]], None]
@@ -157,6 +161,11 @@ class LiveRunner:
         ``request`` is the hash of what was asked with the key, where that is more than the command: a command
         may hold what was made up for it, such as an id.
         """
+        if not key.isprintable() or len(key) > LONGEST_KEY:
+            wrong: Future[Receipt] = Future()
+            fix = f"use up to {LONGEST_KEY} printable characters"
+            wrong.set_exception(InputError([refusal("text_invalid", "key", key[:80], fix=fix)]))
+            return wrong
         if key and not request:
             request = hashlib.sha256(canonical_bytes(replace(command, at=0))).digest()
         with self._door:
