@@ -28,7 +28,7 @@ from gridagora.engine.live.machine import apply, handle, replay
 from gridagora.engine.live.refusals import refusal
 from gridagora.engine.live.state import LiveState
 from gridagora.engine.live.timetable import due, next_moment
-from gridagora.errors import GridAgoraError, MarketTaken, StoreError
+from gridagora.errors import GridAgoraError, InputError, MarketTaken, StoreError
 from gridagora.model.events import Event, canonical_bytes
 from gridagora.model.live import LiveTerms
 
