@@ -86,6 +86,7 @@ def test_audit_log_tells_who_did_what_and_no_secret(api):
         made["user"]["id"],
         "done",
     )
+    assert log[0]["at"] == made["user"]["made_at"] == "2027-01-15T08:00:00Z"
     assert [entry["seq"] for entry in log] == list(range(len(log), 0, -1))
     assert {"sign_in", "password.changed", "totp.offered", "totp.confirmed"} <= {e["action"] for e in log}
     for secret in (made["password"], PASSWORD, api.factor.secret, *api.codes):

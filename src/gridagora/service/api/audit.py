@@ -1,6 +1,7 @@
 """The audit log: who did what, and whether the log was ever changed."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Query
@@ -25,7 +26,7 @@ class AuditEntry(Model):
     """An entry; `hash` binds it to the one before, `outcome` is done, refused or failed."""
 
     seq: int
-    at: int
+    at: datetime
     actor: str
     organisation: str
     action: str

@@ -1,5 +1,6 @@
 """Machine clients: programs that act for an organisation or person, with no more rights than needed."""
 
+from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
 
@@ -74,7 +75,7 @@ class ClientState(Model):
     participants: list[str]
     status: Status
     version: int
-    made_at: int
+    made_at: datetime
 
 
 class NewSecret(Model):

@@ -1,5 +1,6 @@
 """Jobs: the state of long work."""
 
+from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
 
@@ -24,8 +25,8 @@ class JobState(Model):
     status: str
     done: int
     total: int
-    made_at: int
-    changed_at: int
+    made_at: datetime
+    changed_at: datetime
     result: dict[str, Any] | None
     problem: dict[str, Any] | None
 
@@ -46,7 +47,7 @@ async def accepted(service: Service, caller: Caller, kind: str, *, work: Work) -
     """
     job = await service.store.run(partial(service.jobs.start, caller.identity.id, kind, work))
     where = f"{PREFIX}/jobs/{job.id}"
-    return JSONResponse(_told(job).model_dump(), status_code=202, headers={"Location": where})
+    return JSONResponse(_told(job).model_dump(mode="json"), status_code=202, headers={"Location": where})
 
 
 @api.get("/jobs/{id}", summary="State of a job")

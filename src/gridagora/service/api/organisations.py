@@ -1,6 +1,7 @@
 """Organisations: who takes part in the market and runs it."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
 
@@ -54,7 +55,7 @@ class OrganisationState(Model):
     areas: list[str]
     status: Status
     version: int
-    made_at: int
+    made_at: datetime
 
 
 def told(found: Organisation) -> OrganisationState:

@@ -1,5 +1,6 @@
 """People: made, changed, blocked and helped by administrators."""
 
+from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
 
@@ -57,7 +58,7 @@ class UserState(Model):
     status: Status
     second_factor: bool
     version: int
-    made_at: int
+    made_at: datetime
 
 
 class FirstPassword(Model):
