@@ -81,7 +81,6 @@ input_invalid            422 The input has faults
 precondition_required    428 Say with If-Match which version is changed
 rate_limited             429 Too many requests
 too_many_attempts        429 Too many attempts to sign in
-headers_too_large        431 A header is too long
 internal_error           500 Something went wrong here
 store_unavailable        503 The store cannot be used now
 busy                     503 The service is busy
