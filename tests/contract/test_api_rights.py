@@ -116,6 +116,7 @@ WRITES = {
     ("POST", "/limits"): ("/limits", LIMIT, ANN),
     ("POST", "/readings"): ("/readings", READING, ANN),
     ("POST", "/readings/bulk"): ("/readings/bulk", {"readings": [READING]}, ANN),
+    ("POST", "/sessions/{session}/call-off"): ("/sessions/0/call-off", {"reason": "x"}, NOBODYS),
     ("POST", "/disputes"): ("/disputes", {"session": 0, "participant": "ann", "reason": "x"}, ANN),
     ("POST", "/disputes/{id}/decision"): ("/disputes/d0/decision", {"accepted": True}, NOBODYS),
     ("POST", "/accounts/{participant}/deposits"): ("/accounts/ann/deposits", PAYMENT, ANN),

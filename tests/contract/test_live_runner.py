@@ -163,6 +163,35 @@ def test_a_step_that_fails_is_told_and_the_rest_goes_on(tmp_path, monkeypatch):
         assert live.ask(lambda state: state.next_publish) == 0
 
 
+def test_a_session_that_cannot_be_cleared_is_called_off_and_the_next_ones_are_held(tmp_path, monkeypatch):
+    from gridagora.adapters import live as module
+    from gridagora.engine.live import machine
+    from gridagora.engine.live.commands import CloseGate
+    from gridagora.errors import SolverError
+
+    good, tries = machine.HANDLERS[CloseGate], []
+
+    def broken(state, command, context):
+        if command.session == 1:
+            tries.append(command.at)
+            raise SolverError("no flow\x00")
+        return good(state, command, context)
+
+    monkeypatch.setattr(machine, "HANDLERS", dict(machine.HANDLERS) | {CloseGate: broken})
+    monkeypatch.setattr(module, "RETRY_S", 0.02)
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+    with runner(url) as live:
+        until(lambda: live.ask(lambda state: state.next_settle) > 2)
+        assert live.ask(lambda state: state.sessions[1].called_off.reason) == (
+            "It could not be cleared: no flow."
+        )
+        assert live.ask(lambda state: [state.sessions[n].called_off for n in (0, 2)]) == [None, None]
+        assert len(tries) == module.TRIES
+    with Database(url) as database:
+        assert verify(database, "small").findings == ()
+        assert make_anew(database, "small").findings == ()
+
+
 def test_a_database_that_comes_back_is_opened_again(tmp_path):
     path = tmp_path / "a.db"
     with runner(f"sqlite:///{path}", factor=60) as live:

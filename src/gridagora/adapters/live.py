@@ -22,10 +22,10 @@ from gridagora.adapters.sql.database import Database
 from gridagora.adapters.sql.group import GroupCommit
 from gridagora.adapters.sql.store import Decision, Receipt, SqlStore
 from gridagora.engine.live.answers import answer_of
-from gridagora.engine.live.commands import LiveCommand, OpenLiveMarket
+from gridagora.engine.live.commands import CallOffSession, CloseGate, LiveCommand, OpenLiveMarket
 from gridagora.engine.live.context import LiveContext
 from gridagora.engine.live.machine import apply, handle, replay
-from gridagora.engine.live.refusals import refusal
+from gridagora.engine.live.refusals import plain_text, refusal
 from gridagora.engine.live.state import LiveState
 from gridagora.engine.live.timetable import due, next_moment
 from gridagora.errors import GridAgoraError, InputError, MarketTaken, StoreError
@@ -37,6 +37,9 @@ LONGEST_PAUSE_S = 1.0
 
 RETRY_S = 30.0
 """Real seconds until a step that could not be carried out is tried again."""
+
+TRIES = 5
+"""A session that could not be cleared so often is called off: the sessions after it wait for it."""
 
 LONGEST_KEY = 255
 """Characters of an idempotency key at most."""
@@ -99,6 +102,7 @@ class LiveRunner:
         self._desk: Desk | None = None
         self._down = ""
         self._stuck: dict[type, tuple[str, float]] = {}
+        self._uncleared: tuple[int, int, str] = (0, 0, "")
         self._shown: Mapping[str, Any] = {}
         self._seen = self._acknowledged = 0
         self._next: int | None = None
@@ -348,18 +352,18 @@ class LiveRunner:
         real = time.monotonic()
         self._stuck = {kind: held for kind, held in self._stuck.items() if held[1] > real}
         made: list[tuple[Event, ...]] = []
-        tried: list[type] = []
+        tried: list[LiveCommand] = []
 
         def decide() -> Decision:
             if self._state is not state:
                 raise StoreError("the state of the market was lost; it is made anew from the events")
             now = max(self.clock.now(), state.at)
             waits = frozenset(self._stuck)
-            command = due(state, now, without=waits)
+            command = self._or_called_off(due(state, now, without=waits))
             if command is None:
                 self._next, self._shown = next_moment(state, without=waits), _shown(state)
                 return Decision()
-            tried.append(type(command))
+            tried.append(command)
             events = handle(state, command, self.context)
             made.append(events)
             return self._applied(state, events)
@@ -373,8 +377,23 @@ class LiveRunner:
         except Exception as error:  # the timetable goes on with what else is due, and tells what is stuck
             if not tried:
                 raise StoreError(str(error)) from error
-            self._stuck = {**self._stuck, tried[0]: (str(error), real + RETRY_S)}
+            self._note_failure(tried[0], str(error), real + RETRY_S)
         return bool(tried)
+
+    def _note_failure(self, command: LiveCommand, why: str, again: float) -> None:
+        """Note a step that could not be carried out, and how often its session could not be cleared."""
+        self._stuck = {**self._stuck, type(command): (why, again)}
+        if isinstance(command, CloseGate):
+            session, tries, _ = self._uncleared
+            self._uncleared = command.session, tries + 1 if session == command.session else 1, why
+
+    def _or_called_off(self, command: LiveCommand | None) -> LiveCommand | None:
+        """Return a command, or the calling off of a session that it cannot clear."""
+        session, tries, why = self._uncleared
+        if not isinstance(command, CloseGate) or command.session != session or tries < TRIES:
+            return command
+        reason = f"It could not be cleared: {plain_text(why)}"
+        return CallOffSession(at=command.at, session=session, reason=reason)
 
     def _follow(self) -> float:
         """Try to take the writer's place; tell listeners what it wrote."""

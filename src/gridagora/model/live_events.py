@@ -113,6 +113,19 @@ class SessionPublished:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SessionCalledOff:
+    """A session was called off: its bids are free, and all its energy is the retailer's at tariff.
+
+    `GateClosed` and an `AuctionCleared` without bids follow it, so that its energy is billed as ever.
+    """
+
+    at: int
+    actor: str
+    session: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ReadingsTaken:
     """Meter readings, one entry each: Wh in and out of a participant's meter in a period.
 
@@ -229,6 +242,7 @@ LiveEvent = (
     | BidsTaken
     | BidsWithdrawn
     | GateClosed
+    | SessionCalledOff
     | SessionPublished
     | ReadingsTaken
     | LimitDeclared

@@ -20,6 +20,7 @@ from gridagora.model.live_events import (
     LimitsBroken,
     MoneyMoved,
     ResourceKept,
+    SessionCalledOff,
     SessionPublished,
     SettlementCorrected,
 )
@@ -65,6 +66,12 @@ def _gate(event: GateClosed, state: LiveState) -> Told:
     bidding = {bids.participant for bids in state.sessions[event.session].book.taken}
     for name in sorted(bidding & set(event.participants)):
         yield name, "session", f"The gate of session {event.session} has closed.", event.session
+
+
+def _called_off(event: SessionCalledOff, state: LiveState) -> Told:
+    text = f"Session {event.session} was called off: its bids are free. {event.reason}"
+    for name in sorted({bids.participant for bids in state.sessions[event.session].book.taken}):
+        yield name, "session", text, event.session
 
 
 def _published(event: SessionPublished, state: LiveState) -> Told:
@@ -181,6 +188,7 @@ _TELLERS: Mapping[type, Callable[[Any, LiveState], Told]] = MappingProxyType(
         BidsTaken: _bids,
         BidsWithdrawn: _withdrawn,
         GateClosed: _gate,
+        SessionCalledOff: _called_off,
         AuctionCleared: _cleared,
         SessionPublished: _published,
         LimitDeclared: _limit,

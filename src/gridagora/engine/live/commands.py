@@ -100,6 +100,16 @@ class CloseGate:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CallOffSession:
+    """Call the session off whose gate closes next: it cannot be cleared, or is not to be."""
+
+    at: int
+    session: int
+    reason: str
+    actor: str = MARKET
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PublishSession:
     """Make the results of a cleared session public."""
 
@@ -220,6 +230,7 @@ OwnCommand = (
     | SubmitBids
     | WithdrawBids
     | CloseGate
+    | CallOffSession
     | PublishSession
     | DeclareLimit
     | TakeReadings

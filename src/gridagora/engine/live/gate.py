@@ -6,7 +6,7 @@ import numpy as np
 
 from gridagora.engine.commands import ClearAuction
 from gridagora.engine.live.bidding import connection_of
-from gridagora.engine.live.commands import CloseGate, OpenSession, PublishSession
+from gridagora.engine.live.commands import CallOffSession, CloseGate, OpenSession, PublishSession
 from gridagora.engine.live.context import (
     PRICE_COLUMNS,
     LiveContext,
@@ -24,7 +24,7 @@ from gridagora.errors import InputError
 from gridagora.model.bids import Bids
 from gridagora.model.columns import Floats
 from gridagora.model.events import AuctionCleared, Event, ScheduleChecked, TradesDecided
-from gridagora.model.live_events import GateClosed, SessionOpened, SessionPublished
+from gridagora.model.live_events import GateClosed, SessionCalledOff, SessionOpened, SessionPublished
 from gridagora.settlement import Prices
 from gridagora.units import MICRO, WH_PER_KWH
 
@@ -95,6 +95,37 @@ def close_gate(state: LiveState, command: CloseGate, context: LiveContext) -> tu
         moved = hold(command.session, command.at, gate, trades=trades)
         events += [] if moved is None else [moved]
     return tuple(events)
+
+
+def call_off(state: LiveState, command: CallOffSession, context: LiveContext) -> tuple[Event, ...]:
+    """Call a session off: nobody trades in it, and what is metered is settled at tariff."""
+    session = _at_step(state, command.session, state.next_close, status="open")
+    if not command.reason.strip():
+        raise InputError([refusal("field_missing", "reason", command.reason, fix="tell those who bid why")])
+    gate = _gate(state, session, command.at, context=context, book=BookColumns.none())
+    none = np.zeros(0, np.int64)
+    cleared = AuctionCleared(
+        at=command.at,
+        session=command.session,
+        first=session.times.first,
+        participant=none,
+        period=none,
+        price=none,
+        quantity=none,
+        accepted=none,
+        side=none.astype(np.int8),
+        paid=np.zeros(0),
+        clearing_price=np.full(session.times.count, np.nan),
+    )
+    told = SessionCalledOff(
+        at=command.at, actor=command.actor, session=command.session, reason=command.reason
+    )
+    return told, replace(gate, passive=np.ones(len(gate.participants), np.bool_)), cleared
+
+
+def apply_called_off(state: LiveState, event: SessionCalledOff) -> None:
+    """Note that nobody trades in a session."""
+    state.sessions[event.session].called_off = event
 
 
 def nominated_kw(cleared: AuctionCleared, decided: TradesDecided | None, market: MarketContext) -> Floats:

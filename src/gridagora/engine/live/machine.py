@@ -14,6 +14,7 @@ from gridagora.engine.flexibility import machine as flexibility
 from gridagora.engine.flexibility.commands import FlexCommand, PairRedispatch
 from gridagora.engine.live import bidding, gate, limits, money, opening, readings, register, settling
 from gridagora.engine.live.commands import (
+    CallOffSession,
     CloseGate,
     DecideDispute,
     DeclareLimit,
@@ -55,6 +56,7 @@ from gridagora.model.live_events import (
     MoneyMoved,
     ReadingsTaken,
     ResourceKept,
+    SessionCalledOff,
     SessionOpened,
     SessionPublished,
     SettlementCorrected,
@@ -131,6 +133,7 @@ HANDLERS: Mapping[type, Handler] = MappingProxyType(
         SubmitBids: _alone(bidding.submit_bids),
         WithdrawBids: _alone(bidding.withdraw_bids),
         CloseGate: gate.close_gate,
+        CallOffSession: gate.call_off,
         PublishSession: _alone(gate.publish),
         DeclareLimit: limits.declare,
         TakeReadings: _alone(readings.take_readings),
@@ -151,6 +154,7 @@ APPLIERS: Mapping[type, Callable[[LiveState, Any], None]] = MappingProxyType(
         BidsTaken: bidding.apply_taken,
         BidsWithdrawn: bidding.apply_withdrawn,
         GateClosed: gate.apply_gate,
+        SessionCalledOff: gate.apply_called_off,
         AuctionCleared: gate.apply_cleared,
         TradesDecided: gate.apply_decided,
         ScheduleChecked: gate.apply_checked,

@@ -80,6 +80,16 @@ def is_text(value: Any) -> bool:
     return value.isprintable() or not any(_is_control(ord(c)) for c in value if c not in "\n\t")
 
 
+def plain_text(text: str) -> str:
+    r"""Return text as it can be kept: shortened, a point for each character that no database keeps.
+
+    >>> plain_text("a\x00b")
+    'a.b'
+    """
+    told = "".join(c if c in "\n\t" or c.isprintable() or not _is_control(ord(c)) else "." for c in text)
+    return told[: LONGEST_TEXT // 2]
+
+
 def _is_control(code: int) -> bool:
     return code < 32 or code == 127 or 0xD800 <= code < 0xE000
 

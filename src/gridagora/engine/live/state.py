@@ -32,6 +32,7 @@ from gridagora.model.live_events import (
     Ints,
     LimitDeclared,
     LimitsBroken,
+    SessionCalledOff,
     SettlementCorrected,
 )
 
@@ -142,6 +143,11 @@ class BookColumns:
     price: Ints
     quantity: Ints
 
+    @staticmethod
+    def none() -> "BookColumns":
+        """Return a book without bids."""
+        return Book().columns()
+
 
 class SessionState:
     """A session as far as it has come: its bids, and the event of each step that is done."""
@@ -160,6 +166,7 @@ class SessionState:
         self.broken: LimitsBroken | None = None
         self.corrections: list[SettlementCorrected] = []
         self.held: dict[str, int] = {}
+        self.called_off: SessionCalledOff | None = None
 
     @property
     def closed(self) -> GateClosed:

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from gridagora.service.models.base import (
     Answer,
@@ -16,6 +16,7 @@ from gridagora.service.models.base import (
     WattHours,
     Whole,
 )
+from gridagora.service.texts import check_text
 
 Side = Literal["buy", "sell"]
 SessionStatus = Literal["announced", "open", "cleared", "published", "settled"]
@@ -57,6 +58,15 @@ class Session(Answer):
     delivery_end: Moment
     settles: Moment = Field(description="readings are taken until then")
     bids: int = Field(description="that stand or stood")
+    called_off: str | None = Field(
+        None, description="why nobody trades in it: its energy is settled at tariff; null where it is held"
+    )
+
+
+class CallOff(Ask):
+    """Why a session is called off; those who bid are told."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=1_000), AfterValidator(check_text)]
 
 
 class PeriodResult(Answer):

@@ -12,6 +12,7 @@ from gridagora.service.api.v1 import (
     market,
     metering,
     notifications,
+    operations,
     proofs,
     settlements,
     stream,
@@ -22,6 +23,7 @@ from gridagora.service.api.v1.register import SHELVES, qualification_router, she
 ROUTERS: tuple[APIRouter, ...] = (
     bids.short,
     market.api,
+    operations.api,
     *(shelf_router(shelf) for shelf in SHELVES),
     qualification_router(),
     bids.api,

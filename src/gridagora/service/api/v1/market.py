@@ -83,6 +83,7 @@ def shown(live: Live, times: SessionTimes) -> Session:
         delivery_end=utc(times.delivery_end),
         settles=utc(times.settles),
         bids=0 if session is None else session.book.count,
+        called_off=None if session is None or session.called_off is None else session.called_off.reason,
     )
 
 
