@@ -1,4 +1,4 @@
-"""A served market for tests: a process that can be killed, and clients that remember what was acknowledged."""
+"""A served market for tests: a process that can be killed, clients that remember what was acknowledged."""
 
 import http.client
 import json
@@ -11,9 +11,15 @@ import time
 from threading import Event, Lock, Thread
 from urllib.parse import urlencode
 
+from sqlalchemy import func, select
+
+from gridagora.adapters.sql import tables as market_tables
+from gridagora.adapters.sql.audit import replay, verify
 from gridagora.adapters.sql.database import Database
 from gridagora.bootstrap import live_runner
 from gridagora.engine.live.commands import DepositMoney, KeepResource
+from gridagora.model.events import SessionSettled
+from gridagora.model.live_events import BidsTaken, GateClosed, MoneyMoved
 from gridagora.service.auth import records, tables
 from gridagora.service.auth.admin import Administration
 from gridagora.service.auth.passwords import Hashes
@@ -34,7 +40,13 @@ SCENARIO = {
     },
     "tariffs": {"retail": 0.3, "feed_in": 0.08, "standing_per_day": 0.24},
 }
-TERMS = {"open_lead_s": 14_400, "gate_lead_s": 300, "readings_lead_s": 3600, "escrow": True, "fee_ppm": 10_000}
+TERMS = {
+    "open_lead_s": 14_400,
+    "gate_lead_s": 300,
+    "readings_lead_s": 3600,
+    "escrow": True,
+    "fee_ppm": 10_000,
+}
 GONE = (OSError, http.client.HTTPException)
 """What a client sees when the server is killed."""
 
@@ -60,7 +72,10 @@ def seed(url, **changes):
         administration.add_organisation("pool", name="Pool", kind="aggregator")
         hashed = Hashes(Settings()).make_now(SECRET)
         with database.looking() as connection:
-            for id_, organisation, role in (("op", "operator", "administrator"), ("pool", "pool", "aggregator")):
+            for id_, organisation, role in (
+                ("op", "operator", "administrator"),
+                ("pool", "pool", "aggregator"),
+            ):
                 records.add(
                     connection,
                     tables.clients,
@@ -81,8 +96,9 @@ def free_port():
 class Server:
     """`gridagora serve` in a process of its own; where it was started before, at the same port."""
 
-    def __init__(self, url, *, speed=1.0, port=None):
-        self.url, self.speed, self.port = url, speed, port or free_port()
+    def __init__(self, url, *, speed=1.0, options=()):
+        self.url, self.port = url, free_port()
+        self.options = ("--speed", str(speed), *options)
         self.process = None
 
     def __enter__(self):
@@ -97,7 +113,10 @@ class Server:
         run = "from gridagora.cli import main; main()"
         command = [sys.executable, "-c", run, "serve", "--database", self.url, "--port", str(self.port)]
         self.process = subprocess.Popen(
-            [*command, "--speed", str(self.speed)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [*command, *self.options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         self.wait("/readyz")
         return self
@@ -114,7 +133,7 @@ class Server:
                 pass
             if self.process.poll() is not None:
                 raise AssertionError(self.process.stdout.read())
-            time.sleep(0.05)
+            time.sleep(0.1)
         raise AssertionError(f"{path} did not answer {status}")
 
     def kill(self):
@@ -138,10 +157,18 @@ class Client:
         self.line = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         self.token = None
         if name is not None:
-            form = {"grant_type": "client_credentials", "client_id": f"client:{name}", "client_secret": SECRET}
+            form = {
+                "grant_type": "client_credentials",
+                "client_id": f"client:{name}",
+                "client_secret": SECRET,
+            }
             kind = {"Content-Type": "application/x-www-form-urlencoded"}
-            status, told, _ = self.ask("POST", "/oauth/token", urlencode(form), **kind)
-            assert status == 200, told
+            try:
+                status, told, _ = self.ask("POST", "/oauth/token", urlencode(form), **kind)
+                assert status == 200, told
+            except BaseException:
+                self.line.close()
+                raise
             self.token = told["access_token"]
 
     def __enter__(self):
@@ -271,7 +298,12 @@ class Traffic:
                     continue
                 told.add(one["session"])
                 rows = [
-                    {"participant": name, "period": one["first_period"] + k, "import_wh": 500, "export_wh": 900 * row}
+                    {
+                        "participant": name,
+                        "period": one["first_period"] + k,
+                        "import_wh": 500,
+                        "export_wh": 900 * row,
+                    }
                     for row, name in enumerate(NAMES)
                     for k in range(one["periods"])
                 ]
@@ -304,3 +336,37 @@ def settle_unknown(port, ledger):
             path, body = ledger.sent[key]
             ledger.note(key, *(pool if key.startswith("bid") else operator).send(path, body, key))
     assert not ledger.unknown()
+
+
+def check_books(url, ledger):
+    """Hold the database against what was acknowledged."""
+    with Database(url) as database:
+        assert not verify(database, "small").findings
+        assert not replay(database, "small").findings
+        events = list(database.events("small"))
+        with database.reading() as connection:
+            balances = dict(
+                connection.execute(
+                    select(market_tables.balances.c.name, market_tables.balances.c.amount_micro)
+                ).all()
+            )
+            bids = connection.scalar(select(func.count()).select_from(market_tables.live_bids))
+    taken = {event.number: event for event in events if isinstance(event, BidsTaken)}
+    told = {key: answer for key, answer in ledger.done.items() if key.startswith("bid")}
+    assert len({answer["number"] for answer in told.values()}) == len(told)
+    assert {answer["number"] for answer in told.values()} == set(taken)  # none lost, none twice
+    assert bids == len(taken)
+    for key, answer in told.items():
+        event, body = taken[answer["number"]], ledger.sent[key][1]
+        assert (event.participant, int(event.period[0]), int(event.price[0]), int(event.quantity[0])) == (
+            body["participant"], body["period"], body["price_micro"], body["quantity_wh"]
+        )  # fmt: skip
+    paid = sum(ledger.sent[key][1]["amount_micro"] for key in ledger.done if key.startswith("pay"))
+    moved = sum(int(e.amount.max()) for e in events if isinstance(e, MoneyMoved) and e.kind == "deposit")
+    assert moved == paid + len(NAMES) * 10**12 == -balances["bank"]
+    assert sum(balances.values()) == 0
+    settled = [event.session for event in events if isinstance(event, SessionSettled)]
+    closed = [event.session for event in events if isinstance(event, GateClosed)]
+    for numbers in (settled, closed):  # each once, in their order
+        assert numbers == list(range(min(numbers, default=0), min(numbers, default=0) + len(numbers)))
+    return len(taken), len(closed), len(settled)

@@ -63,6 +63,7 @@ def create_app(
         redoc_url=None,
         lifespan=lifespan,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # asked for with every request
     )
     app.state.service = service
     others = (route for one in routers for route in one.routes if not isinstance(route, GuardedRoute))

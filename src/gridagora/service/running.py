@@ -50,6 +50,7 @@ class Running:
         self._board: Mapping[str, Any] = {}
         self._board_at = float("-inf")
         self._newest: tuple[int, Sequence[Event]] = (0, ())
+        self._watchers: list[Callable[[int, Sequence[Event]], None]] = []
         runner.listen(self._take)
 
     # --- what the service asks --------------------------------------------------------------------
@@ -83,6 +84,7 @@ class Running:
 
     def watch(self, told: Callable[[int, Sequence[Event]], None]) -> None:
         """Call ``told(first, events)`` from now on, from any thread, with events that came on disk."""
+        self._watchers.append(told)
         self.runner.listen(told)
 
     def public_state(self) -> Mapping[str, Any]:
@@ -102,8 +104,9 @@ class Running:
         found: dict[str, Any] = {"writer": state["writes"], "stuck": state["stuck"], "database": True}
         lag = 0.0
         try:
-            board = self.public_state()
-            gate = board.get("gate")
+            if state["down"]:
+                raise StoreError(str(state["down"]))
+            gate = read_board(self.database, self.terms, self.now()).gate
             lag = 0.0 if gate is None else max(0.0, (self.now() - gate) / self._speed)
         except GridAgoraError as error:
             found |= {"database": False, "why": str(error)}
@@ -141,6 +144,10 @@ class Running:
         try:
             stored = self.database.events(self.name, after=receipt.first - 1)
             events = tuple(islice(stored, receipt.last - receipt.first + 1))
+            for told in self._watchers:
+                told(
+                    receipt.first, events
+                )  # they came on disk when the database was lost, and nobody was told
             answer.set_result(Done(first=receipt.first, events=events, repeated=receipt.repeated))
         except BaseException as error:
             answer.set_exception(error)
