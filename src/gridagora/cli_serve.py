@@ -37,6 +37,10 @@ def serve(
             help="Scenario of a new market: grid, tariffs, rules. The built-in village when left out.",
         ),
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A term of a new market; may be repeated."),
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen at.")] = 8000,
     demo: Annotated[
@@ -59,6 +63,7 @@ def serve(
         scenario=market or "",
         demo=demo,
         speed=speed or 0.0,
+        terms=_terms(settings or []),
         host=host,
         port=port,
         workers=workers,
@@ -79,6 +84,21 @@ def _file_of_ones_own(*, demo: bool) -> str:
     path = default_database(demo=demo)
     path.parent.mkdir(parents=True, exist_ok=True)
     return str(path)
+
+
+def _terms(settings: list[str]) -> dict[str, object]:
+    """Return the ``--set`` options as a mapping, values read as in a scenario file."""
+    from gridagora.errors import check_faults
+    from gridagora.scenario.yaml_text import read_yaml
+
+    terms, faults = {}, []
+    for setting in settings:
+        key, _, text = (part.strip() for part in setting.partition("="))
+        value = read_yaml(text, f"--set {key}")
+        terms[key] = value.data
+        faults.extend(value.faults)
+    check_faults(faults)
+    return terms
 
 
 def _check_port(host: str, port: int) -> None:

@@ -6,9 +6,9 @@ import json
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from gridagora.adapters.sql.address import read_address
 from gridagora.adapters.sql.database import Database, Head
 from gridagora.bootstrap import live_runner
 from gridagora.errors import Fault, InputError
+from gridagora.model.live import LiveTerms
 from gridagora.service.api import ROUTERS
 from gridagora.service.api.v1 import ROUTERS as MARKET_ROUTERS
 from gridagora.service.api.v1.tools import Live
@@ -44,6 +45,13 @@ SWITCH_S = 0.001
 
 FIRST_ADMINISTRATOR = "admin@localhost"
 
+CHOICES = {
+    name: type(LiveTerms.__dataclass_fields__[name].default)
+    for name in LiveTerms.__dataclass_fields__.keys()
+    - {"name", "epoch", "scenario", "mtu_s", "mechanism", "currency", "timezone"}
+}
+"""Terms of a new market that its operator can choose beside the scenario, and what they are."""
+
 DEMO_TERMS = {"gate_lead_s": 900, "readings_lead_s": 7200, "escrow": True, "fee_ppm": 5_000}
 """Terms of a demonstration: the gate a quarter of an hour before delivery, settled two hours after it."""
 
@@ -58,6 +66,7 @@ class Order:
     scenario : of a new market; "" for one that is there, or the built-in village
     demo : whether homes are played
     speed : seconds of the market's clock in a real one; 0: 1, or the demonstration's
+    terms : of a new market, fields of `LiveTerms` that go before what the scenario says
     host, port : where the service listens
     workers : processes
     """
@@ -66,6 +75,7 @@ class Order:
     scenario: str = ""
     demo: bool = False
     speed: float = 0.0
+    terms: Mapping[str, Any] = field(default_factory=dict)
     host: str = "127.0.0.1"
     port: int = 8000
     workers: int = 1
@@ -94,12 +104,25 @@ def check_order(order: Order) -> None:
     if order.demo and order.scenario:
         reason, fix = "is not played", "leave --market out: the demonstration is the built-in village"
         faults.append(_fault("--market", order.scenario, reason, fix=fix))
+    faults.extend(_term_faults(order.terms))
     if order.workers < 1:
         faults.append(_fault("--workers", order.workers, "is no process", fix="use 1 or more"))
     if not 0.0 <= order.speed <= 100_000.0:
         faults.append(_fault("--speed", order.speed, "cannot be kept", fix="use 1 to 100000"))
     if faults:
         raise InputError(faults)
+
+
+def _term_faults(terms: Mapping[str, Any]) -> Iterator[Fault]:
+    for name, value in terms.items():
+        kind = CHOICES.get(name)
+        if kind is None:
+            yield _fault(
+                "--set", name, "is no term of a market", fix=f"use one of {', '.join(sorted(CHOICES))}"
+            )
+        elif type(value) is not kind and not (kind is float and type(value) is int):
+            said = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
+            yield _fault(f"--set {name}", value, "is of another kind", fix=f"write {said}")
 
 
 def prepare_service(order: Order) -> Prepared:
@@ -140,7 +163,7 @@ def open_market(order: Order) -> Running:
     else:
         known = [head for head in _heads(order.database) if head.seq]
         scenario = order.scenario or (None if known else SCENARIO)
-        runner = live_runner(order.database, scenario, clock=clock)
+        runner = live_runner(order.database, scenario, clock=clock, **order.terms)
     return Running(runner, runner.terms, speed=order.pace, demo=order.demo)
 
 
