@@ -331,10 +331,12 @@ class Traffic:
 def settle_unknown(port, ledger):
     """Ask again for all that was not answered, and for some that was: the answers are the same."""
     again = ledger.unknown() + ledger.rng.sample(sorted(ledger.done), min(20, len(ledger.done)))
-    with Client(port, "pool") as pool, Client(port, "op") as operator:
-        for key in again:
-            path, body = ledger.sent[key]
-            ledger.note(key, *(pool if key.startswith("bid") else operator).send(path, body, key))
+    for name, word in (("pool", "bid"), ("op", "pay")):
+        with Client(port, name) as client:
+            for key in again:
+                if key.startswith(word):
+                    path, body = ledger.sent[key]
+                    ledger.note(key, *client.send(path, body, key))
     assert not ledger.unknown()
 
 

@@ -40,6 +40,12 @@ ORDER = "GRIDAGORA_SERVE"
 GRACE_S = 10
 """So long requests in hand may take when the service ends."""
 
+KEEP_S = 75
+"""Idle connections are closed after so long, s: later than proxies do it, who would send into closed ones."""
+
+GARBAGE = (10_000, 20, 50)
+"""When the collector of garbage looks: seldom at what is new, and very seldom at all there is."""
+
 SWITCH_S = 0.001
 """Threads give way so often, s: at the usual 5 ms a writer waits for requests after each statement."""
 
@@ -230,6 +236,7 @@ def _living(app: FastAPI, running: Running, end: Callable[[], None]) -> FastAPI:
                 app.state.live = Live(running)
                 gc.collect()
                 gc.freeze()
+                gc.set_threshold(*GARBAGE)
                 yield state
         finally:
             await asyncio.to_thread(end)
@@ -260,6 +267,7 @@ def serve(order: Order) -> None:
         access_log=False,
         http="httptools",
         server_header=False,
+        timeout_keep_alive=KEEP_S,
         timeout_graceful_shutdown=GRACE_S,
     )
 
