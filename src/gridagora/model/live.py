@@ -99,12 +99,10 @@ class LiveTerms:
             settles=end + self.readings_lead_s,
         )
 
-    def is_over(self, number: int, at: int) -> bool:
-        """Tell whether nothing of a session can change any more: its time for disputes has gone by twice.
-
-        The second time is for deciding on them.
-        """
-        return self.session(number).settles + 2 * self.dispute_s < at
+    @property
+    def kept_s(self) -> int:
+        """How long a settled session is kept, s: for disputes, and as long again for decisions."""
+        return 2 * self.dispute_s
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -34,7 +34,9 @@ class LiveNames:
     participants : number by name, in the order of registration
     lineups : numbers of the participants of a session in the order of their codes, each line-up once
     sessions : place in ``lineups`` by session, for those that still change
-    kept : how many sessions can still change
+    settled : when each of those was settled, s since 1970; one that was not is left out
+    disputes : session of each dispute that waits for a decision, by its id
+    kept_s : how long a session can still change once it is settled, s
     zonal : whether zones have markets of their own
     counts : records of each kind
     """
@@ -42,13 +44,56 @@ class LiveNames:
     participants: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     lineups: tuple[tuple[int, ...], ...] = ()
     sessions: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
-    kept: int = 0
+    settled: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
+    disputes: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    kept_s: int = 0
     zonal: bool = False
     counts: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     def lineup(self, session: int) -> tuple[int, ...]:
         """Return the numbers of the participants of a session in the order of their codes."""
         return self.lineups[self.sessions[session]]
+
+    def forget(self, at: int) -> "LiveNames":
+        """Return the names without the sessions that nothing can change at a moment or later."""
+        waits = set(self.disputes.values())
+        gone = {n for n, done in self.settled.items() if done + self.kept_s < at and n not in waits}
+        if not gone:
+            return self
+        sessions = {n: place for n, place in self.sessions.items() if n not in gone}
+        used = dict.fromkeys(sessions.values())
+        moved = {place: k for k, place in enumerate(used)}
+        return replace(
+            self,
+            lineups=tuple(self.lineups[place] for place in used),
+            sessions={n: moved[place] for n, place in sessions.items()},
+            settled={n: done for n, done in self.settled.items() if n not in gone},
+        )
+
+    def to_list(self) -> list[Any]:
+        """Return what JSON can hold."""
+        sessions, settled = list(self.sessions.items()), list(self.settled.items())
+        times = [sessions, settled, dict(self.disputes), self.kept_s]
+        return [list(self.participants), self.lineups, *times, self.zonal, dict(self.counts)]
+
+    @classmethod
+    def from_list(cls, told: list[Any]) -> "LiveNames":
+        """Return the names of what JSON held.
+
+        >>> LiveNames.from_list(LiveNames(kept_s=5, disputes={"a": 1}).to_list()).disputes
+        {'a': 1}
+        """
+        names, lineups, sessions, settled, disputes, kept_s, zonal, counts = told
+        return cls(
+            participants={name: number for number, name in enumerate(names)},
+            lineups=tuple(map(tuple, lineups)),
+            sessions=dict(map(tuple, sessions)),
+            settled=dict(map(tuple, settled)),
+            disputes=disputes,
+            kept_s=kept_s,
+            zonal=zonal,
+            counts=counts,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,11 +113,7 @@ class Names:
         """Return the names as text for the table ``projected``."""
         told: list[Any] = [self.homes, self.others, self.flex_codes]
         if self.live is not None:
-            live = self.live
-            sessions = list(live.sessions.items())
-            told.append(
-                [list(live.participants), live.lineups, sessions, live.kept, live.zonal, dict(live.counts)]
-            )
+            told.append(self.live.to_list())
         return json.dumps(told, ensure_ascii=False)
 
     @classmethod
@@ -83,15 +124,5 @@ class Names:
         ('a',)
         """
         homes, others, codes, *more = json.loads(text)
-        live = None
-        if more:
-            names, lineups, sessions, kept, zonal, counts = more[0]
-            live = LiveNames(
-                participants={name: number for number, name in enumerate(names)},
-                lineups=tuple(map(tuple, lineups)),
-                sessions=dict(map(tuple, sessions)),
-                kept=kept,
-                zonal=zonal,
-                counts=counts,
-            )
+        live = LiveNames.from_list(more[0]) if more else None
         return cls(homes=tuple(homes), others=tuple(others), flex_codes=tuple(codes), live=live)

@@ -21,7 +21,7 @@ from gridagora.model.events import AuctionCleared, Event, SessionSettled, StudyO
 from gridagora.model.flexibility_events import FlexMarketOpened, FlexSettled
 from gridagora.model.live_events import LiveMarketOpened
 
-VERSION = 2
+VERSION = 3
 """Version of what is made from events; a higher one makes all read tables anew."""
 
 

@@ -56,10 +56,7 @@ def live_names(names: Names) -> LiveNames:
 
 
 def _opened(event: LiveMarketOpened, _: int, names: Names) -> Made:
-    terms = event.terms
-    length = terms.session_periods * terms.mtu_s
-    span = terms.open_lead_s + length + terms.readings_lead_s + 2 * terms.dispute_s
-    live = LiveNames(kept=span // length + 9, zonal=terms.mechanism == "zonal")
+    live = LiveNames(kept_s=event.terms.kept_s, zonal=event.terms.mechanism == "zonal")
     accounts = {"account": np.arange(len(SYSTEM)), "name": SYSTEM, "amount_micro": 0}
     return (Rows(table=tables.balances, columns=accounts),), replace(names, live=live)
 
@@ -122,17 +119,11 @@ def _withdrawn(event: BidsWithdrawn, _: int, names: Names) -> Made:
 
 
 def _gate(event: GateClosed, _: int, names: Names) -> Made:
-    live = live_names(names)
+    live = live_names(names).forget(event.at)
     lineup = tuple(live.participants[name] for name in event.participants)
-    sessions = {n: place for n, place in live.sessions.items() if n > event.session - live.kept}
-    used = dict.fromkeys(sessions.values())
-    lineups = [live.lineups[place] for place in used]
-    moved = {place: k for k, place in enumerate(used)}
-    sessions = {n: moved[place] for n, place in sessions.items()}
-    if lineup not in lineups:
-        lineups.append(lineup)
-    sessions[event.session] = lineups.index(lineup)
-    after = replace(names, live=replace(live, sessions=sessions, lineups=tuple(lineups)))
+    lineups = live.lineups if lineup in live.lineups else (*live.lineups, lineup)
+    sessions = {**live.sessions, event.session: lineups.index(lineup)}
+    after = replace(names, live=replace(live, sessions=sessions, lineups=lineups))
     status = {"session": event.session, "status": "closed", "closed": event.at}
     rows = [Rows(table=tables.sessions, columns=_one(status), mode="set")]
     if len(event.bids):
@@ -207,7 +198,8 @@ def _settled(event: SessionSettled, seq: int, names: Names) -> Made:
     ]
     if live.zonal:
         rows.append(_trades(event.session, event.trades, who))
-    return tuple(rows), names
+    settled = {**live.settled, event.session: event.at}
+    return tuple(rows), replace(names, live=replace(live, settled=settled))
 
 
 def _corrected(event: SettlementCorrected, seq: int, names: Names) -> Made:
@@ -259,23 +251,27 @@ def _moved(event: MoneyMoved, seq: int, names: Names) -> Made:
 
 
 def _raised(event: DisputeRaised, _: int, names: Names) -> Made:
+    live = live_names(names)
     columns = {
         "id": event.id,
         "session": event.session,
-        "participant": live_names(names).participants[event.participant],
+        "participant": live.participants[event.participant],
         "status": "open",
         "actor": event.actor,
         "reason": event.reason,
         "answer": "",
         "at": event.at,
     }
-    return (Rows(table=tables.disputes, columns=_one(columns)),), names
+    after = replace(live, disputes={**live.disputes, event.id: event.session})
+    return (Rows(table=tables.disputes, columns=_one(columns)),), replace(names, live=after)
 
 
 def _dispute_decided(event: DisputeDecided, _: int, names: Names) -> Made:
     status = "accepted" if event.accepted else "rejected"
     columns = {"id": event.id, "status": status, "answer": event.reason}
-    return (Rows(table=tables.disputes, columns=_one(columns), mode="set"),), names
+    live = live_names(names)
+    after = replace(live, disputes={id_: n for id_, n in live.disputes.items() if id_ != event.id})
+    return (Rows(table=tables.disputes, columns=_one(columns), mode="set"),), replace(names, live=after)
 
 
 def _flex_opened(event: FlexMarketOpened, _: int, names: Names) -> Made:

@@ -20,7 +20,7 @@ from gridagora.engine.live.refusals import refusal
 from gridagora.engine.live.state import BookColumns, LiveState, Meters, SessionState
 from gridagora.engine.machine import MarketContext, clear_auction, session_trades
 from gridagora.engine.pool import nominated_kwh
-from gridagora.errors import InputError
+from gridagora.errors import InputError, require
 from gridagora.model.bids import Bids
 from gridagora.model.columns import Floats
 from gridagora.model.events import AuctionCleared, Event, ScheduleChecked, TradesDecided
@@ -48,10 +48,17 @@ def apply_opened(state: LiveState, event: SessionOpened) -> None:
     while (
         state.oldest < state.next_settle
         and state.oldest not in disputed
-        and state.open_terms.is_over(state.oldest, event.at)
+        and _settled_at(state, state.oldest) + state.open_terms.kept_s < event.at
     ):
         del state.sessions[state.oldest], state.meters[state.oldest]
         state.oldest += 1
+
+
+def _settled_at(state: LiveState, number: int) -> int:
+    """Return when a session was settled, which after a long stop is later than it was due."""
+    settled = state.sessions[number].settled
+    require(settled is not None, f"session {number} is not settled")
+    return settled.at  # type: ignore[union-attr]
 
 
 def close_gate(state: LiveState, command: CloseGate, context: LiveContext) -> tuple[Event, ...]:
