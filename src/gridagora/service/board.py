@@ -145,14 +145,14 @@ def _periods(connection: Connection, market: int, terms: LiveTerms, *, now: int)
     )
     traded = _traded(connection, market, (public[0], public[-1]))
     return tuple(
-        _period(terms, period, price_micro, traded.get(period, (0, 0, 0)))
+        _period(terms, period, price_micro, traded=traded.get(period, (0, 0, 0)))
         for period, price_micro in rows
         if terms.session_of(period) in shown
     )
 
 
 def _period(
-    terms: LiveTerms, period: int, price_micro: float | None, traded: tuple[int, int, int]
+    terms: LiveTerms, period: int, price_micro: float | None, *, traded: tuple[int, int, int]
 ) -> BoardPeriod:
     local, bought, sold = (wh / WH_PER_KWH for wh in traded)
     return BoardPeriod(

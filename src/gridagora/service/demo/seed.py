@@ -120,7 +120,7 @@ def seed_homes(market: Market, homes: VillageHomes) -> None:
     for one in PEOPLE:
         sent.append(_keep(market, "organisation", one.organisation, name=one.of, role=one.role))
     for row, (name, home) in enumerate(zip(homes.names, homes.homes, strict=True)):
-        sent.extend(_register(market, row, name, home))
+        sent.extend(_register(market, name, home, row=row))
     for done in sent:
         try:
             done.result()
@@ -129,7 +129,7 @@ def seed_homes(market: Market, homes: VillageHomes) -> None:
                 raise
 
 
-def _register(market: Market, row: int, name: str, home: Home) -> Iterator["Future[Done]"]:
+def _register(market: Market, name: str, home: Home, *, row: int) -> Iterator["Future[Done]"]:
     """Hand in all that the market keeps of a home: itself, its connection, its devices, its first money."""
     belongs = {"organisation": "village"} | ({"aggregator": "pool"} if 0 < row <= PORTFOLIO else {})
     yield _keep(market, "participant", name, status="active", name=f"Home {row + 1}", **belongs)
