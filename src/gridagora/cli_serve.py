@@ -51,6 +51,13 @@ def serve(
         typer.Option(metavar="N", help="Seconds of the market's clock in a real one: 1, 288 with --demo."),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes; more than one on PostgreSQL alone.")] = 1,
+    broker: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="mqtt://[USER@]HOST, or mqtts://: take meter readings from it."),
+    ] = None,
+    topic: Annotated[
+        str, typer.Option(metavar="TOPIC", help="Beginning of the topics TOPIC/POINT/readings.")
+    ] = "gridagora/meters",
 ) -> None:
     """Serve a live market until Ctrl-C; a new one is opened where the database holds none.
 
@@ -67,6 +74,8 @@ def serve(
         host=host,
         port=port,
         workers=workers,
+        broker=broker or "",
+        topic=topic,
     )
     serving.check_order(order)
     _check_port(host, port)

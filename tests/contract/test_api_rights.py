@@ -27,6 +27,7 @@ READS = {
     "/notifications": ("/notifications?participant=ann", ANN),
     "/proofs": ("/proofs?participant=ann", ANN),
     "/participants/{participant}/stream": ("/participants/ann/stream?once=true", ANN),
+    "/readings/connection": ("/readings/connection", NOBODYS),
     "/stream": ("/stream?once=true", NOBODYS),
     "/flexibility/contracts/{id}": ("/flexibility/contracts/none", NOWHERE),
 }

@@ -145,6 +145,23 @@ class ReadingsTaken:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FindingsNoted:
+    """What was found in readings that came in, one entry each: what was not used, and what is doubted.
+
+    ``start`` is the moment that a finding is about, seconds since 1970 UTC; ``rule`` one of
+    `gridagora.settlement.metering.RULES`, or "refused" for what could not be read; ``told`` says it in words.
+    """
+
+    at: int
+    actor: str
+    source: str
+    participant: tuple[str, ...]
+    start: Ints
+    rule: tuple[str, ...]
+    told: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LimitDeclared:
     """The grid operator limits what may be exchanged at a place, kW, in ``[begins, ends)``.
 
@@ -245,6 +262,7 @@ LiveEvent = (
     | SessionCalledOff
     | SessionPublished
     | ReadingsTaken
+    | FindingsNoted
     | LimitDeclared
     | MoneyMoved
     | LimitsBroken

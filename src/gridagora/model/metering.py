@@ -31,7 +31,10 @@ QUALITIES = ("measured", "from_register", "estimated", "interpolated", "like_day
 """Quality of a reading: "estimated" is by who sent it, the two after it are ours; see ``METHODS``."""
 
 LARGEST_WH = 10**13
-"""Largest energy or counter stand that is taken: 10 TWh, far above any meter; years of it can be summed."""
+"""Largest counter stand that is taken: 10 TWh, far above any meter; years of it can be summed."""
+
+LARGEST_INTERVAL_WH = 10**10
+"""Largest energy of one interval that is taken: 10 GWh, far above any feeder."""
 
 _TIMES = ("start", "received")
 _NUMBERS = ("duration_s", "import_wh", "export_wh")
@@ -200,7 +203,8 @@ def _value_faults(readings: MeterReadings) -> Iterator[Fault]:
         yield _fault(f"duration_s[{row}]", int(readings.duration_s[row]), "is below 0", fix="write seconds")
     for name in ("import_wh", "export_wh"):
         column = getattr(readings, name)
-        for row in np.flatnonzero(np.abs(column) > LARGEST_WH).tolist():
+        most = np.where(readings.duration_s > 0, LARGEST_INTERVAL_WH, LARGEST_WH)
+        for row in np.flatnonzero(np.abs(column) > most).tolist():
             yield _fault(f"{name}[{row}]", int(column[row]), "is above any meter", fix="look at the unit")
     for row in np.flatnonzero(~np.isin(readings.quality, QUALITIES)).tolist():
         found, fix = str(readings.quality[row]), f"write one of {', '.join(QUALITIES)}"

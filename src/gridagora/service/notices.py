@@ -15,6 +15,7 @@ from gridagora.model.live_events import (
     BidsWithdrawn,
     DisputeDecided,
     DisputeRaised,
+    FindingsNoted,
     GateClosed,
     LimitDeclared,
     LimitsBroken,
@@ -84,6 +85,13 @@ def _published(event: SessionPublished, state: LiveState) -> Told:
         wanted, got = int(cleared.quantity[:count][own].sum()), int(accepted[own].sum())
         text = f"{_kwh(got)} of {_kwh(wanted)} bid in session {event.session} were accepted."
         yield gate.participants[code], "trades", text, event.session
+
+
+def _findings(event: FindingsNoted, _: LiveState) -> Told:
+    for participant in dict.fromkeys(event.participant):
+        mine = [told for name, told in zip(event.participant, event.told, strict=True) if name == participant]
+        more = f" And {len(mine) - 1} more." if len(mine) > 1 else ""
+        yield participant, "readings", f"Readings from {event.source}: {mine[0]}.{more}", None
 
 
 def _limit(event: LimitDeclared, state: LiveState) -> Told:
@@ -191,6 +199,7 @@ _TELLERS: Mapping[type, Callable[[Any, LiveState], Told]] = MappingProxyType(
         SessionCalledOff: _called_off,
         AuctionCleared: _cleared,
         SessionPublished: _published,
+        FindingsNoted: _findings,
         LimitDeclared: _limit,
         LimitsBroken: _broken,
         SessionSettled: _settled,

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import hashlib
 import json
 import logging
 import os
@@ -16,6 +17,8 @@ from fastapi import FastAPI
 
 from gridagora.adapters.clocks import FastClock, SystemClock
 from gridagora.adapters.live import RunningClock
+from gridagora.adapters.live_meters import MeterListener
+from gridagora.adapters.meters.mqtt import TOPIC, broker_of
 from gridagora.adapters.sql.address import read_address
 from gridagora.adapters.sql.database import Database, Head
 from gridagora.bootstrap import live_runner
@@ -36,6 +39,9 @@ from gridagora.service.settings import Settings
 
 ORDER = "GRIDAGORA_SERVE"
 """Variable of the environment in which the processes of a service find what to serve."""
+
+BROKER_LOGIN = "GRIDAGORA_MQTT_PASSWORD"
+"""Variable of the environment with the password of the broker's user."""
 
 GRACE_S = 10
 """So long requests in hand may take when the service ends."""
@@ -75,6 +81,7 @@ class Order:
     terms : of a new market, fields of `LiveTerms` that go before what the scenario says
     host, port : where the service listens
     workers : processes
+    broker, topic : from which meter readings are taken over MQTT, "" for none
     """
 
     database: str
@@ -85,6 +92,8 @@ class Order:
     host: str = "127.0.0.1"
     port: int = 8000
     workers: int = 1
+    broker: str = ""
+    topic: str = TOPIC
 
     @property
     def pace(self) -> float:
@@ -115,6 +124,11 @@ def check_order(order: Order) -> None:
         faults.append(_fault("--workers", order.workers, "is no process", fix="use 1 or more"))
     if not 0.0 <= order.speed <= 100_000.0:
         faults.append(_fault("--speed", order.speed, "cannot be kept", fix="use 1 to 100000"))
+    if order.broker:
+        try:
+            broker_of(order.broker, topic=order.topic)
+        except InputError as error:
+            faults += error.faults
     if faults:
         raise InputError(faults)
 
@@ -209,16 +223,31 @@ def make_app(order: Order) -> FastAPI:
         homes = VillageHomes(running.terms)
         bots = Bots(running, running.terms, homes, acts=lambda: running.runner.writes)
 
+    meters = _listener(order, running)
+
     def end() -> None:
+        if meters is not None:
+            meters.close()
         if bots is not None:
             bots.stop()
         running.close()
 
     app = create_app(running, settings=settings_of(order), routers=(*ROUTERS, *MARKET_ROUTERS))
     add_health(app, running)
+    app.state.meters = meters
     if bots is not None:
         bots.start()
     return _living(app, running, end)
+
+
+def _listener(order: Order, running: Running) -> MeterListener | None:
+    """Listen to the broker of an order; the process that writes the market does, the others stand by."""
+    if not order.broker:
+        return None
+    broker = broker_of(order.broker, topic=order.topic, password=os.environ.get(BROKER_LOGIN))
+    kept = f"{read_address(order.database)} {running.name}"
+    client_id = "gridagora-" + hashlib.sha256(kept.encode()).hexdigest()[:12]
+    return MeterListener(broker, running.runner, running.now, client_id=client_id)
 
 
 def _living(app: FastAPI, running: Running, end: Callable[[], None]) -> FastAPI:

@@ -27,7 +27,7 @@ from gridagora.adapters.meters.names import NAME_RULE, is_name, is_signature
 from gridagora.adapters.tables import SHOWN, RawTable, column_faults, more, numbers, read_table
 from gridagora.adapters.timeline import TIME, utc_times
 from gridagora.errors import Fault
-from gridagora.model.metering import COLUMNS, LARGEST_WH, QUALITIES, MeterReadings
+from gridagora.model.metering import COLUMNS, LARGEST_INTERVAL_WH, LARGEST_WH, QUALITIES, MeterReadings
 from gridagora.model.time import SECONDS_PER_HOUR
 from gridagora.scenario.suggest import near
 
@@ -341,7 +341,8 @@ def _values(rows: _Rows, kinds: dict[str, tuple[str, str]]) -> tuple[Ints, Ints,
             faults += refuse(rows.table, name, counter, text=told)
         there |= given
         energy = np.where(given, energy, 0.0)
-        wrong = (np.abs(energy) > LARGEST_WH).tolist()
+        most = np.where(rows.duration_s > 0, LARGEST_INTERVAL_WH, LARGEST_WH)
+        wrong = (np.abs(energy) > most).tolist()
         faults += refuse(rows.table, name, wrong, text=("is above any meter", "look at the unit"))
         if side == "net":
             sides["import"] += np.maximum(energy, 0.0)  # a wide file may have a unit per column

@@ -23,7 +23,7 @@ import numpy as np
 from gridagora.adapters.meters.names import NAME_RULE, is_name, is_signature
 from gridagora.adapters.meters.signing import broken_signatures
 from gridagora.errors import Fault
-from gridagora.model.metering import LARGEST_WH, QUALITIES, MeterReadings
+from gridagora.model.metering import LARGEST_INTERVAL_WH, LARGEST_WH, QUALITIES, MeterReadings
 from gridagora.model.time import SECONDS_PER_DAY
 
 FORMAT = "gridagora.readings.1"
@@ -169,10 +169,11 @@ def _reading_faults(entry: Any, place: str) -> list[Fault]:
     if _moment(entry.get("start")) is None:
         fix = "write e.g. 2026-01-05T00:00:00Z"
         faults.append(_fault(f"{place} start", entry.get("start"), "is no time with an offset", fix=fix))
+    largest = LARGEST_WH if entry.get("duration_s") == 0 else LARGEST_INTERVAL_WH
     ranges = {
         "duration_s": (0, LONGEST_S),
-        "import_wh": (-LARGEST_WH, LARGEST_WH),
-        "export_wh": (-LARGEST_WH, LARGEST_WH),
+        "import_wh": (-largest, largest),
+        "export_wh": (-largest, largest),
     }
     for name, (least, most) in ranges.items():
         value = entry.get(name)

@@ -138,27 +138,54 @@ def listen(
     GridAgoraError
         The broker cannot be reached at first, or refuses the connection or the subscription.
     """
+    counted = [0, 0]
+
+    def keep(messages: Sequence[tuple[str, bytes]]) -> None:
+        good, bad = _keep(messages, sink, keys=keys or {})
+        counted[0], counted[1] = counted[0] + good, counted[1] + bad
+        progress(*counted)
+
+    collect(broker, keep, client_id=client_id, stop=stop, notice=notice)
+    return counted[0], counted[1]
+
+
+def collect(
+    broker: Broker,
+    keep: Callable[[Sequence[tuple[str, bytes]]], None],
+    *,
+    client_id: str,
+    stop: Callable[[], bool],
+    notice: Callable[[str], None] = lambda _text: None,
+) -> None:
+    """Hand on messages, (point, payload) each, until ``stop`` says so.
+
+    Parameters
+    ----------
+    broker, client_id, stop, notice : as of `listen`
+    keep : keeps messages; they are confirmed to the broker when it returns, and come again where it raises
+
+    Raises
+    ------
+    GridAgoraError
+        The broker cannot be reached at first, or refuses the connection or the subscription.
+    """
     inbox: queue.SimpleQueue[MQTTMessage] = queue.SimpleQueue()
     client, state = _client(broker, client_id=client_id, keep_session=True, notice=notice)
     client.on_message = lambda _client, _data, message: inbox.put(message)
     wanted = f"{broker.topic}/+/readings"
     state.on_connected = lambda: client.subscribe(wanted, qos=QOS)
-    kept = refused = 0
     _connect(client, broker, state)
     try:
         while not stop():
             batch = _next_batch(inbox)
             state.check()
             if batch:
-                good, bad = _keep(batch, sink, keys=keys or {})
-                kept, refused = kept + good, refused + bad
+                keep([(_point_of(message), bytes(message.payload)) for message in batch])
                 for message in batch:
                     client.ack(message.mid, message.qos)
-                progress(kept, refused)
     finally:
         client.disconnect()
         client.loop_stop()
-    return kept, refused
 
 
 def _next_batch(inbox: "queue.SimpleQueue[MQTTMessage]") -> "list[MQTTMessage]":
@@ -174,14 +201,13 @@ def _next_batch(inbox: "queue.SimpleQueue[MQTTMessage]") -> "list[MQTTMessage]":
 
 
 def _keep(
-    batch: "list[MQTTMessage]", sink: Sink, *, keys: Mapping[str, tuple[bytes, ...]]
+    messages: Sequence[tuple[str, bytes]], sink: Sink, *, keys: Mapping[str, tuple[bytes, ...]]
 ) -> tuple[int, int]:
     """Read messages and hand them to the sink."""
     received = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "s")
     parts, faults = [MeterReadings.none()], []
-    for message in batch:
-        point = _point_of(message)
-        readings, found = read_message(point, bytes(message.payload), received=received, keys=keys)
+    for point, payload in messages:
+        readings, found = read_message(point, payload, received=received, keys=keys)
         parts.append(readings)
         faults += found
     together = MeterReadings.concat(parts)

@@ -5,13 +5,15 @@ who asked.  A command that cannot be carried out raises `InputError` with every 
 code, and changes nothing.  Columns may be lists or arrays of whole numbers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from gridagora.engine.flexibility.commands import FlexCommand
+from gridagora.model.bids import Bids
+from gridagora.model.flexibility_market import FlexAuction
 from gridagora.model.live import LiveTerms
 
 Wholes = Sequence[int] | NDArray[np.integer]
@@ -166,6 +168,19 @@ class TakeReadings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class NoteFindings:
+    """Keep what was found in readings, one entry each: columns of `FindingsNoted`."""
+
+    at: int
+    actor: str
+    source: str
+    participant: tuple[str, ...]
+    start: Wholes
+    rule: tuple[str, ...]
+    told: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SettleLiveSession:
     """Settle a session by the readings that are there; what lacks is estimated."""
 
@@ -223,6 +238,18 @@ class WithdrawMoney:
     reference: str = ""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RequestFlexibility:
+    """Announce an auction of flexibility and bid in it what is needed: both, or nothing.
+
+    The auction gets the number that follows the last one's; ``bids`` are as in `SubmitFlexBids`.
+    """
+
+    at: int
+    auction: FlexAuction
+    bids: Bids | Mapping[str, ArrayLike]
+
+
 OwnCommand = (
     OpenLiveMarket
     | KeepResource
@@ -234,11 +261,13 @@ OwnCommand = (
     | PublishSession
     | DeclareLimit
     | TakeReadings
+    | NoteFindings
     | SettleLiveSession
     | RaiseDispute
     | DecideDispute
     | DepositMoney
     | WithdrawMoney
+    | RequestFlexibility
 )
 
 LiveCommand = OwnCommand | FlexCommand

@@ -7,11 +7,17 @@ Adding a command is a class in `commands` and a line in ``HANDLERS``; adding an 
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, get_args
 
 from gridagora.engine.flexibility import machine as flexibility
-from gridagora.engine.flexibility.commands import FlexCommand, PairRedispatch
+from gridagora.engine.flexibility.commands import (
+    FlexCommand,
+    OpenFlexAuction,
+    PairRedispatch,
+    SubmitFlexBids,
+)
 from gridagora.engine.live import bidding, gate, limits, money, opening, readings, register, settling
 from gridagora.engine.live.commands import (
     CallOffSession,
@@ -21,10 +27,12 @@ from gridagora.engine.live.commands import (
     DepositMoney,
     KeepResource,
     LiveCommand,
+    NoteFindings,
     OpenLiveMarket,
     OpenSession,
     PublishSession,
     RaiseDispute,
+    RequestFlexibility,
     SettleLiveSession,
     SubmitBids,
     TakeReadings,
@@ -49,6 +57,7 @@ from gridagora.model.live_events import (
     BidsWithdrawn,
     DisputeDecided,
     DisputeRaised,
+    FindingsNoted,
     GateClosed,
     LimitDeclared,
     LimitsBroken,
@@ -117,6 +126,18 @@ def _flexibility(state: LiveState, command: Any, context: LiveContext) -> tuple[
     return (flexibility.handle(state.flex, command, feasible=context.feasible),)
 
 
+def _request(state: LiveState, command: RequestFlexibility, context: LiveContext) -> tuple[Event, ...]:
+    """Open an auction and take the bids of who asks for it."""
+    number = len(state.flex.auctions)
+    auction = replace(command.auction, number=number)
+    opened = flexibility.handle(
+        state.flex, OpenFlexAuction(at=command.at, auction=auction), feasible=context.feasible
+    )
+    submit = SubmitFlexBids(at=command.at, auction=number, bids=command.bids)
+    then = flexibility.apply(state.flex, opened)
+    return opened, flexibility.handle(then, submit, feasible=context.feasible)
+
+
 Handler = Callable[[LiveState, Any, LiveContext], Event | tuple[Event, ...]]
 
 
@@ -137,11 +158,13 @@ HANDLERS: Mapping[type, Handler] = MappingProxyType(
         PublishSession: _alone(gate.publish),
         DeclareLimit: limits.declare,
         TakeReadings: _alone(readings.take_readings),
+        NoteFindings: _alone(readings.note_findings),
         SettleLiveSession: settling.settle_live,
         RaiseDispute: _alone(settling.raise_dispute),
         DecideDispute: settling.decide_dispute,
         DepositMoney: _alone(money.deposit),
         WithdrawMoney: _alone(money.withdraw),
+        RequestFlexibility: _request,
     }
 )
 """What makes the events of each command."""
@@ -161,6 +184,7 @@ APPLIERS: Mapping[type, Callable[[LiveState, Any], None]] = MappingProxyType(
         SessionPublished: gate.apply_published,
         LimitDeclared: limits.apply_declared,
         ReadingsTaken: readings.apply_readings,
+        FindingsNoted: readings.apply_findings,
         EnergyDelivered: settling.apply_delivered,
         SessionSettled: settling.apply_settled,
         LimitsBroken: settling.apply_broken,

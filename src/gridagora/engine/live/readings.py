@@ -13,22 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridagora.engine.live.bidding import MOST_FAULTS, whole_column
-from gridagora.engine.live.commands import MARKET, TakeReadings
+from gridagora.engine.live.commands import MARKET, NoteFindings, TakeReadings
 from gridagora.engine.live.context import axis_of
 from gridagora.engine.live.refusals import refusal
 from gridagora.engine.live.state import NO_READING, LiveState, SessionState
-from gridagora.errors import Fault, check_faults
-from gridagora.model.live_events import Ints, ReadingsTaken
-from gridagora.model.metering import MeterReadings
+from gridagora.errors import Fault, InputError, check_faults
+from gridagora.model.live_events import FindingsNoted, Ints, ReadingsTaken
+from gridagora.model.metering import LARGEST_INTERVAL_WH, MeterReadings
 from gridagora.model.time import SECONDS_PER_DAY
 from gridagora.settlement.metering.check import check_readings
 from gridagora.settlement.metering.rules import MISSING
 
 MEASURED, ESTIMATED, CORRECTED = 0, 1, 2
 """Qualities of readings."""
-
-LARGEST_WH = 10**10
-"""Largest energy of one period, 10 GWh: far above any meter of a feeder."""
 
 HISTORY_S = 8 * SECONDS_PER_DAY
 """How far back readings are looked at to estimate what lacks: like days are a week apart."""
@@ -67,6 +64,36 @@ def apply_readings(state: LiveState, event: ReadingsTaken) -> None:
         state.meters[number].take(
             names, who[rows], period=event.period[rows], wh=wh[:, rows], quality=quality[rows]
         )
+
+
+def note_findings(state: LiveState, command: NoteFindings) -> FindingsNoted:
+    """Keep what was found in readings of participants."""
+    faults: list[Fault] = []
+    start = whole_column(command.start, "start", faults=faults)
+    check_faults(faults)
+    lengths = {len(command.participant), len(start), len(command.rule), len(command.told)}
+    if lengths != {len(start)} or not len(start):
+        code = "columns_differ" if len(lengths) > 1 else "no_rows"
+        fix = "give each column one entry per finding"
+        raise InputError([refusal(code, "findings", sorted(lengths), fix=fix)])
+    check_faults(
+        refusal("participant_unknown", f"participant[{k}]", name, fix="name one that is registered")
+        for k, name in enumerate(command.participant)
+        if state.register.get("participant", name) is None
+    )
+    return FindingsNoted(
+        at=command.at,
+        actor=command.actor,
+        source=command.source,
+        participant=tuple(command.participant),
+        start=start,
+        rule=tuple(command.rule),
+        told=tuple(command.told),
+    )
+
+
+def apply_findings(_state: LiveState, _event: FindingsNoted) -> None:
+    """Change nothing: findings are for those concerned."""
 
 
 def estimates(state: LiveState, session: SessionState, at: int, *, scheduled_wh: Ints) -> list[ReadingsTaken]:
@@ -164,6 +191,7 @@ def _faults(state: LiveState, command: TakeReadings, columns: dict[str, Ints]) -
     terms, period, who = state.open_terms, columns["period"], columns["participant"]
     over = terms.epoch + (period + 1) * terms.mtu_s > command.at
     begins = state.oldest * terms.session_periods
+    bounds = f"write 0 to {LARGEST_INTERVAL_WH} Wh"
     checks = (
         ("participant_unknown", "participant", (who < 0) | (who >= len(command.participants)),
          "give positions in participants"),
@@ -171,8 +199,8 @@ def _faults(state: LiveState, command: TakeReadings, columns: dict[str, Ints]) -
         ("period_unknown", "period", ~over & (period >= state.next_open * terms.session_periods),
          "read periods of sessions that were opened"),
         ("reading_in_future", "period", over, "send readings when the period is over"),
-        ("reading_out_of_bounds", "import_wh", ~_sound(columns["import_wh"]), f"write 0 to {LARGEST_WH} Wh"),
-        ("reading_out_of_bounds", "export_wh", ~_sound(columns["export_wh"]), f"write 0 to {LARGEST_WH} Wh"),
+        ("reading_out_of_bounds", "import_wh", ~_sound(columns["import_wh"]), bounds),
+        ("reading_out_of_bounds", "export_wh", ~_sound(columns["export_wh"]), bounds),
         ("field_invalid", "quality", ~np.isin(columns["quality"], (MEASURED, ESTIMATED, CORRECTED)),
          "write 0 measured, 1 estimated or 2 corrected"),
     )  # fmt: skip
@@ -188,4 +216,4 @@ def _faults(state: LiveState, command: TakeReadings, columns: dict[str, Ints]) -
 
 
 def _sound(wh: Ints) -> NDArray[np.bool_]:
-    return np.asarray((wh >= 0) & (wh <= LARGEST_WH))
+    return np.asarray((wh >= 0) & (wh <= LARGEST_INTERVAL_WH))

@@ -55,6 +55,16 @@ class ReadingsAnswer(Answer):
     findings: list[MeterFinding] = Field(default=[])
 
 
+class MeterConnection(Answer):
+    """The connection to a broker of meter readings, and counts since the service began."""
+
+    connection: str = Field(description="what was last heard of it; empty where there is none")
+    messages: int
+    readings: int
+    findings: int = Field(description="told to the participants concerned")
+    unknown: int = Field(description="messages of points that nobody registered")
+
+
 class Reading(Answer):
     """The reading that counts for a participant and period."""
 

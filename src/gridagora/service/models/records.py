@@ -43,6 +43,9 @@ class ConnectionPointFields(Ask):
     import_kw: Kilowatts | None = Field(None, description="most that it can take, kW")
     export_kw: Kilowatts | None = Field(None, description="most that it can give, kW")
     meter: Text | None = Field(None, description="number of its meter, as meter data name it")
+    public_key: str | None = Field(
+        None, pattern="^[0-9a-f]{64}$", description="Ed25519; with it only signed readings are taken"
+    )
 
 
 class AssetFields(Ask):

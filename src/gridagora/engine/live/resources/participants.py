@@ -1,5 +1,6 @@
 """Organisations, participants and their connection points."""
 
+import re
 from collections.abc import Iterator
 
 from gridagora.engine.live.money import available
@@ -10,6 +11,7 @@ from gridagora.errors import Fault
 from gridagora.ledger.escrow import LARGEST
 
 ROLES = ("administrator", "regulator", "dso", "retailer", "aggregator", "prosumer")
+PUBLIC_KEY = re.compile(r"[0-9a-f]{64}")
 OPERATOR = frozenset({"administrator"})
 
 ORGANISATION = Kind(
@@ -64,6 +66,9 @@ def _point_faults(state: LiveState, change: Change) -> Iterator[Fault]:
     bus = change.body["bus"]
     if bus not in change.context.buses:
         yield refusal("place_unknown", "bus", bus, fix="name a bus of the grid")
+    key = change.body.get("public_key")
+    if key is not None and not PUBLIC_KEY.fullmatch(key):
+        yield refusal("field_invalid", "public_key", key, fix="write 64 hexadecimal digits (Ed25519)")
     others = state.register.owned("connection_point", change.body["participant"])
     if change.status == "active" and any(o.status == "active" and o.id != change.id for o in others):
         reason, fix = "has another active connection point", "close that one first"
@@ -79,10 +84,14 @@ CONNECTION_POINT = Kind(
         "import_kw": Field(type="number", low=0),
         "export_kw": Field(type="number", low=0),
         "meter": Field(type="text"),
+        "public_key": Field(type="text"),
     },
     statuses=("pending", "active", "closed"),
     writers=frozenset({"administrator", "dso", "own"}),
     approvers=frozenset({"administrator", "dso"}),
     check=_point_faults,
 )
-"""Where a participant is on the grid: ``phase`` 0 is all three, ``import_kw`` and ``export_kw`` the fuse."""
+"""Where a participant is on the grid: ``phase`` 0 is all three, ``import_kw`` and ``export_kw`` the fuse.
+
+``meter`` is the number by which meter data name it; with a ``public_key`` only signed readings are taken.
+"""
