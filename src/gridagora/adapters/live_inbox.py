@@ -23,7 +23,7 @@ from gridagora.adapters.sql.codec import decode_command, encode
 from gridagora.adapters.sql.database import Database
 from gridagora.adapters.sql.store import Receipt
 from gridagora.engine.flexibility.commands import SubmitFlexBids, SubmitFlexOrder
-from gridagora.engine.live.commands import LiveCommand
+from gridagora.engine.live.commands import LiveCommand, RequestFlexibility
 from gridagora.errors import CommandConflict, Fault, GridAgoraError, InputError, StoreError
 from gridagora.model.bids import Bids
 from gridagora.model.continuous import FlexBid
@@ -87,8 +87,10 @@ def packed(command: LiveCommand) -> bytes:
         value = getattr(command, field.name)
         if isinstance(value, list):
             changed[field.name] = np.asarray(value)
-        elif isinstance(command, SubmitFlexBids | SubmitFlexOrder) and isinstance(value, Mapping):
-            changed[field.name] = (Bids if isinstance(command, SubmitFlexBids) else FlexBid)(**value)
+        elif isinstance(command, SubmitFlexOrder) and isinstance(value, Mapping):
+            changed[field.name] = FlexBid(**value)
+        elif isinstance(command, SubmitFlexBids | RequestFlexibility) and isinstance(value, Mapping):
+            changed[field.name] = Bids(**value)
     return encode(replace(command, **changed))
 
 

@@ -79,6 +79,11 @@ def _described(app: FastAPI, routes: Sequence[GuardedRoute]) -> dict[str, Any]:
     components["securitySchemes"] = SCHEMES
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
+    for path in made["paths"].values():
+        for operation in path.values():
+            for content in operation.get("requestBody", {}).get("content", {}).values():
+                for name, inner in content["schema"].pop("$defs", {}).items():
+                    schemas.setdefault(name, inner)
     for route in routes:
         for method in route.methods or ():
             operation = made["paths"].get(route.path, {}).get(method.lower())

@@ -119,8 +119,8 @@ disputes.decide      all           -         -    -        -          -
 invoices.read        all           all       own  org      org        own
 accounts.read        all           all       own  org      org        own
 accounts.write       all           -         -    -        -          -
-notifications.read   all           all       own  own      own        own
-notifications.write  all           -         own  own      own        own
+notifications.read   all           all       own  org      org        own
+notifications.write  all           -         own  org      org        own
 """
 
 

@@ -1,5 +1,6 @@
 """The flexibility market: its terms, requests of grid operators, auctions, offers, tenders."""
 
+from dataclasses import replace
 from typing import Annotated, Any, cast
 
 import numpy as np
@@ -8,13 +9,13 @@ from starlette.responses import Response
 
 from gridagora.engine.flexibility.commands import (
     AwardTender,
-    OpenFlexAuction,
     OpenFlexMarket,
     SubmitFlexBids,
     WithdrawFlexBids,
 )
 from gridagora.engine.flexibility.state import AuctionState
 from gridagora.engine.live.bidding import connection_of
+from gridagora.engine.live.commands import RequestFlexibility
 from gridagora.engine.live.refusals import refusal
 from gridagora.errors import InputError
 from gridagora.model.flexibility import FlexProduct
@@ -46,13 +47,16 @@ def flex_terms(live: Live) -> FlexMarketTerms:
     return terms
 
 
-def deal(live: Live, *parties: str) -> Subject:
-    """Return whose a deal is: the participants and organisations that are its parties."""
-    subjects = [live.subject(party) for party in parties]
-    return Subject(
-        participants=frozenset(parties),
-        organisations=frozenset(parties).union(*(one.organisations for one in subjects)),
-    )
+def deal(live: Live, seller: str, *buyers: str) -> Subject:
+    """Return whose a deal is: its seller, a participant, and its buyers, organisations of grid operators.
+
+    Who sells in the continuous market may be a grid operator too.
+    """
+    terms = live.state.flex.terms
+    if terms is not None and seller in terms.buyers:  # never the participant that may be called the same
+        return Subject(organisations=frozenset({seller, *buyers}))
+    subject = live.subject(seller)
+    return replace(subject, organisations=subject.organisations.union(buyers))
 
 
 @api.get("/flexibility/market", summary="The flexibility market")
@@ -227,23 +231,20 @@ async def request_flexibility(
         "quantity": [one.kw for one in body.needs],
         "price": [one.price for one in body.needs],
     }
-    async with live.alone:
-        auction_ = FlexAuction(
-            number=len(live.state.flex.auctions),
-            horizon=body.horizon,
-            product=body.product,
-            first=body.first,
-            count=body.count,
-            gate=seconds(body.gate),
-            area=tuple(body.area),
-            contract=rules,
-            element=body.element,
-        )
-        opened = await live.do(OpenFlexAuction(at=live.now(), auction=auction_), repeat)
-    number = cast("Any", opened.events[0]).auction.number
+    auction_ = FlexAuction(
+        number=len(live.state.flex.auctions),
+        horizon=body.horizon,
+        product=body.product,
+        first=body.first,
+        count=body.count,
+        gate=seconds(body.gate),
+        area=tuple(body.area),
+        contract=rules,
+        element=body.element,
+    )
+    done = await live.do(RequestFlexibility(at=live.now(), auction=auction_, bids=needs_), repeat)
+    number = cast("Any", done.events[0]).auction.number
     response.headers["Location"] = f"/api/v1/flexibility/auctions/{number}"
-    if not opened.repeated or not _find(live, number).bids:
-        await live.do(SubmitFlexBids(at=live.now(), auction=number, bids=needs_))
     return _request(live, _find(live, number))
 
 

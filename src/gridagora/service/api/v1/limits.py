@@ -1,5 +1,6 @@
 """Limits of the grid per place and time, emergencies, and where delivery went beyond them."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any
 
@@ -29,10 +30,7 @@ INFINITE = float("inf")
 def place_of(live: Live, kind: str, place: str) -> Subject:
     """Return whose a place is: a participant with its zones, a bus with its zones, or a zone."""
     if kind == "participant":
-        subject = live.subject(place)
-        return Subject(
-            participants=subject.participants, organisations=subject.organisations, areas=live.areas(place)
-        )
+        return replace(live.subject(place), areas=live.areas(place))
     if kind == "bus":
         return Subject(areas=live.areas_of_bus(place))
     zones = live.market.context.zones

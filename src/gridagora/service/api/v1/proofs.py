@@ -178,7 +178,7 @@ def _postings(live: Live, connection: Connection, span: tuple[int, int]) -> list
     )
     return [
         (
-            one.name.partition(":")[2] or one.name,
+            _owner(one.name),
             {
                 "kind": "posting",
                 "event": one.seq,
@@ -191,6 +191,12 @@ def _postings(live: Live, connection: Connection, span: tuple[int, int]) -> list
         )
         for one in connection.execute(asked)
     ]
+
+
+def _owner(account: str) -> str:
+    """Return whose an account is; "" for those of the system, whatever participants are called."""
+    kind, _, name = account.partition(":")
+    return name if kind in ("wallet", "participant") else ""
 
 
 def _trades(live: Live, connection: Connection, span: tuple[int, int]) -> list[tuple[str, Record]]:

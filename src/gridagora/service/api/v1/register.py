@@ -2,33 +2,27 @@
 
 import json
 from collections.abc import Iterable
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gridagora.engine.live.commands import MARKET, KeepResource
+from gridagora.engine.live.commands import KeepResource
 from gridagora.engine.live.resources import KINDS
 from gridagora.engine.live.state import Record
-from gridagora.errors import InputError
 from gridagora.model.live_events import ResourceKept
+from gridagora.service.api.v1.owners import check_name, check_owner, know_organisations
 from gridagora.service.api.v1.tools import Live, TheMarket, known, new_id, paged, utc, wrong
-from gridagora.service.auth import records as identities
-from gridagora.service.auth import tables
 from gridagora.service.auth.needs import Caller, needs, public
-from gridagora.service.auth.records import ROLE_OF_TYPE
-from gridagora.service.auth.rights import NOBODYS, Reach, Subject, reach_of
-from gridagora.service.context import Here, Service
+from gridagora.service.auth.rights import NOBODYS, Subject
+from gridagora.service.context import Here
 from gridagora.service.headers import Command, ExpectedVersion, Repeatable, etag, tagged
 from gridagora.service.models import records
 from gridagora.service.models.base import Answer, Ask, Id
 from gridagora.service.pages import AskedPage, Page
 from gridagora.service.platform import Done
-from gridagora.service.problems import Problem
 from gridagora.service.routes import router
 
 
@@ -70,9 +64,7 @@ class Shelf:
         subject = live.subject(participant)
         if self.kind == "connection_point":
             areas = subject.areas | live.areas_of_bus(body.get("bus", ""))
-            return Subject(
-                participants=subject.participants, organisations=subject.organisations, areas=areas
-            )
+            return replace(subject, areas=areas)
         return subject
 
     def shown(self, record: Record) -> Answer:
@@ -273,8 +265,10 @@ def _add_new(api: APIRouter, shelf: Shelf) -> None:
         fields = body.model_dump(mode="json", exclude_none=True)
         id_ = new_id(fields.pop("id", None))
         caller.require(_subject_of_new(shelf, live, caller, fields=fields))
-        _check_owner(live, caller, fields, before=None)
-        await _know_organisations(live, service, fields)
+        check_owner(live, caller, fields, before=None)
+        if shelf.kind == "participant":
+            await check_name(service, caller, id_)
+        await know_organisations(live, service, fields)
         done = await live.do(_keep(live, caller, shelf, id_=id_, body=fields, version=0), repeat)
         record = _kept(shelf, done)
         response.headers["Location"] = f"/api/v1{shelf.path}/{record.id}"
@@ -303,8 +297,8 @@ def _add_change(api: APIRouter, shelf: Shelf) -> None:
         record = shelf.found(live, id)
         fields = body.model_dump(mode="json", exclude_none=True)
         caller.require(shelf.subject(live, fields, id))
-        _check_owner(live, caller, fields, before=record)
-        await _know_organisations(live, service, fields)
+        check_owner(live, caller, fields, before=record)
+        await know_organisations(live, service, fields)
         status = KINDS[shelf.kind].statuses[0] if record.status in shelf.reopens else record.status
         command = _keep(live, caller, shelf, id_=id, body=fields, version=version, status=status)
         return _answer(shelf, await live.do(command, repeat), response)
@@ -422,41 +416,6 @@ def _subject_of_new(shelf: Shelf, live: Live, caller: Caller, *, fields: dict[st
         return shelf.subject(live, fields)
     organisations = {fields.get("organisation", caller.identity.organisation)}
     return Subject(owner=caller.identity.id, organisations=frozenset(organisations))
-
-
-def _check_owner(live: Live, caller: Caller, fields: dict[str, Any], *, before: Record | None) -> None:
-    """Keep what only the operator sets: overdrafts, and organisations that are not one's own."""
-    if "organisation" not in records.ParticipantFields.model_fields or "participant" in fields:
-        return
-    if reach_of(caller.identity, "market.operate") is Reach.ALL or "name" not in fields:
-        return
-    was = {} if before is None else before.body
-    for name, own in (("overdraft_micro", None), ("organisation", caller.identity.organisation)):
-        if fields.get(name) not in (was.get(name), own, None):
-            raise Problem("forbidden", f"{name} is set by the operator of the market")
-    for name in ("overdraft_micro", "organisation"):
-        if name in was:
-            fields.setdefault(name, was[name])
-
-
-async def _know_organisations(live: Live, service: Service, fields: dict[str, Any]) -> None:
-    """Put organisations that a record names into the market's register, where the identities know them."""
-    for name in ("organisation", "aggregator"):
-        id_ = fields.get(name)
-        if id_ is None or live.state.register.get("organisation", id_) is not None:
-            continue
-        found = await service.store.run(partial(_organisation, service, id_))
-        if found is None:
-            continue
-        body = json.dumps({"name": found.name, "role": ROLE_OF_TYPE[found.type]})
-        with suppress(InputError):  # somebody else has just done the same
-            command = KeepResource(at=0, actor=MARKET, kind="organisation", id=id_, body=body)
-            await live.do(command)
-
-
-def _organisation(service: Service, id_: str) -> Any:
-    with service.desk.reading() as connection:
-        return identities.find(connection, tables.organisations, id_)
 
 
 def _kept(shelf: Shelf, done: Done) -> Record:

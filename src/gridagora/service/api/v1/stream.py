@@ -1,7 +1,8 @@
 """Streams: what happens, as it happens (server-sent events), and again from where a client left off.
 
 The id of a message is the number of its event in the chain, so ``Last-Event-ID`` says exactly what a client
-has seen.  A client that is too slow is cut off, and goes on with its last id.
+has seen.  A client that is too slow is cut off, and goes on with its last id.  A stream ends with its token:
+within `BEAT_S` s of its expiry, or of the end of its session.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from fastapi import Header, Query
+from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 from gridagora.model.events import AuctionCleared, Event
@@ -23,12 +25,14 @@ from gridagora.model.live_events import (
     SessionOpened,
     SessionPublished,
 )
+from gridagora.service.api.v1.flexibility import deal
 from gridagora.service.api.v1.limits import place_of, told
 from gridagora.service.api.v1.market import order_book, shown
 from gridagora.service.api.v1.notifications import shown as notification
 from gridagora.service.api.v1.tools import Live, TheMarket, utc
 from gridagora.service.auth.needs import Caller, needs
-from gridagora.service.auth.rights import NOBODYS, Subject
+from gridagora.service.auth.rights import NOBODYS, Identity, may
+from gridagora.service.context import service_of
 from gridagora.service.models.base import money
 from gridagora.service.notices import notices
 from gridagora.service.problems import Problem
@@ -55,15 +59,15 @@ class Watcher:
     Parameters
     ----------
     live : the market
-    caller : who listens
+    identity : who listens; looked up again while the stream lasts
     participant : whose notices are told too; None: those of all whom the caller may see are not told
     topics : None: all
     """
 
     def __init__(
-        self, live: Live, caller: Caller, *, participant: str | None, topics: list[str] | None
+        self, live: Live, identity: Identity, *, participant: str | None, topics: list[str] | None
     ) -> None:
-        self._live, self._caller, self._participant = live, caller, participant
+        self._live, self.identity, self._participant = live, identity, participant
         self._topics = None if not topics else frozenset(topics)
         self.queue: asyncio.Queue[tuple[int, Event]] = asyncio.Queue(MOST_WAITING)
         self.late = False
@@ -74,6 +78,12 @@ class Watcher:
             self.late = True
         else:
             self.queue.put_nowait((seq, event))
+
+    def admitted(self) -> bool:
+        """Tell whether who listens still may."""
+        if self._participant is None:
+            return may(self.identity, "market.read", NOBODYS)
+        return may(self.identity, "notifications.read", self._live.subject(self._participant))
 
     def wants(self, topic: str) -> bool:
         """Tell whether a topic was asked for."""
@@ -101,19 +111,14 @@ class Watcher:
                     if cleared is not None:
                         yield from (("prices", value) for value in _prices(live, cleared))
             case LimitDeclared():
-                if self._caller.may(place_of(live, event.place_kind, event.place)):
+                if may(self.identity, "limits.read", place_of(live, event.place_kind, event.place)):
                     yield "limits", told(event).model_dump(mode="json")
             case ReservationsCalled() | ContractDispatched():
                 ids = event.contracts if isinstance(event, ReservationsCalled) else (event.contract,)
                 for entry in live.state.flex.contracts:
-                    parties = (entry.contract.seller, entry.contract.buyer)
-                    if entry.contract.id in ids and self._sees(parties):
+                    whose = deal(live, entry.contract.seller, entry.contract.buyer)
+                    if entry.contract.id in ids and may(self.identity, "flex_orders.read", whose):
                         yield "activations", _activation(event, entry.contract.id, entry.contract.seller)
-
-    def _sees(self, parties: tuple[str, ...]) -> bool:
-        subjects = [self._live.subject(party) for party in parties]
-        organisations = frozenset(parties).union(*(one.organisations for one in subjects))
-        return self._caller.may(Subject(participants=frozenset(parties), organisations=organisations))
 
 
 def _prices(live: Live, cleared: AuctionCleared) -> Iterator[Any]:
@@ -142,6 +147,7 @@ def _activation(event: ReservationsCalled | ContractDispatched, contract: str, s
 async def stream(
     *,
     live: TheMarket,
+    request: Request,
     caller: Annotated[Caller, needs("market.read")],
     topic: Topics = None,
     last_id: LastId = None,
@@ -153,7 +159,8 @@ async def stream(
     resumes; what is older than the newest 20,000 events is gone (410).
     """
     caller.require(NOBODYS)
-    return _answer(live, Watcher(live, _limits(caller), participant=None, topics=topic), last_id, once=once)
+    watcher = Watcher(live, caller.identity, participant=None, topics=topic)
+    return _answer(live, watcher, request, last_id=last_id, once=once)
 
 
 @api.get(
@@ -165,6 +172,7 @@ async def stream(
 async def own_stream(
     *,
     live: TheMarket,
+    request: Request,
     participant: str,
     caller: Annotated[Caller, needs("notifications.read")],
     topic: Topics = None,
@@ -173,23 +181,17 @@ async def own_stream(
 ) -> StreamingResponse:
     """Tell what `/stream` does, and the notifications of a participant."""
     caller.require(live.subject(participant))
-    watcher = Watcher(live, _limits(caller), participant=participant, topics=topic)
-    return _answer(live, watcher, last_id, once=once)
+    watcher = Watcher(live, caller.identity, participant=participant, topics=topic)
+    return _answer(live, watcher, request, last_id=last_id, once=once)
 
 
-def _limits(caller: Caller) -> Caller:
-    """Return the same caller with the right to read limits, which streams are filtered by."""
-    from gridagora.service.auth.rights import Reach, reach_of
-
-    action = "limits.read" if reach_of(caller.identity, "limits.read") is not Reach.NONE else "me.read"
-    return Caller(caller.identity, action)
-
-
-def _answer(live: Live, watcher: Watcher, last_id: str | None, *, once: bool) -> StreamingResponse:
+def _answer(
+    live: Live, watcher: Watcher, request: Request, *, last_id: str | None, once: bool
+) -> StreamingResponse:
     follower = live.follower
     after = follower.seq
     if last_id is not None:
-        if not last_id.isdigit():
+        if not (last_id.isascii() and last_id.isdigit()):
             raise Problem("header_invalid", "Last-Event-ID is the id of a message of this stream")
         after = int(last_id)
         oldest = follower.recent[0].seq if follower.recent else follower.seq + 1
@@ -197,11 +199,22 @@ def _answer(live: Live, watcher: Watcher, last_id: str | None, *, once: bool) ->
             raise Problem("gone", f"events from {oldest} to {follower.seq} can be told again")
     past = [one for one in follower.recent if one.seq > after]
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    told_ = _told(live, watcher, past, once=once)
+    told_ = _told(live, watcher, past, request=request, once=once)
     return StreamingResponse(told_, media_type=KIND, headers=headers)
 
 
-async def _told(live: Live, watcher: Watcher, past: list[Any], *, once: bool) -> AsyncIterator[str]:
+async def has_ended(watcher: Watcher, request: Request) -> bool:
+    """Tell whether the token of a stream has ended, or the right with it; what it stands for may change."""
+    try:
+        watcher.identity = await service_of(request).tokens.of_request(request)
+    except Problem:
+        return True
+    return not watcher.admitted()
+
+
+async def _told(
+    live: Live, watcher: Watcher, past: list[Any], *, request: Request, once: bool
+) -> AsyncIterator[str]:
     live.follower.add(watcher.take)
     changed: set[int] = set()
     seq = live.follower.seq
@@ -213,7 +226,7 @@ async def _told(live: Live, watcher: Watcher, past: list[Any], *, once: bool) ->
             changed |= _touched(one.event)
             for message in watcher.messages(one.seq, one.event):
                 yield _text(message)
-        while not watcher.late:
+        while not watcher.late and not await has_ended(watcher, request):
             if changed and watcher.wants("book") and (once or loop.time() >= next_book):
                 for message in _books(live, seq, changed):
                     yield _text(message)

@@ -41,7 +41,6 @@ class Live:
         self.follower = Follower(market)
         self.schedules: dict[int, Any] = {}
         self.trees: Any = None
-        self.alone = asyncio.Lock()
         self.number = market.database.head(market.name).market
 
     @property
