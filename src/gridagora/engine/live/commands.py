@@ -168,6 +168,19 @@ class TakeReadings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class NoteFindings:
+    """Keep what was found in readings, one entry each: columns of `FindingsNoted`."""
+
+    at: int
+    actor: str
+    source: str
+    participant: tuple[str, ...]
+    start: Wholes
+    rule: tuple[str, ...]
+    told: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SettleLiveSession:
     """Settle a session by the readings that are there; what lacks is estimated."""
 
@@ -248,6 +261,7 @@ OwnCommand = (
     | PublishSession
     | DeclareLimit
     | TakeReadings
+    | NoteFindings
     | SettleLiveSession
     | RaiseDispute
     | DecideDispute
