@@ -50,6 +50,7 @@ CODES = {
     "duplicate_period": "the same participant and period twice",
     "reading_in_future": "the period is not over yet",
     "reading_out_of_bounds": "no energy that a meter can show",
+    "signature_invalid": "no signature that holds by the key of the connection point",
     "session_closed": "settled, and too long ago to be changed",
     "dispute_exists": "a dispute has that id already",
     "dispute_unknown": "no open dispute has that id",

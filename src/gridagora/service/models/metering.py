@@ -30,6 +30,12 @@ class NewReading(Ask):
     import_wh: Count = Field(description="taken from the grid, whole Wh")
     export_wh: Count = Field(0, description="given to the grid, whole Wh")
     quality: Quality = "measured"
+    signature: str | None = Field(
+        None,
+        pattern="^[0-9a-f]{128}$",
+        description="Ed25519, needed where the connection point has a key; of source api, no meter, quality "
+        "measured where it is corrected",
+    )
 
 
 class BulkReadings(Ask):

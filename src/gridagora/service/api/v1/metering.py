@@ -1,6 +1,8 @@
 """Meter readings: single, many at once as JSON or CSV, and what counts."""
 
 import tempfile
+from collections.abc import Sequence, Sized
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,11 +14,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gridagora.adapters.meters.files import read_meter_file
+from gridagora.adapters.meters.signing import broken_signatures
 from gridagora.engine.live.commands import TakeReadings
-from gridagora.engine.live.context import axis_of
+from gridagora.engine.live.metered import MeterFacts, facts_of, sound_readings
 from gridagora.engine.live.refusals import refusal
 from gridagora.errors import Fault, InputError, check_faults
 from gridagora.model.live import LiveTerms
+from gridagora.model.metering import LARGEST_INTERVAL_WH, MeterReadings
 from gridagora.service.api.v1 import reads
 from gridagora.service.api.v1.bids import period_of, validated
 from gridagora.service.api.v1.tools import AskedSpan, Live, TheMarket, seconds, utc
@@ -35,23 +39,24 @@ from gridagora.service.models.metering import (
 from gridagora.service.pages import AskedPage, Page
 from gridagora.service.routes import router
 from gridagora.service.settings import MIB
-from gridagora.settlement.metering.check import check_readings
+from gridagora.settlement.metering.rules import MeterFinding as Found
 
 api = router("meter readings")
 QUALITY = {"measured": 0, "estimated": 1, "corrected": 2}
 WORDS = ("measured", "estimated", "corrected")
 CSV = "text/csv"
-LONGEST_PERIODS = 40_000
 Writer = Annotated[Caller, needs("readings.write")]
 _BULK = TypeAdapter(BulkReadings)
 
 
 @api.post("/readings", status_code=201, summary="Send a reading")
-async def reading(*, live: TheMarket, body: NewReading, caller: Writer, repeat: Repeatable) -> ReadingsAnswer:
+async def reading(
+    *, live: TheMarket, service: Here, body: NewReading, caller: Writer, repeat: Repeatable
+) -> ReadingsAnswer:
     """Take one reading; a later one of the same period takes its place, and the older stays in the log."""
-    command = _command(live, caller, [body], source="api")
-    done = await live.do(command, repeat)
-    return ReadingsAnswer(taken=1, at=utc(done.events[0].at))
+    told = _command(live, caller, [body])
+    command, findings = await service.store.run(partial(_by_rules, live, told, [body.signature or ""]))
+    return await _taken(live, command, findings, repeat=repeat)
 
 
 @api.post(
@@ -83,19 +88,26 @@ async def bulk(
     told as a finding.
     """
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    findings: list[MeterFinding] = []
     if kind == CSV:
         content = await request.body()
-        rows, findings = await service.store.run(partial(_of_file, live, content))
+        command, findings = await service.store.run(partial(_of_file, live, caller, content))
     else:
         told = validated(_BULK, await request.json() if await request.body() else None)
-        rows = told.readings
-    command = _command(live, caller, rows, source="file" if kind == CSV else "api")
+        signatures = [one.signature or "" for one in told.readings]
+        asked = _command(live, caller, told.readings)
+        command, findings = await service.store.run(partial(_by_rules, live, asked, signatures))
+    return await _taken(live, command, findings, repeat=repeat)
+
+
+async def _taken(
+    live: Live, command: TakeReadings, findings: list[MeterFinding], *, repeat: Repeatable
+) -> ReadingsAnswer:
+    """Have readings taken, and tell what was found in them and in those that are left out."""
     done = await live.do(command, repeat)
-    return ReadingsAnswer(taken=len(rows), at=utc(done.events[0].at), findings=findings)
+    return ReadingsAnswer(taken=len(command.period), at=utc(done.events[0].at), findings=findings)
 
 
-def _command(live: Live, caller: Caller, rows: list[NewReading], *, source: str) -> TakeReadings:
+def _command(live: Live, caller: Caller, rows: list[NewReading]) -> TakeReadings:
     terms, faults = live.terms, list[Fault]()
     periods = [_period(one, terms, row, faults=faults) for row, one in enumerate(rows)]
     names = list(dict.fromkeys(one.participant for one in rows))
@@ -106,7 +118,7 @@ def _command(live: Live, caller: Caller, rows: list[NewReading], *, source: str)
     return TakeReadings(
         at=live.now(),
         actor=caller.identity.id,
-        source=source,
+        source="api",
         participants=tuple(names),
         participant=np.array([place[one.participant] for one in rows], np.int64),
         period=np.array(periods, np.int64),
@@ -114,6 +126,78 @@ def _command(live: Live, caller: Caller, rows: list[NewReading], *, source: str)
         export_wh=np.array([one.export_wh for one in rows], np.int64),
         quality=np.array([QUALITY[one.quality] for one in rows], np.int64),
     )
+
+
+def _by_rules(
+    live: Live, told: TakeReadings, signatures: list[str]
+) -> tuple[TakeReadings, list[MeterFinding]]:
+    """Return what the rules of meter data keep of readings; where one is a fault, all, so that it is told."""
+    facts = facts_of(live.state, told.participants, told.at)
+    period, quality = np.asarray(told.period), np.asarray(told.quality)
+    wh = np.stack([told.import_wh, told.export_wh])
+    sound = (period >= facts.first) & (period < facts.end) & (wh <= LARGEST_INTERVAL_WH).all(axis=0)
+    if not sound.all() or len(facts.participant) < len(told.participants):
+        return told, []
+    begins = live.terms.epoch + period * live.terms.mtu_s
+    readings = MeterReadings(
+        point=np.array(told.participants, dtype=np.str_)[told.participant],
+        start=begins.astype("datetime64[s]"),
+        duration_s=np.full(len(period), live.terms.mtu_s),
+        import_wh=wh[0],
+        export_wh=wh[1],
+        source=np.array("api"),
+        received=np.datetime64(told.at, "s"),  # type: ignore[arg-type]  # one value stands for all
+        quality=np.where(quality == QUALITY["estimated"], "estimated", "measured"),
+        signature=np.array(signatures, dtype=np.str_),
+    )
+    _check_signatures(readings, facts, place="readings")
+    found = sound_readings(readings, facts, at=told.at, actor=told.actor, source=told.source)
+    if len(set(zip(np.asarray(told.participant).tolist(), period.tolist(), strict=True))) < len(period):
+        return told, []
+    names = np.array(told.participants, dtype=np.str_)
+    kept = set() if found.command is None else _places(found.command)
+    rows = [
+        row
+        for row, place in enumerate(zip(names[told.participant].tolist(), period.tolist(), strict=True))
+        if place in kept
+    ]
+    _check_any(rows, found.findings)
+    command = replace(
+        told,
+        participant=np.asarray(told.participant)[rows],
+        period=period[rows],
+        import_wh=wh[0][rows],
+        export_wh=wh[1][rows],
+        quality=quality[rows],
+    )
+    return command, [_finding(one) for one in found.findings]
+
+
+def _places(command: TakeReadings) -> set[tuple[str, int]]:
+    who = np.array(command.participants, dtype=np.str_)[command.participant].tolist()
+    return set(zip(who, np.asarray(command.period).tolist(), strict=True))
+
+
+def _check_signatures(readings: MeterReadings, facts: MeterFacts, *, place: str) -> None:
+    """Refuse readings of points with a key that carry no signature that holds."""
+    fix = "sign with the key that is known of this point"
+    check_faults(
+        refusal("signature_invalid", f"{place}[{row}]", str(readings.point[row]), fix=fix)
+        for row in np.flatnonzero(broken_signatures(readings, facts.keys))[:100].tolist()
+    )
+
+
+def _check_any(rows: Sized, findings: Sequence[Found]) -> None:
+    """Refuse readings of which the rules keep none: an answer that nothing was taken would be overlooked."""
+    if not len(rows):
+        fix = "correct the readings"
+        raise InputError(
+            [
+                refusal("reading_out_of_bounds", "readings", one.rule, reason=str(one), fix=fix)
+                for one in findings[:100]
+            ]
+            or [refusal("no_rows", "readings", 0, fix="send one reading or more")]
+        )
 
 
 def _period(one: NewReading, terms: LiveTerms, row: int, *, faults: list[Fault]) -> int:
@@ -126,57 +210,31 @@ def _period(one: NewReading, terms: LiveTerms, row: int, *, faults: list[Fault])
     return int(one.period or 0)
 
 
-def _of_file(live: Live, content: bytes) -> tuple[list[NewReading], list[MeterFinding]]:
-    """Return the readings of a CSV file that the rules of meter data found sound, and what they found."""
+def _of_file(live: Live, caller: Caller, content: bytes) -> tuple[TakeReadings, list[MeterFinding]]:
+    """Return the readings of a CSV file that the rules of meter data keep, and what they found."""
     with tempfile.TemporaryDirectory(prefix="gridagora-") as folder:
         path = Path(folder) / "readings.csv"
         path.write_bytes(content)
         file, faults = read_meter_file(path)
     if file is None or faults:
         raise InputError(faults)
-    terms, told = live.terms, file.readings
-    if not len(told):
-        raise InputError([refusal("no_rows", "readings", 0, fix="send one reading or more")])
-    begins = told.start.astype("datetime64[s]").astype(np.int64)
-    first = int((begins.min() - terms.epoch) // terms.mtu_s)
-    count = int((begins.max() - terms.epoch) // terms.mtu_s) + 1 - first
-    if count > LONGEST_PERIODS or first < 0:
-        fix = f"send at most {LONGEST_PERIODS} periods from the first of the market on"
-        raise InputError([refusal("time_invalid", "start", count, fix=fix)])
-    points = tuple(sorted(set(told.point.tolist())))
-    who = _participants(live, points)
-    checked = check_readings(told, axis_of(terms, first, count), points=points)
-    sound = np.argwhere(checked.measured)
-    if len(sound) > MOST_READINGS:
-        raise InputError([refusal("no_rows", "readings", len(sound), fix=f"send at most {MOST_READINGS}")])
-    rows = [
-        NewReading.model_construct(
-            participant=who[points[point]],
-            period=first + int(period),
-            start=None,
-            import_wh=int(checked.import_wh[point, period]),
-            export_wh=int(checked.export_wh[point, period]),
-            quality="measured",
-        )
-        for point, period in sound
-    ]
-    return rows, [_finding(found) for found in checked.findings]
-
-
-def _participants(live: Live, points: tuple[str, ...]) -> dict[str, str]:
-    """Return the participant of each point: its id, or the number of its meter."""
-    register = live.state.register
-    meters = {
-        str(record.body["meter"]): str(record.body["participant"])
-        for record in register.all("connection_point")
-        if record.body.get("meter") and record.status == "active"
-    }
-    found = {p: p if register.get("participant", p) is not None else meters.get(p, "") for p in points}
+    told, now = file.readings, live.now()
+    facts = facts_of(live.state, told.point.tolist(), now)
     fix = "name a participant, or the meter of an active connection point"
     check_faults(
-        refusal("participant_unknown", "point", point, fix=fix) for point, name in found.items() if not name
+        refusal("participant_unknown", "point", point, fix=fix)
+        for point in sorted(set(told.point.tolist()) - facts.participant.keys())[:100]
     )
-    return found
+    for name in sorted(set(facts.participant.values())):
+        caller.require(live.subject(name))
+    _check_signatures(told, facts, place="row")
+    found = sound_readings(told, facts, at=now, actor=caller.identity.id, source="file")
+    _check_any([] if found.command is None else found.command.period, found.findings)
+    command: TakeReadings = found.command  # type: ignore[assignment]
+    if len(command.period) > MOST_READINGS:
+        fix = f"send at most {MOST_READINGS}"
+        raise InputError([refusal("no_rows", "readings", len(command.period), fix=fix)])
+    return command, [_finding(one) for one in found.findings]
 
 
 def _finding(found: Any) -> MeterFinding:
