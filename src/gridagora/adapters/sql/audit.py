@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Table, func, insert, select
 
 from gridagora.adapters.sql import tables
 from gridagora.adapters.sql.address import read_address
+from gridagora.adapters.sql.audit_answers import broken_answers
 from gridagora.adapters.sql.codec import canonical_of, decode
 from gridagora.adapters.sql.database import Database, Head, Progress, StoredEvent, quiet
 from gridagora.adapters.sql.engines import make_engine
@@ -36,7 +37,7 @@ class Audit:
 
 
 def verify(database: Database, name: str, *, head: str | None = None, progress: Progress = quiet) -> Audit:
-    """Check a market: its chain of events, the sums of journal entries, and the balances of accounts.
+    """Check a market: its chain of events, the journal, the balances of accounts, and the answers it keeps.
 
     Parameters
     ----------
@@ -65,6 +66,7 @@ def verify(database: Database, name: str, *, head: str | None = None, progress: 
         with database.reading() as connection:
             found += _broken_books(connection, known)
             rows = _count(connection, tables.journal, known.market)
+        found += islice(broken_answers(database, known), MOST_FINDINGS)
     except StoreError as error:
         return Audit(head=known, rows=0, findings=(*found, f"cannot be read further: {error}"))
     return Audit(head=known, rows=rows, findings=tuple(found))
@@ -134,11 +136,15 @@ def _broken_books(connection: Connection, head: Head) -> list[str]:
         if due != amount:
             found.append(f"account {name} shows {amount} micro-units, its postings sum to {due}")
     found += [f"account {account} has postings and no balance" for account in booked]
-    command, heads = tables.commands.c, tables.heads.c
+    command, heads, event = tables.commands.c, tables.heads.c, tables.events.c
     last = select(heads.seq).where(heads.market == head.market).scalar_subquery()
     late = select(func.count()).where(command.market == head.market, command.last_seq > last)
     if connection.scalar(late):
         found.append("answers were kept for events that are not there")
+    beyond = select(event.seq).where(event.market == head.market, event.seq > last).order_by(event.seq)
+    found += [
+        f"event {seq} stands behind the head" for seq in connection.scalars(beyond.limit(MOST_FINDINGS))
+    ]
     return found[:MOST_FINDINGS]
 
 
@@ -205,7 +211,7 @@ def _make_anew(database: Database, head: Head, scratch: Connection, *, progress:
                 break
             try:
                 made, names = project(decode(stored.body), stored.seq, names)
-            except (DamagedEvent, InvariantError, ValueError, IndexError) as error:
+            except (DamagedEvent, InvariantError, ValueError, LookupError) as error:
                 raise DamagedEvent(f"event {stored.seq} makes no rows: {error}") from error
             rows.extend(made)
             if stored.seq % 100 == 0 or stored.seq == head.seq:
