@@ -285,6 +285,8 @@ def serve(order: Order) -> None:
     """Serve until the process is told to end; what was acknowledged is then on disk and the lock is free."""
     import uvicorn
 
+    from gridagora.service.lines import Line
+
     os.environ[ORDER] = json.dumps(asdict(order))
     uvicorn.run(
         "gridagora.service.serving:app_of_environment",
@@ -294,7 +296,7 @@ def serve(order: Order) -> None:
         workers=order.workers,
         log_level="warning",
         access_log=False,
-        http="httptools",
+        http=Line,
         server_header=False,
         timeout_keep_alive=KEEP_S,
         timeout_graceful_shutdown=GRACE_S,

@@ -2,7 +2,16 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
+from pydantic_core import PydanticCustomError
 
 from gridagora.service.texts import Id, Model, check_text
 from gridagora.units import MICRO
@@ -17,14 +26,23 @@ Moment = Annotated[
     AwareDatetime,
     Field(description="RFC 3339 with offset, answered in UTC", examples=["2026-01-01T12:00:00Z"]),
 ]
-Whole = Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
-Count = Annotated[int, Field(ge=0, le=LARGEST)]
+
+
+def no_truth(value: object) -> object:
+    """Return what is to be a number; true and false are none."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("number_type", "is true or false, no number")
+    return value
+
+
+Whole = Annotated[int, Field(ge=-LARGEST, le=LARGEST), BeforeValidator(no_truth)]
+Count = Annotated[int, Field(ge=0, le=LARGEST), BeforeValidator(no_truth)]
 Place = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(check_text)]
 """Name of something that is there: a bus, a zone, an organisation, a contract."""
 
 Text = Annotated[str, StringConstraints(max_length=2_000), AfterValidator(check_text)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Kilowatts = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Number = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(no_truth)]
+Kilowatts = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(no_truth)]
 Money = Annotated[
     str,
     Field(
