@@ -1,19 +1,29 @@
 """The study is the acceptance test of the platform: the same bids and readings give the same market."""
 
 import json
+from threading import Event
 
 import numpy as np
 import pytest
 
+from gridagora.adapters.clocks import FastClock
+from gridagora.adapters.live import LiveRunner
+from gridagora.adapters.sql.audit import replay, verify
+from gridagora.adapters.sql.database import Database
 from gridagora.bootstrap import live_context, live_terms, never, prepare, simulate, wires_of
 from gridagora.engine.live.commands import KeepResource, OpenLiveMarket, SubmitBids, TakeReadings
 from gridagora.engine.live.machine import apply, handle
 from gridagora.engine.live.state import LiveState
 from gridagora.engine.live.timetable import due
 from gridagora.model.events import AuctionCleared, EnergyDelivered, SessionSettled
+from gridagora.model.live_events import SessionPublished
 
 LEAD_S = 7200
 READINGS_S = 3600
+DAY_S = 86_400
+LATE_S = DAY_S
+FACTOR = 14_400.0
+"""An hour in a quarter of a second."""
 
 
 class Market:
@@ -32,6 +42,47 @@ class Market:
     def until(self, moment):
         while (command := due(self.state, moment)) is not None:
             self.do(command)
+
+
+class StoredMarket:
+    """A market at work in a database: its clock is a real one while it is talked to, then runs fast."""
+
+    def __init__(self, prepared, epoch, url):
+        self.url, self.waiting = url, []
+        terms = live_terms(prepared, epoch=epoch, open_lead_s=DAY_S, readings_lead_s=LATE_S)
+        clock = FastClock(epoch - LEAD_S, factor=1.0)
+        self.runner = LiveRunner(url, live_context(prepared), terms, clock=clock)
+
+    def do(self, command):
+        self.waiting.append(self.runner.submit(command))
+
+    def answered(self):
+        """Wait until all that was handed in is on disk."""
+        for future in self.waiting:
+            future.result(60)
+        self.waiting.clear()
+
+    def run_until(self, moment, kind, session):
+        """Let the clock run fast until a moment and until a session has come to a step."""
+        self.answered()
+        there = Event()
+        stop = self.runner.listen(
+            lambda _, events: [there.set() for e in events if isinstance(e, kind) and e.session >= session]
+        )
+        self.runner.clock = FastClock(self.runner.clock.now(), factor=FACTOR)
+        assert there.wait(120)
+        self.runner.clock.wait_until(moment)
+        stop()
+        self.runner.clock = FastClock(self.runner.clock.now(), factor=1.0)
+
+    def close(self):
+        """Stop; return the events, which are those of the read tables."""
+        name = self.runner.name
+        self.runner.close()
+        with Database(self.url) as database:
+            assert verify(database, name).findings == ()
+            assert replay(database, name).findings == ()
+            return list(database.events(name))
 
 
 def enter(market, home, at):
@@ -114,16 +165,43 @@ def test_homes_that_bid_through_the_live_market_get_what_the_study_gave_them(mec
         read(market, study, event, end)
     market.until(market.state.open_terms.begins(study.axis.periods) + READINGS_S)
 
+    is_the_study(market.events, done, homes=len(study.homes))
+
+
+def test_homes_that_bid_through_a_served_store_get_what_the_study_gave_them(tmp_path):
+    changes = {"period.start": "2016-05-09", "period.length": "14h", "agents.ems": "rule_based"}
+    prepared = prepare("village", overrides=changes)
+    study = prepared.study
+    done = simulate(prepared, wires_of(prepared), progress=lambda *_: None, stop=never).events
+    epoch = int(study.axis.start.astype(np.int64))
+    market = StoredMarket(prepared, epoch, f"sqlite:///{tmp_path}/village.db")
+    for home in study.homes:
+        enter(market, home, 0)
+    last = of(done, AuctionCleared)[-1].session
+    while market.runner.ask(lambda state: state.next_open) <= last:
+        pass  # sessions are opened one after the other
+    for cleared in of(done, AuctionCleared):
+        bid(market, study, cleared, 0)
+    end = market.runner.terms.session(last).delivery_end
+    market.run_until(end, SessionPublished, last)
+    for delivered in of(done, EnergyDelivered):
+        read(market, study, delivered, 0)
+    market.run_until(end, SessionSettled, last)
+    is_the_study(market.close(), done, homes=len(study.homes), whole=True)
+
+
+def is_the_study(events, done, *, homes, whole=False):
+    """Hold the events of a live market against those of the study; ``whole``: it began with a local day."""
     count = len(of(done, SessionSettled))
-    for ours, theirs in zip(of(market.events, AuctionCleared)[:count], of(done, AuctionCleared), strict=True):
-        traded = (theirs.quantity > 0) | (theirs.participant == len(study.homes))
+    for ours, theirs in zip(of(events, AuctionCleared)[:count], of(done, AuctionCleared), strict=True):
+        traded = (theirs.quantity > 0) | (theirs.participant == homes)
         columns = ("participant", "period", "side", "price", "quantity", "accepted", "paid")
         same(ours, theirs, columns, traded)
         same(ours, theirs, ("clearing_price",))
-    for ours, theirs in zip(of(market.events, EnergyDelivered), of(done, EnergyDelivered), strict=True):
+    for ours, theirs in zip(of(events, EnergyDelivered), of(done, EnergyDelivered), strict=True):
         same(ours, theirs, ("cleared_kw", "metered_wh"))
-    for ours, theirs in zip(of(market.events, SessionSettled), of(done, SessionSettled), strict=True):
+    for ours, theirs in zip(of(events, SessionSettled), of(done, SessionSettled), strict=True):
         same(ours.trades, theirs.trades, type(ours.trades).__dataclass_fields__)
         same(ours.lines, theirs.lines, type(ours.lines).__dataclass_fields__)
-        if ours.session:  # the study's first period begins a day of its own, whatever the clock says
+        if ours.session or whole:  # the study's first period begins a day of its own, whatever the clock says
             same(ours, theirs, ("entry", "account", "amount"))
