@@ -126,6 +126,21 @@ def test_who_registered_a_participant_sees_all_that_is_its(api):
         assert api.get(f"/api/v1{path}", token=eve).status_code == 200, path
 
 
+def test_who_leaves_a_portfolio_is_not_seen_any_more_by_who_registered_it(api):
+    admin, agnes, abel = (
+        api.person(*who) for who in (("operator", "root"), ("pool", "agnes"), ("pool", "abel"))
+    )
+    made = api.made("/api/v1/participants", agnes, {"id": "fay", "name": "Fay"})
+    assert made["organisation"] == "pool"
+    for one in (agnes, abel):
+        assert api.get("/api/v1/accounts/fay", token=one).status_code == 200
+    left = api.put("/api/v1/participants/fay", 1, token=admin, json={"name": "Fay", "organisation": "homes"})
+    assert left.is_success, left.text
+    for one in (agnes, abel):
+        assert api.get("/api/v1/accounts/fay", token=one).status_code == 403
+        assert api.get("/api/v1/participants", token=one).json()["items"] == []
+
+
 def test_a_request_of_flexibility_is_made_whole_or_not_at_all(api):
     admin, dora = api.person("operator", "root"), api.person("grid", "dora", areas=("*",))
     api.join(admin, "ann", BUSES[0])

@@ -59,12 +59,14 @@ class Subject:
     Parameters
     ----------
     owner : identity that made it, "" for none
+    registrar : who registered the participant; only a prosumer does so for itself, others for who may leave
     participants : of the market that it is about
     organisations : that it belongs to: the participant's own, aggregator, retailer, both ends of a deal
     areas : zones that it lies in, with all zones above
     """
 
     owner: str = ""
+    registrar: str = ""
     participants: frozenset[str] = frozenset()
     organisations: frozenset[str] = frozenset()
     areas: frozenset[str] = frozenset()
@@ -166,12 +168,17 @@ def may(identity: Identity, action: str, subject: Subject) -> bool:
     return within(identity, reach_of(identity, action), subject)
 
 
+def _makers(subject: Subject, role: Role) -> tuple[str, ...]:
+    return (subject.owner, subject.registrar) if role == "prosumer" else (subject.owner,)
+
+
 def within(identity: Identity, reach: Reach, subject: Subject) -> bool:
     """Tell whether a thing lies as near to an identity as a reach asks for."""
     if reach is Reach.ALL:
         return True
     if reach >= Reach.OWN and (
-        subject.owner == identity.id or not identity.participants.isdisjoint(subject.participants)
+        identity.id in _makers(subject, identity.role)
+        or not identity.participants.isdisjoint(subject.participants)
     ):
         return True
     if reach >= Reach.ORGANISATION and identity.organisation in subject.organisations:

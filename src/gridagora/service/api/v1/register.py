@@ -268,6 +268,8 @@ def _add_new(api: APIRouter, shelf: Shelf) -> None:
         check_owner(live, caller, fields, before=None)
         if shelf.kind == "participant":
             await check_name(service, caller, id_)
+            if caller.identity.role in ("retailer", "aggregator"):
+                fields.setdefault("organisation", caller.identity.organisation)
         await know_organisations(live, service, fields)
         done = await live.do(_keep(live, caller, shelf, id_=id_, body=fields, version=0), repeat)
         record = _kept(shelf, done)

@@ -74,7 +74,7 @@ class Live:
             return Subject(participants=frozenset({participant}))
         named = (record.body.get("organisation"), record.body.get("aggregator"))
         return Subject(
-            owner=self.follower.makers.get(("participant", participant), ""),
+            registrar=self.follower.makers.get(("participant", participant), ""),
             participants=frozenset({participant}),
             organisations=frozenset(name for name in named if name),
             areas=self.areas(participant),
