@@ -24,6 +24,7 @@ READS = {
     "/invoices/{id}/pdf": ("/invoices/ann:2026-01/pdf", ANN),
     "/accounts/{participant}": ("/accounts/ann", ANN),
     "/accounts/{participant}/postings": ("/accounts/ann/postings", ANN),
+    "/accounts/{participant}/statement": ("/accounts/ann/statement", ANN),
     "/notifications": ("/notifications?participant=ann", ANN),
     "/proofs": ("/proofs?participant=ann", ANN),
     "/participants/{participant}/stream": ("/participants/ann/stream?once=true", ANN),
@@ -122,6 +123,8 @@ WRITES = {
     ("POST", "/disputes/{id}/decision"): ("/disputes/d0/decision", {"accepted": True}, NOBODYS),
     ("POST", "/accounts/{participant}/deposits"): ("/accounts/ann/deposits", PAYMENT, ANN),
     ("POST", "/accounts/{participant}/withdrawals"): ("/accounts/ann/withdrawals", PAYMENT, ANN),
+    ("POST", "/payments/{month}"): ("/payments/2026-01", {
+        "name": "x", "iban": "DE89370400440532013000", "execution": "2026-02-02"}, NOBODYS),
     ("POST", "/flexibility/market"): ("/flexibility/market", FLEX, NOBODYS),
     ("POST", "/flexibility/requests"): ("/flexibility/requests", REQUEST, GRID),
     ("POST", "/flexibility/tenders"): ("/flexibility/tenders", TENDER, GRID),
@@ -137,6 +140,8 @@ WRITES = {
 """Changes: where, what, and whose it is.  The new participant is registered for the home's organisation."""
 
 ELSEWHERE = {
+    ("GET", "/trades/{id}/pdf"): "as the trade; by what is found",
+    ("GET", "/invoices/months/{month}/lines"): "tested with money: holds what one may see",
     ("DELETE", "/bids/{number}"): "by what is found",
     ("POST", "/emergencies"): "tested with areas below",
     ("POST", "/flexibility/calls"): "by the contract's buyer",

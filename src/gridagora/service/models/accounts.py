@@ -1,8 +1,9 @@
 """Accounts, invoices, notifications, proofs, limits and where they were broken."""
 
-from typing import Literal
+from datetime import date
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from gridagora.service.models.base import (
     Answer,
@@ -16,6 +17,7 @@ from gridagora.service.models.base import (
     Place,
     Text,
 )
+from gridagora.service.texts import check_text
 
 
 class Account(Answer):
@@ -49,6 +51,15 @@ class Payment(Ask):
 
     amount_micro: Count = Field(gt=0, description="micro-units of currency", examples=[50_000_000])
     reference: Text = Field("", examples=["Bank transfer 2026-01-04"])
+
+
+class PayOut(Ask):
+    """From which account the pay-outs of a month are made, and when."""
+
+    name: Annotated[str, Field(min_length=1, max_length=70), AfterValidator(check_text)]
+    iban: Text
+    bic: Text = ""
+    execution: date = Field(description="day on which the bank is to pay")
 
 
 class InvoiceLine(Answer):

@@ -32,6 +32,8 @@ class ParticipantFields(Ask):
     overdraft_micro: Count | None = Field(
         None, description="micro-units that its wallet may go below zero; only the operator sets it"
     )
+    iban: Text | None = Field(None, description="account to which it is paid, capitals without spaces")
+    bic: Text | None = None
 
 
 class ConnectionPointFields(Ask):

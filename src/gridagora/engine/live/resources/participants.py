@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from gridagora.billing.parties import bic_error, iban_error
 from gridagora.engine.live.money import available
 from gridagora.engine.live.refusals import refusal
 from gridagora.engine.live.resources.kind import Change, Field, Kind
@@ -29,7 +30,17 @@ ORGANISATION = Kind(
 """A company, an authority or a household: whom people and machines act for."""
 
 
-def _overdraft_faults(state: LiveState, change: Change) -> Iterator[Fault]:
+def _account_faults(change: Change) -> Iterator[Fault]:
+    """Yield what is wrong with a bank account."""
+    for name, error in (("iban", iban_error), ("bic", bic_error)):
+        value = change.body.get(name)
+        if value and (reason := error(value)):
+            fix = "copy it from the bank statement, in capitals without spaces"
+            yield refusal("field_invalid", name, value, reason=reason, fix=fix)
+
+
+def _participant_faults(state: LiveState, change: Change) -> Iterator[Fault]:
+    yield from _account_faults(change)
     if change.before is None:
         return
     cut = int(change.before.get("overdraft_micro", 0)) - int(change.body.get("overdraft_micro", 0))
@@ -49,13 +60,15 @@ PARTICIPANT = Kind(
         "email": Field(type="text"),
         "passive": Field(type="truth"),
         "overdraft_micro": Field(type="whole", low=0, high=LARGEST),
+        "iban": Field(type="text"),
+        "bic": Field(type="text"),
     },
     statuses=("pending", "active", "suspended", "closed"),
     writers=frozenset({"administrator", "own"}),
     approvers=OPERATOR,
-    check=_overdraft_faults,
+    check=_participant_faults,
 )
-"""Who buys and sells; ``overdraft_micro`` is how far below zero its wallet may go.
+"""Who buys and sells; ``overdraft_micro`` is how far below zero its wallet may go, ``iban`` where it is paid.
 
 ``passive``: it never trades, and all its energy is the retailer's at tariff.  Everybody else answers for its
 balance: what it takes or gives without a bid is imbalance.

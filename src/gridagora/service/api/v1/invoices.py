@@ -100,7 +100,7 @@ async def invoices(
         if names is None or record.id in set(names)
     ]
     cut = paged(page, response, rows, key=lambda record: (record.number,), make=lambda record: record.id)
-    bills = await service.store.run(partial(_bills, live, tuple(cut.items), wanted))
+    bills = await service.store.run(partial(bills_of, live, tuple(cut.items), wanted))
     return Page(items=[_told(live, bill, wanted) for bill in bills], next=cut.next)
 
 
@@ -130,11 +130,11 @@ async def _one(live: Live, service: Service, id_: str, *, caller: Caller) -> tup
     caller.require(live.subject(participant))
     known(live.state.register.get("participant", participant), f"participant {participant!r}")
     month = month_of(live, label)
-    bills = await service.store.run(partial(_bills, live, (participant,), month))
+    bills = await service.store.run(partial(bills_of, live, (participant,), month))
     return bills[0], month
 
 
-def _bills(live: Live, participants: tuple[str, ...], month: Month) -> list[Bill]:
+def bills_of(live: Live, participants: tuple[str, ...], month: Month) -> list[Bill]:
     """Return the bills of participants; all is read from one state of the database."""
     with live.market.database.reading() as connection:
         return [_bill(live, connection, participant, month=month) for participant in participants]
