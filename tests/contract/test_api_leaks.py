@@ -164,3 +164,19 @@ def test_the_last_id_of_a_stream_is_a_whole_number(api, last):
     headers = {"Last-Event-ID": last.encode("latin-1")}
     answer = api.get("/api/v1/stream?once=true", token=ann, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (400, "header_invalid")
+
+
+def test_a_late_bid_is_told_when_the_gate_closed(api):
+    admin, ann = api.person("operator", "root"), api.person("homes", "ann", participants=("ann",))
+    api.join(admin, "ann", BUSES[0])
+    api.until(EPOCH - 300, status="published")
+    body = {"participant": "ann", "side": "buy", "period": 1, "price": "0.1", "quantity_wh": 1}
+    late = api.post("/api/v1/bids", token=ann, json=body)
+    (fault,) = late.json()["errors"]
+    assert (late.status_code, fault["code"]) == (409, "gate_closed")
+    assert fault["reason"].startswith(
+        "the gate of the session closed at 2025-12-31T23:55:00Z, the bid came at "
+    )
+    body |= {"period": 2**53 - 1}
+    far = api.post("/api/v1/bids", token=ann, json=body)
+    assert (far.status_code, far.json()["errors"][0]["code"]) == (422, "session_unknown")

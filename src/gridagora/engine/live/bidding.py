@@ -7,7 +7,7 @@ import numpy as np
 
 from gridagora.engine.live.commands import SubmitBids, WithdrawBids
 from gridagora.engine.live.money import available
-from gridagora.engine.live.refusals import refusal
+from gridagora.engine.live.refusals import clock, refusal
 from gridagora.engine.live.state import LiveState, SessionState
 from gridagora.errors import Fault, InputError, check_faults
 from gridagora.model.live import LiveTerms
@@ -150,10 +150,10 @@ def _session_faults(state: LiveState, command: SubmitBids | WithdrawBids) -> lis
     if session is None:
         if 0 <= command.session < state.next_open:
             return [refusal("gate_closed", "session", command.session, fix="bid in a session that is open")]
-        fix = f"sessions take bids {terms.open_lead_s} s ahead; this one from {times.opens} on"
+        fix = f"sessions take bids {terms.open_lead_s} s ahead; this one from {clock(times.opens)} on"
         return [refusal("session_unknown", "session", command.session, fix=fix)]
     if command.at >= times.gate or session.status != "open":
-        reason = f"the gate of the session closed at {times.gate}, the bid came at {command.at}"
+        reason = f"the gate of the session closed at {clock(times.gate)}, the bid came at {clock(command.at)}"
         fix = f"bid in session {terms.session_of(terms.period_at(command.at + terms.gate_lead_s)) + 1}"
         return [refusal("gate_closed", "session", command.session, reason=reason, fix=fix)]
     return []
