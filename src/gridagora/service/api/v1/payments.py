@@ -179,8 +179,8 @@ async def payments(
 ) -> Response:
     """Return the credit transfers (pain.001.001.09) of all invoices of a settled month that are paid out.
 
-    All that is wrong is told at once: accounts that lack, check digits, amounts.  The same month gives the same
-    identifier, by which a bank knows a double.
+    All that is wrong is told at once: accounts that lack, check digits, amounts.  The same pay-outs give the
+    same identifier, by which a bank knows a double.
     """
     caller.require(NOBODYS)
     wanted = month_of(live, month)
