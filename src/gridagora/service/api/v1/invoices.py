@@ -173,7 +173,8 @@ def _sums(live: Live, connection: Connection, number: int, *, month: Month) -> M
     lines = connection.execute(reads.lines(live, number, span)).all()
     trades = connection.execute(reads.trades(live, [number], span, most=MOST_ROWS)).all()
     booked = _booked(live, connection, number, month=month)
-    bought, sold, local = _local(trades, number)
+    settled = {line.period for line in lines}
+    bought, sold, local = _local([row for row in trades if row.period in settled], number)
     retail = feed_in = retail_wh = feed_in_wh = 0
     for line in lines:
         rest_wh = line.traded_wh - line.local_bought_wh + line.local_sold_wh
@@ -215,14 +216,14 @@ def _local(trades: Any, number: int) -> tuple[int, int, dict[int, int]]:
     for row in trades:
         if RETAILER in (row.buyer, row.seller):
             continue
-        wh = np.int64(row.quantity_wh)
+        wh, due = np.int64(row.quantity_wh), 0
         if row.buyer == number:
-            amount = -int(amount_micro(wh, np.int64(row.buyer_price_micro)))
-            bought += amount
-        else:
-            amount = int(amount_micro(wh, np.int64(row.seller_price_micro)))
-            sold += amount
-        by_period[row.period] = by_period.get(row.period, 0) + amount
+            due = -int(amount_micro(wh, np.int64(row.buyer_price_micro)))
+            bought += due
+        if row.seller == number:  # both: who sells to itself
+            paid = int(amount_micro(wh, np.int64(row.seller_price_micro)))
+            sold, due = sold + paid, due + paid
+        by_period[row.period] = by_period.get(row.period, 0) + due
     return bought, sold, by_period
 
 
