@@ -64,9 +64,12 @@ class Trees:
         """Return the tree of a day; called in a thread."""
         found = self._made.get(day)
         if found is None:
+            over = day < local_day(
+                live, live.state.at
+            )  # by the log: what is on its way may be of the day yet
             with live.market.database.reading() as connection:
                 found = _tree(live, connection, day)
-            if day < local_day(live, live.now()):
+            if over:
                 self._made[day] = found
                 while len(self._made) > KEPT_TREES:
                     self._made.popitem(last=False)
