@@ -17,8 +17,8 @@ from gridagora.errors import Fault
 from gridagora.scenario.suggest import near
 
 NOTE = """\
-# Parties of the bills.  The row "operator" is who writes them.  The payment file needs its IBAN and those of all
-# who get money.  country: two letters.  Who has a vat_id gets credits with value added tax.
+# Parties of the bills.  The row "operator" is who writes them.  The payment file needs its IBAN and those of
+# all who get money.  country: two letters.  Who has a vat_id gets credits with value added tax.
 """
 
 
