@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from meter_samples import axis_of, intervals, meters, registers, same
 
-from gridagora.model.metering import MeterReadings
+from gridagora.model.metering import LARGEST_INTERVAL_WH, MeterReadings
 from gridagora.settlement.metering import METHODS, MeterRules, check_readings
 from gridagora.settlement.metering.rules import MEASURED, MISSING
 
@@ -71,11 +71,12 @@ def test_nothing_that_came_is_lost_and_no_noise_makes_it_fail(meter, seed) -> No
     axis, _, _, readings = meter
     rng = np.random.default_rng(seed)
     count = len(readings)
+    noise = rng.choice([-1, 0, 1, 10**6], count, p=[0.05, 0.05, 0.85, 0.05])
     noisy = MeterReadings(
         point=readings.point,
         start=readings.start + rng.integers(-1000, 1000, count) * (rng.random(count) < 0.2),
         duration_s=np.where(rng.random(count) < 0.1, rng.integers(0, 9000, count), readings.duration_s),
-        import_wh=readings.import_wh * rng.choice([-1, 0, 1, 10**6], count, p=[0.05, 0.05, 0.85, 0.05]),
+        import_wh=np.clip(readings.import_wh * noise, -LARGEST_INTERVAL_WH, LARGEST_INTERVAL_WH),
         export_wh=readings.export_wh,
         source=readings.source,
         received=readings.received - rng.integers(0, 10_000, count) * (rng.random(count) < 0.1),
