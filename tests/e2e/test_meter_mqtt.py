@@ -131,9 +131,14 @@ def test_a_broker_that_goes_and_comes_back(tmp_path) -> None:
     listener.connected.clear()
     with running_broker("amqtt", port, tmp_path):
         assert listener.connected.wait(WAIT_S)
-        mqtt.send(address, some_readings(point="home-2", count=1))
+        for _ in range(20):  # a broker that begins anew drops what comes before a subscription
+            mqtt.send(address, some_readings(point="home-2", count=1))
+            listener._thread.join(1.0)
+            if not listener._thread.is_alive():
+                break
         listener.__exit__(None, None, None)
-    assert listener.result == (2, 0)
+    assert listener.result[0] >= 2
+    assert listener.result[1] == 0
     assert any("trying again" in text for text in listener.told)
 
 

@@ -197,6 +197,18 @@ def _columns(bids):
     return {name: getattr(bids, name) for name in ("side", "price", "quantity", "participant", "period")}
 
 
+def test_what_is_spread_over_equal_bids_of_one_participant_does_not_depend_on_order():
+    bids = Bids(
+        side=[1, -1, -1, 1, 1],
+        price=[0, -1, -1, 0, 0],
+        quantity=[0, 2, 2, 2, 2],
+        participant=[0, 0, 0, 0, 1],
+        step=[0, 1, 2, 3, 4],
+    )
+    order = [0, 2, 1, 3, 4]
+    assert vickrey(bids).paid[order].tolist() == vickrey(bids.take(order)).paid.tolist()
+
+
 def test_floats_of_nameless_bids_do_not_depend_on_order_either():
     rng = np.random.default_rng(8)
     for _ in range(50):

@@ -67,8 +67,9 @@ def _payments(bids: Bids, accepted: NDArray[Any], merit: MeritOrder) -> NDArray[
     """Return the money per bid of periods that trade."""
     from gridagora.market import _period_kernel, _vickrey_kernel
 
-    # quantity and side come last, so that equal prices are added in one order whatever the input's
-    order = np.lexsort((bids.quantity, bids.side, bids.price, bids.period))
+    # equal prices are added, and a bonus is spread over equal bids, in one order whatever the input's
+    ties = [column for column in (bids.node, bids.group, bids.step) if column is not None]
+    order = np.lexsort((*ties, bids.quantity, bids.side, bids.price, bids.period))
     _, starts = _period_kernel.run_starts(bids.period[order])
     run_periods = np.searchsorted(merit.period, bids.period[order[starts[:-1]]])
     reference = merit.price[run_periods].astype(bids.price.dtype)
