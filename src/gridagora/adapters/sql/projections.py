@@ -10,13 +10,13 @@ from typing import Any, cast
 import numpy as np
 
 from gridagora.adapters.sql import tables
+from gridagora.adapters.sql.booked import booked, line_columns, trade_rows
 from gridagora.adapters.sql.made import Names, Rows
 from gridagora.adapters.sql.projections_live import LIVE_MAKERS
 from gridagora.engine.flexibility.books import journal_codes
 from gridagora.errors import require
 from gridagora.ledger import account_name
 from gridagora.ledger.accounts import SystemAccount
-from gridagora.model.columns import Ints
 from gridagora.model.events import AuctionCleared, Event, SessionSettled, StudyOpened, TradesDecided
 from gridagora.model.flexibility_events import FlexMarketOpened, FlexSettled
 from gridagora.model.live_events import LiveMarketOpened
@@ -96,57 +96,18 @@ def _decided(event: TradesDecided, _: int, names: Names) -> tuple[tuple[Rows, ..
 
 
 def _settled(event: SessionSettled, seq: int, names: Names) -> tuple[tuple[Rows, ...], Names]:
-    trades, lines = event.trades, event.lines
-    traded = {
-        "session": event.session,
-        "row": np.arange(len(trades.period)),
-        "period": trades.period,
-        "buyer": trades.buyer,
-        "seller": trades.seller,
-        "quantity_wh": trades.quantity_wh,
-        "buyer_price_micro": trades.buyer_price,
-        "seller_price_micro": trades.seller_price,
-    }
-    periods, homes = lines.energy.shape
-    settled = {
-        "period": np.repeat(event.first + np.arange(periods), homes),
-        "participant": np.tile(np.arange(homes), periods),
-        "traded_wh": lines.traded_wh.ravel(),
-        "local_bought_wh": lines.local_bought_wh.ravel(),
-        "local_sold_wh": lines.local_sold_wh.ravel(),
-        "energy_micro": lines.energy.ravel(),
-        "retail_micro": lines.retail.ravel(),
-        "imbalance_micro": lines.imbalance.ravel(),
-        "network_micro": lines.network.ravel(),
-        "taxes_micro": lines.taxes.ravel(),
-    }
+    who = np.arange(len(names.homes) + 1)
     rows = (
-        Rows(table=tables.trades, columns=traded),
-        Rows(table=tables.settlement_lines, columns=settled),
-        *_booked(event, event.account, seq),
+        trade_rows(event.session, event.trades, who),
+        Rows(table=tables.settlement_lines, columns=line_columns(event.lines, event.first, who)),
+        *booked(seq, event.entry, event.account, amount=event.amount),
     )
     return rows, names
 
 
 def _flex_settled(event: FlexSettled, seq: int, names: Names) -> tuple[tuple[Rows, ...], Names]:
     account = np.array(names.flex_codes, dtype=np.int64)[event.account]
-    return _booked(event, account, seq), names
-
-
-def _booked(event: SessionSettled | FlexSettled, account: Ints, seq: int) -> tuple[Rows, ...]:
-    """Return postings, and what they add to the balances of their accounts."""
-    posted = {
-        "seq": seq,
-        "row": np.arange(len(event.entry)),
-        "entry": event.entry,
-        "account": account,
-        "amount_micro": event.amount,
-    }
-    touched, place = np.unique(account, return_inverse=True)
-    sums = np.zeros(len(touched), dtype=np.int64)
-    np.add.at(sums, place, event.amount)
-    added = {"account": touched, "amount_micro": sums}
-    return Rows(table=tables.journal, columns=posted), Rows(table=tables.balances, columns=added, mode="add")
+    return booked(seq, event.entry, account, amount=event.amount), names
 
 
 _MAKERS: dict[type, Callable[[Any, int, Names], tuple[tuple[Rows, ...], Names]]] = {

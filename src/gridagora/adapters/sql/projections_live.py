@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from gridagora.adapters.sql import tables
+from gridagora.adapters.sql.booked import booked, line_columns, trade_rows
 from gridagora.adapters.sql.made import LiveNames, Names, Rows
 from gridagora.engine.flexibility.books import journal_codes
 from gridagora.engine.live.money import bill, wallet
 from gridagora.engine.machine import session_trades
 from gridagora.ledger import SYSTEM_ACCOUNTS, account_name
 from gridagora.ledger.escrow import BANK, ESCROW, FEES
-from gridagora.model.columns import Ints, PoolTrades, SettlementLines
+from gridagora.model.columns import Ints
 from gridagora.model.events import AuctionCleared, SessionSettled, TradesDecided
 from gridagora.model.flexibility_events import FlexMarketOpened, FlexSettled
 from gridagora.model.live_events import (
@@ -156,7 +157,7 @@ def _cleared(event: AuctionCleared, _: int, names: Names) -> Made:
     if not live.zonal:
         homes = len(live.lineup(event.session))
         trades = session_trades(event, count=len(periods), homes=homes)
-        rows.append(_trades(event.session, trades, who))
+        rows.append(trade_rows(event.session, trades, who))
     return tuple(rows), names
 
 
@@ -193,11 +194,11 @@ def _settled(event: SessionSettled, seq: int, names: Names) -> Made:
     status = {"session": event.session, "status": "settled", "settled": event.at}
     rows = [
         Rows(table=tables.sessions, columns=_one(status), mode="set"),
-        Rows(table=tables.settlement_lines, columns=_lines(event.lines, event.first, who)),
-        *_booked(seq, event.entry, _accounts(live, event.session, event.account), amount=event.amount),
+        Rows(table=tables.settlement_lines, columns=line_columns(event.lines, event.first, who)),
+        *booked(seq, event.entry, _accounts(live, event.session, event.account), amount=event.amount),
     ]
     if live.zonal:
-        rows.append(_trades(event.session, event.trades, who))
+        rows.append(trade_rows(event.session, event.trades, who))
     settled = {**live.settled, event.session: event.at}
     return tuple(rows), replace(names, live=replace(live, settled=settled))
 
@@ -206,8 +207,10 @@ def _corrected(event: SettlementCorrected, seq: int, names: Names) -> Made:
     live = live_names(names)
     who = _numbers(live, event.session)
     account = _accounts(live, event.session, event.account)
-    lines = Rows(table=tables.settlement_lines, columns=_lines(event.lines, event.first, who), mode="add")
-    return (lines, *_booked(seq, event.entry, account, amount=event.amount)), names
+    lines = Rows(
+        table=tables.settlement_lines, columns=line_columns(event.lines, event.first, who), mode="add"
+    )
+    return (lines, *booked(seq, event.entry, account, amount=event.amount)), names
 
 
 def _readings(event: ReadingsTaken, _: int, names: Names) -> Made:
@@ -247,7 +250,7 @@ def _moved(event: MoneyMoved, seq: int, names: Names) -> Made:
     live = live_names(names)
     account = np.array([_account(live, name) for name in event.accounts], np.int64)
     entry = np.full(len(account), -seq, np.int64)
-    return _booked(seq, entry, account, amount=event.amount), names
+    return booked(seq, entry, account, amount=event.amount), names
 
 
 def _raised(event: DisputeRaised, _: int, names: Names) -> Made:
@@ -287,7 +290,7 @@ def _flex_opened(event: FlexMarketOpened, _: int, names: Names) -> Made:
 
 def _flex_settled(event: FlexSettled, seq: int, names: Names) -> Made:
     account = np.array(names.flex_codes, dtype=np.int64)[event.account]
-    return _booked(seq, event.entry, account, amount=event.amount), names
+    return booked(seq, event.entry, account, amount=event.amount), names
 
 
 def _one(columns: Mapping[str, Any]) -> dict[str, Any]:
@@ -313,54 +316,6 @@ def _accounts(live: LiveNames, session: int, codes: Ints) -> Ints:
     lineup = np.array(live.lineup(session), np.int64)
     known = np.concatenate([len(SYSTEM) + 2 * lineup, np.arange(len(SYSTEM_ACCOUNTS))])
     return np.asarray(known[codes])
-
-
-def _trades(session: int, trades: PoolTrades, who: Ints) -> Rows:
-    columns = {
-        "session": session,
-        "row": np.arange(len(trades.period)),
-        "period": trades.period,
-        "buyer": who[trades.buyer],
-        "seller": who[trades.seller],
-        "quantity_wh": trades.quantity_wh,
-        "buyer_price_micro": trades.buyer_price,
-        "seller_price_micro": trades.seller_price,
-    }
-    return Rows(table=tables.trades, columns=columns)
-
-
-def _lines(lines: SettlementLines, first: int, who: Ints) -> dict[str, Any]:
-    periods, homes = lines.energy.shape
-    return {
-        "period": np.repeat(first + np.arange(periods), homes),
-        "participant": np.tile(who[:homes], periods),
-        "traded_wh": lines.traded_wh.ravel(),
-        "local_bought_wh": lines.local_bought_wh.ravel(),
-        "local_sold_wh": lines.local_sold_wh.ravel(),
-        "energy_micro": lines.energy.ravel(),
-        "retail_micro": lines.retail.ravel(),
-        "imbalance_micro": lines.imbalance.ravel(),
-        "network_micro": lines.network.ravel(),
-        "taxes_micro": lines.taxes.ravel(),
-    }
-
-
-def _booked(seq: int, entry: Ints, account: Ints, *, amount: Ints) -> tuple[Rows, ...]:
-    """Return postings, and what they add to the balances of their accounts."""
-    if not len(entry):
-        return ()
-    posted = {
-        "seq": seq,
-        "row": np.arange(len(entry)),
-        "entry": entry,
-        "account": account,
-        "amount_micro": amount,
-    }
-    touched, place = np.unique(account, return_inverse=True)
-    sums = np.zeros(len(touched), dtype=np.int64)
-    np.add.at(sums, place, amount)
-    added = {"account": touched, "amount_micro": sums}
-    return Rows(table=tables.journal, columns=posted), Rows(table=tables.balances, columns=added, mode="add")
 
 
 LIVE_MAKERS: Mapping[type, Callable[[Any, int, Names], Made]] = {
