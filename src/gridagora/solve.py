@@ -237,8 +237,9 @@ def solve_mixed(program: LinearProgram, *, whole: NDArray[np.bool_], gap: float 
     bounded = bool(np.isfinite(program.lower).all() and np.isfinite(program.upper).all())
     require(bounded, "a mixed-integer program has columns without bounds")
     values, objective = np.zeros(len(program.cost)), 0.0
-    for rows, columns in _parts(program, whole):
-        part = _part(program, rows, columns)
+    matrix = _matrix(program)
+    for rows, columns in _parts(matrix, whole):
+        part = _part(program, matrix, rows=rows, columns=columns)
         inside = whole[columns]
         answer = HotModel(part).solve_whole(inside, gap=gap) if inside.any() else solve(part)
         values[columns] = answer.values
@@ -253,13 +254,12 @@ def _matrix(program: LinearProgram) -> Any:
     return csc_array((program.entries, program.rows, program.starts), shape=shape)
 
 
-def _parts(program: LinearProgram, whole: NDArray[np.bool_]) -> list[tuple[Places, Places]]:
+def _parts(matrix: Any, whole: NDArray[np.bool_]) -> list[tuple[Places, Places]]:
     """Return rows and columns of every part with whole columns that shares no row; first, all the rest."""
     from scipy.sparse import block_array
     from scipy.sparse.csgraph import connected_components
 
-    count = len(program.row_lower)
-    matrix = _matrix(program)
+    count = matrix.shape[0]
     label = connected_components(block_array([[None, matrix], [matrix.T, None]]), directed=False)[1]
     own = np.unique(label[count:][whole])
     number = np.where(np.isin(label, own), 1 + np.searchsorted(own, label), 0)
@@ -272,8 +272,8 @@ def _parts(program: LinearProgram, whole: NDArray[np.bool_]) -> list[tuple[Place
     return [(part[part < count], part[part >= count] - count) for part in members if len(part)]
 
 
-def _part(program: LinearProgram, rows: Places, columns: Places) -> LinearProgram:
-    matrix = _matrix(program)[:, columns].tocsr()[rows].tocsc()
+def _part(program: LinearProgram, whole: Any, *, rows: Places, columns: Places) -> LinearProgram:
+    matrix = whole[:, columns].tocsr()[rows].tocsc()
     return LinearProgram(
         cost=program.cost[columns],
         lower=program.lower[columns],

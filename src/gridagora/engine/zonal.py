@@ -43,7 +43,10 @@ class OnZones:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Placed:
-    """The orders of a session in their zones: rows of the session, positions of zones and islands."""
+    """The orders of a session in their zones: rows of the session, positions of zones and islands.
+
+    ``island`` is that of each order, ``islands`` that of each zone in each period.
+    """
 
     first: int
     orders: PoolOrders
@@ -51,6 +54,7 @@ class _Placed:
     row: Ints
     zone: Ints
     island: Ints
+    islands: Ints
     firm: NDArray[np.bool_]
 
 
@@ -113,8 +117,17 @@ def _placed(
         period=orders.period,
         node=np.array(rules.tree.names, dtype=np.str_)[zone],
     )
-    island_of = rules.islands(first, count)[row, zone]
-    return _Placed(first=first, orders=orders, bids=bids, row=row, zone=zone, island=island_of, firm=firm)
+    islands = rules.islands(first, count)
+    return _Placed(
+        first=first,
+        orders=orders,
+        bids=bids,
+        row=row,
+        zone=zone,
+        island=islands[row, zone],
+        islands=islands,
+        firm=firm,
+    )
 
 
 def _cleared(placed: _Placed, study: Study, *, rules: ZoneRules, first: int, fixed_kw: Floats) -> OnZones:
@@ -126,7 +139,7 @@ def _cleared(placed: _Placed, study: Study, *, rules: ZoneRules, first: int, fix
     _clear_joined(placed, made, rules, gates=gates, hours=study.axis.hours)
     for zone in np.unique(placed.island[placed.island >= 0]).tolist():
         _clear_island(placed, made, rules, zone=zone, lost=int(to_micro(study.market.value_of_lost_load)))
-    _price_islands(made, rules.islands(first, count))
+    _price_islands(made, placed.islands)
     trades, matched = _trades(placed, made, rules, homes=len(study.homes))
     accepted = accepted_by(trades, matched, orders=len(placed.row))
     return OnZones(
@@ -136,7 +149,7 @@ def _cleared(placed: _Placed, study: Study, *, rules: ZoneRules, first: int, fix
         clearing_price=np.where(made.price[:, tree.root] < 0, np.nan, made.price[:, tree.root] * 1.0),
         zonal=ZonalClearing(
             zones=tree.names,
-            island=rules.islands(first, count),
+            island=placed.islands,
             price=made.price,
             volume_wh=made.volume,
             import_wh=made.imports,

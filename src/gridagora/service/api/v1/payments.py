@@ -165,7 +165,10 @@ async def lines(
 
 def _all(live: Live, names: list[str] | None) -> tuple[str, ...]:
     registered = tuple(record.id for record in live.state.register.all("participant"))
-    return registered if names is None else tuple(name for name in registered if name in set(names))
+    if names is None:
+        return registered
+    wanted = set(names)
+    return tuple(name for name in registered if name in wanted)
 
 
 @api.post("/payments/{month}", summary="Pay-outs of a month as SEPA file", **_sent(XML))
