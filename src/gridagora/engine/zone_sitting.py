@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridagora.engine.zone_watch import Changes, Objection, Watch
+from gridagora.errors import require
 from gridagora.grid import check_limits
 from gridagora.market.controllers import Checks, Controllers, LocalController
 from gridagora.market.zonal import whole_wh
@@ -166,6 +167,7 @@ class Sitting:
             more = watch.refusals(broken, net, changes, approved=approved)
             if not more and not self._zones_supply:
                 return
+            require(not more.keys() & objections.keys(), "a controller approved what it objects to")
             self._zones_supply = bool(more) and self._zones_supply
             objections |= more
             self._forget(row, draft)
