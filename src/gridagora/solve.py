@@ -272,15 +272,15 @@ def _parts(matrix: Any, whole: NDArray[np.bool_]) -> list[tuple[Places, Places]]
     return [(part[part < count], part[part >= count] - count) for part in members if len(part)]
 
 
-def _part(program: LinearProgram, whole: Any, *, rows: Places, columns: Places) -> LinearProgram:
-    matrix = whole[:, columns].tocsr()[rows].tocsc()
+def _part(program: LinearProgram, matrix: Any, *, rows: Places, columns: Places) -> LinearProgram:
+    own = matrix[:, columns].tocsr()[rows].tocsc()
     return LinearProgram(
         cost=program.cost[columns],
         lower=program.lower[columns],
         upper=program.upper[columns],
         row_lower=program.row_lower[rows],
         row_upper=program.row_upper[rows],
-        starts=matrix.indptr.astype(np.int32),
-        rows=matrix.indices.astype(np.int32),
-        entries=matrix.data,
+        starts=own.indptr.astype(np.int32),
+        rows=own.indices.astype(np.int32),
+        entries=own.data,
     )
