@@ -170,10 +170,8 @@ def collect(
         The broker cannot be reached at first, or refuses the connection or the subscription.
     """
     inbox: queue.SimpleQueue[MQTTMessage] = queue.SimpleQueue()
-    client, state = _client(broker, client_id=client_id, keep_session=True, notice=notice)
+    client, state = _client(broker, client_id=client_id, listens=True, notice=notice)
     client.on_message = lambda _client, _data, message: inbox.put(message)
-    wanted = f"{broker.topic}/+/readings"
-    state.on_connected = lambda: client.subscribe(wanted, qos=QOS)
     _connect(client, broker, state)
     try:
         while not stop():
@@ -247,7 +245,7 @@ def send(
         The broker cannot be reached, refuses the connection, or does not confirm.
     """
     messages = write_messages(readings)
-    client, state = _client(broker, client_id=client_id, keep_session=False, notice=notice)
+    client, state = _client(broker, client_id=client_id, listens=False, notice=notice)
     _connect(client, broker, state)
     try:
         waiting = [
@@ -274,7 +272,6 @@ class _State:
 
     def __init__(self, notice: Callable[[str], None]) -> None:
         self.connected = threading.Event()
-        self.on_connected: Callable[[], Any] = lambda: None
         self._notice = notice
         self._refused: str | None = None
 
@@ -294,9 +291,9 @@ class _State:
 
 
 def _client(
-    broker: Broker, *, client_id: str, keep_session: bool, notice: Callable[[str], None]
+    broker: Broker, *, client_id: str, listens: bool, notice: Callable[[str], None]
 ) -> tuple["Client", _State]:
-    """Make a client that connects again by itself."""
+    """Make a client that connects again by itself; one that listens is connected when its subscription holds."""
     from paho.mqtt.client import Client
     from paho.mqtt.enums import CallbackAPIVersion
 
@@ -304,10 +301,14 @@ def _client(
     client = Client(
         CallbackAPIVersion.VERSION2,
         client_id=client_id,
-        clean_session=not keep_session,
-        manual_ack=keep_session,
+        clean_session=not listens,
+        manual_ack=listens,
     )
     where = f"{broker.host}:{broker.port}"
+
+    def ready() -> None:
+        state.tell(f"connected to {where}")
+        state.connected.set()
 
     def connected(*told: Any) -> None:
         reason = told[REASON]
@@ -317,10 +318,10 @@ def _client(
                 state.tell(text)
             else:
                 state.refuse(text)
-            return
-        state.on_connected()
-        state.tell(f"connected to {where}")
-        state.connected.set()
+        elif listens:
+            client.subscribe(f"{broker.topic}/+/readings", qos=QOS)
+        else:
+            ready()
 
     def lost(*told: Any) -> None:
         reason = told[REASON]
@@ -330,6 +331,8 @@ def _client(
     def subscribed(*told: Any) -> None:
         if any(reason.value >= REFUSED for reason in told[REASON]):
             state.refuse(f"the broker {where} does not let us listen to {broker.topic}")
+        else:
+            ready()
 
     client.on_connect, client.on_disconnect, client.on_subscribe = connected, lost, subscribed
     if broker.username is not None:
