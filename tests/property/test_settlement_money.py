@@ -211,3 +211,14 @@ def test_a_bid_that_was_not_met_is_supplied_at_the_retail_price_not_as_imbalance
     lines = settle(nothing, np.array([[1000, -500]]), prices(), nominated_wh=np.array([[1000, -500]]))
     assert lines.retail.tolist() == [[-300_000, 40_000]]
     assert lines.imbalance.tolist() == [[0, 0]]
+
+
+def test_everybody_on_both_sides_of_one_period_is_paired_within_what_was_reserved():
+    homes = 400
+    sold = np.append(np.arange(1, homes + 1)[::-1] * 7, 0)[None, :]
+    bought = np.append(np.arange(1, homes + 1) * 5, 0)[None, :]
+    bought[0, -1] = sold.sum() - bought.sum()
+    trades = pool_trades(bought_wh=bought, sold_wh=sold, paid=bought * 1.0, received=sold * 1.0)
+    assert len(trades.quantity_wh) > 2 * (homes + 1) + 2
+    assert np.array_equal(np.bincount(trades.buyer, trades.quantity_wh, homes + 1), bought[0])
+    assert np.array_equal(np.bincount(trades.seller, trades.quantity_wh, homes + 1), sold[0])

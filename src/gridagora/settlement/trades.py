@@ -92,7 +92,7 @@ def share_rows(quantity: Ints, total: Ints) -> Ints:
 def _pair(bought: Ints, sold: Ints) -> tuple[Ints, Ints, Ints, Ints]:
     periods, columns = bought.shape
     up = columns - 1
-    room = periods * (2 * columns + 2)
+    room = periods * 4 * columns  # who buys and sells at once trades with upstream and on both sides
     period = np.empty(room, np.int64)
     buyer = np.empty(room, np.int64)
     seller = np.empty(room, np.int64)
