@@ -225,6 +225,28 @@ class FlexReadingsRecorded:
     baseline_kw: Floats | None
 
 
+NO_PRODUCT = -1
+"""Place of a product where there is none."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FlexItems:
+    """What entries are made of, one row each: what a participant gets (+) or pays, for what and why.
+
+    ``entry`` as in the postings, ``product`` is its place in the terms or `NO_PRODUCT`, ``contract`` an id or
+    "".  ``reason`` is "activated", "adjusted", "redispatch", "claw_back", "penalty", "refund", "reserved" or
+    "withheld"; ``energy_wh`` >= 0 what it is about, kW x h for what is reserved.
+    """
+
+    entry: Ints
+    participant: Ints
+    product: Ints
+    reason: tuple[str, ...]
+    contract: tuple[str, ...]
+    energy_wh: Ints
+    amount: Ints
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FlexSettled:
     """[first, first + count) was settled: shapes (products, points, periods), whole Wh and micro-units.
@@ -232,7 +254,8 @@ class FlexSettled:
     ``due_micro`` is the amount for full delivery (cleared, dispatched and adjusted), ``claw_back_micro``
     taken back, ``penalty_micro`` charged.  ``fee_micro``, ``withheld_micro`` (points, periods) are
     reservation fees due for full availability and not paid.  ``payment_micro`` (buyers, periods) is what
-    each buyer pays, <= 0 unless it sold.  The postings of one ``entry`` sum to zero.
+    each buyer pays, <= 0 unless it sold.  The postings of one ``entry`` sum to zero; ``items`` tell what
+    those of participants are made of (None: an event of a time without them).
     """
 
     at: int
@@ -252,6 +275,7 @@ class FlexSettled:
     entry: Ints
     account: Ints
     amount: Ints
+    items: FlexItems | None = None
 
 
 FlexEvent = (

@@ -19,7 +19,9 @@ MONTH_HOURS = 30 * 24
 class Fees:
     """Fees in micro-units: due and withheld (points, periods), ``receipt`` of all (participants, periods).
 
-    ``surplus`` (periods,) is what the payment rule left with the operator, ``rounding`` what a split left.
+    ``surplus`` (periods,) is what the payment rule left with the operator, ``rounding`` what a split left;
+    ``of_contract`` and ``withheld_of_contract`` (contracts, periods) are the fees of each contract,
+    ``returned`` (contracts, buyers, periods) what goes back to who pays it.
     """
 
     fee: Ints
@@ -27,6 +29,9 @@ class Fees:
     receipt: Ints
     surplus: Ints
     rounding: Ints
+    of_contract: Ints
+    withheld_of_contract: Ints
+    returned: Ints
 
 
 def settle_fees(
@@ -39,6 +44,8 @@ def settle_fees(
     fee, withheld = np.zeros((points, count), np.int64), np.zeros((points, count), np.int64)
     receipt, rounding = awarded.copy(), np.zeros(count, np.int64)
     receipt[:points] = 0
+    of_contract, kept = np.zeros((len(held), count), np.int64), np.zeros((len(held), count), np.int64)
+    returned = np.zeros((len(held), len(terms.buyers), count), np.int64)
     if held:
         availability = check_availability(
             reserved_kw=_table(held, "reserved_kw", command),
@@ -55,13 +62,24 @@ def settle_fees(
         rows = np.array([contract.point for contract in held])
         np.add.at(fee, rows, lines.fee)
         np.add.at(withheld, rows, lines.withheld)
+        of_contract, kept = lines.fee, lines.withheld
         receipt[:points] = fee - withheld
         back = _table(held, "awarded_micro", command).astype(np.int64) - lines.receipt
         for number, contract in enumerate(held):
             parts, left = split(back[number], _weights(contract, command, buyers=len(terms.buyers)))
             receipt[points:] += parts
+            returned[number] = parts
             rounding += left
-    return Fees(fee=fee, withheld=withheld, receipt=receipt, surplus=-awarded.sum(axis=0), rounding=rounding)
+    return Fees(
+        fee=fee,
+        withheld=withheld,
+        receipt=receipt,
+        surplus=-awarded.sum(axis=0),
+        rounding=rounding,
+        of_contract=of_contract,
+        withheld_of_contract=kept,
+        returned=returned,
+    )
 
 
 def _rows(contract: ContractState, command: SettleFlexPeriods) -> tuple[Ints, Ints]:

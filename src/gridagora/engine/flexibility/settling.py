@@ -16,6 +16,7 @@ from gridagora.engine.flexibility.books import period_entries
 from gridagora.engine.flexibility.commands import SettleFlexPeriods
 from gridagora.engine.flexibility.deliver import DECIMALS
 from gridagora.engine.flexibility.fees import settle_fees
+from gridagora.engine.flexibility.items import check_items, settled_items
 from gridagora.engine.flexibility.state import LEAST_KW, FlexMarketState, PeriodState, time_faults
 from gridagora.errors import Fault, check_faults
 from gridagora.ledger import check_postings
@@ -57,6 +58,15 @@ def settle_periods(state: FlexMarketState, command: SettleFlexPeriods) -> FlexSe
     delivery = _totals(products, len(terms.participants))
     postings = period_entries(terms, window, first=command.first, delivery=delivery, fees=fees)
     check_postings(postings)
+    items = settled_items(
+        terms,
+        window,
+        first=command.first,
+        delivered=[(lines.money, lines.delivery.deficiency_wh) for lines in products],
+        held=state.contracts,
+        fees=fees,
+    )
+    check_items(items, postings, participants=len(terms.participants))
     points = len(terms.points)
     paid = np.stack([period.cleared_micro + period.adjusted_micro for period in window], axis=2).sum(axis=0)
     paid += np.stack([period.redispatch_micro for period in window], axis=1)
@@ -79,6 +89,7 @@ def settle_periods(state: FlexMarketState, command: SettleFlexPeriods) -> FlexSe
         entry=postings.entry,
         account=postings.account,
         amount=postings.amount,
+        items=items,
     )
 
 
