@@ -71,7 +71,7 @@ def test_read_tables_come_back_from_the_events_after_an_upgrade(url):
         head = store.head()
         with database.looking() as connection:
             migrate(connection, "0001")
-    with pytest.raises(StoreError, match=r"older version \(tables 0001, now 0003\); open it for writing"):
+    with pytest.raises(StoreError, match=r"older version \(tables 0001, now 0004\); open it for writing"):
         Database(url)
     with Database(url, write=True) as database:
         assert SqlStore(database, "a").head() == head

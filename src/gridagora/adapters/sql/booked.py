@@ -1,5 +1,6 @@
-"""Rows of trades, settled lines and postings, which studies and live markets make alike.  Pure."""
+"""Rows of trades, settled lines, postings and answers, which studies and live markets make alike.  Pure."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from gridagora.adapters.sql import tables
 from gridagora.adapters.sql.made import Rows
 from gridagora.model.columns import Ints, PoolTrades, SettlementLines
+from gridagora.model.events import CommandsAnswered
 
 
 def trade_rows(session: int, trades: PoolTrades, who: Ints) -> Rows:
@@ -41,6 +43,26 @@ def line_columns(lines: SettlementLines, first: int, who: Ints) -> dict[str, Any
     }
 
 
+def bus_rows(first: int, buses: tuple[str, ...], columns: Mapping[str, Ints]) -> dict[str, Any]:
+    """Return sums by bus from period ``first`` on; columns are (periods, participants), ``buses`` whose.
+
+    >>> sums = bus_rows(4, ("b", "a", "b"), {"wh": np.array([[1, 2, 3]])})
+    >>> sums["period"].tolist(), sums["bus"], sums["wh"].tolist()
+    ([4, 4], ['a', 'b'], [2, 4])
+    """
+    names, place = np.unique(np.array(buses, np.str_), return_inverse=True)
+    periods = len(next(iter(columns.values())))
+    made: dict[str, Any] = {
+        "period": np.repeat(first + np.arange(periods), len(names)),
+        "bus": names.tolist() * periods,
+    }
+    for name, values in columns.items():
+        sums = np.zeros((len(names), periods), np.int64)
+        np.add.at(sums, place, values.T)
+        made[name] = sums.T.ravel()
+    return made
+
+
 def booked(seq: int, entry: Ints, account: Ints, *, amount: Ints) -> tuple[Rows, ...]:
     """Return postings, and what they add to the balances of their accounts."""
     if not len(entry):
@@ -57,3 +79,15 @@ def booked(seq: int, entry: Ints, account: Ints, *, amount: Ints) -> tuple[Rows,
     np.add.at(sums, place, amount)
     added = {"account": touched, "amount_micro": sums}
     return Rows(table=tables.journal, columns=posted), Rows(table=tables.balances, columns=added, mode="add")
+
+
+def answer_rows(event: CommandsAnswered) -> Rows:
+    """Return the idempotency keys that an event tells of, with what was asked and answered."""
+    columns = {
+        "key": event.key,
+        "request": event.requests(),
+        "first_seq": event.first,
+        "last_seq": event.last,
+        "answer": event.answer,
+    }
+    return Rows(table=tables.commands, columns=columns)

@@ -32,7 +32,7 @@ class LiveNames:
     Parameters
     ----------
     participants : number by name, in the order of registration
-    lineups : numbers of the participants of a session in the order of their codes, each line-up once
+    lineups : numbers and buses of the participants of a session in the order of their codes, each once
     sessions : place in ``lineups`` by session, for those that still change
     settled : when each of those was settled, s since 1970; one that was not is left out
     disputes : session of each dispute that waits for a decision, by its id
@@ -42,7 +42,7 @@ class LiveNames:
     """
 
     participants: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
-    lineups: tuple[tuple[int, ...], ...] = ()
+    lineups: tuple[tuple[tuple[int, ...], tuple[str, ...]], ...] = ()
     sessions: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
     settled: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
     disputes: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
@@ -52,7 +52,11 @@ class LiveNames:
 
     def lineup(self, session: int) -> tuple[int, ...]:
         """Return the numbers of the participants of a session in the order of their codes."""
-        return self.lineups[self.sessions[session]]
+        return self.lineups[self.sessions[session]][0]
+
+    def buses(self, session: int) -> tuple[str, ...]:
+        """Return the buses of the participants of a session in the order of their codes."""
+        return self.lineups[self.sessions[session]][1]
 
     def forget(self, at: int) -> "LiveNames":
         """Return the names without the sessions that nothing can change at a moment or later."""
@@ -86,7 +90,7 @@ class LiveNames:
         names, lineups, sessions, settled, disputes, kept_s, zonal, counts = told
         return cls(
             participants={name: number for number, name in enumerate(names)},
-            lineups=tuple(map(tuple, lineups)),
+            lineups=tuple((tuple(who), tuple(buses)) for who, buses in lineups),
             sessions=dict(map(tuple, sessions)),
             settled=dict(map(tuple, settled)),
             disputes=disputes,

@@ -10,18 +10,25 @@ from typing import Any, cast
 import numpy as np
 
 from gridagora.adapters.sql import tables
-from gridagora.adapters.sql.booked import booked, line_columns, trade_rows
+from gridagora.adapters.sql.booked import answer_rows, booked, line_columns, trade_rows
 from gridagora.adapters.sql.made import Names, Rows
 from gridagora.adapters.sql.projections_live import LIVE_MAKERS
 from gridagora.engine.flexibility.books import journal_codes
 from gridagora.errors import require
 from gridagora.ledger import account_name
 from gridagora.ledger.accounts import SystemAccount
-from gridagora.model.events import AuctionCleared, Event, SessionSettled, StudyOpened, TradesDecided
+from gridagora.model.events import (
+    AuctionCleared,
+    CommandsAnswered,
+    Event,
+    SessionSettled,
+    StudyOpened,
+    TradesDecided,
+)
 from gridagora.model.flexibility_events import FlexMarketOpened, FlexSettled
 from gridagora.model.live_events import LiveMarketOpened
 
-VERSION = 3
+VERSION = 4
 """Version of what is made from events; a higher one makes all read tables anew."""
 
 
@@ -41,6 +48,8 @@ def project(event: Event, seq: int, names: Names) -> tuple[tuple[Rows, ...], Nam
     >>> [part.table.name for part in rows], names.homes
     (['participants', 'balances'], ('x',))
     """
+    if type(event) is CommandsAnswered:
+        return (answer_rows(event),), names
     live = names.live is not None or type(event) is LiveMarketOpened
     make = (LIVE_MAKERS if live else _MAKERS).get(type(event))
     return ((), names) if make is None else make(cast("Any", event), seq, names)

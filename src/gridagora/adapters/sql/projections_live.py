@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gridagora.adapters.sql import tables
-from gridagora.adapters.sql.booked import booked, line_columns, trade_rows
+from gridagora.adapters.sql.booked import booked, bus_rows, line_columns, trade_rows
 from gridagora.adapters.sql.made import LiveNames, Names, Rows
 from gridagora.engine.flexibility.books import journal_codes
 from gridagora.engine.live.money import bill, wallet
@@ -20,7 +20,7 @@ from gridagora.engine.machine import session_trades
 from gridagora.ledger import SYSTEM_ACCOUNTS, account_name
 from gridagora.ledger.escrow import BANK, ESCROW, FEES
 from gridagora.model.columns import Ints
-from gridagora.model.events import AuctionCleared, SessionSettled, TradesDecided
+from gridagora.model.events import AuctionCleared, EnergyDelivered, SessionSettled, TradesDecided
 from gridagora.model.flexibility_events import FlexMarketOpened, FlexSettled
 from gridagora.model.live_events import (
     BidsTaken,
@@ -121,7 +121,7 @@ def _withdrawn(event: BidsWithdrawn, _: int, names: Names) -> Made:
 
 def _gate(event: GateClosed, _: int, names: Names) -> Made:
     live = live_names(names).forget(event.at)
-    lineup = tuple(live.participants[name] for name in event.participants)
+    lineup = tuple(live.participants[name] for name in event.participants), event.buses
     lineups = live.lineups if lineup in live.lineups else (*live.lineups, lineup)
     sessions = {**live.sessions, event.session: lineups.index(lineup)}
     after = replace(names, live=replace(live, sessions=sessions, lineups=lineups))
@@ -188,6 +188,17 @@ def _published(event: SessionPublished, _: int, names: Names) -> Made:
     return (Rows(table=tables.sessions, columns=_one(columns), mode="set"),), names
 
 
+def _delivered(event: EnergyDelivered, _: int, names: Names) -> Made:
+    buses = live_names(names).buses(event.session)
+    net_wh = event.metered_wh
+    columns = {"import_wh": np.maximum(net_wh, 0), "export_wh": np.maximum(-net_wh, 0)}
+    made = bus_rows(event.first, buses, {"points": np.ones_like(net_wh), **columns})
+    later = dict.fromkeys(
+        ("scheduled_import_wh", "scheduled_export_wh", "local_bought_wh", "local_sold_wh"), 0
+    )
+    return (Rows(table=tables.bus_sums, columns={**made, **later}),), names
+
+
 def _settled(event: SessionSettled, seq: int, names: Names) -> Made:
     live = live_names(names)
     who = _numbers(live, event.session)
@@ -195,12 +206,25 @@ def _settled(event: SessionSettled, seq: int, names: Names) -> Made:
     rows = [
         Rows(table=tables.sessions, columns=_one(status), mode="set"),
         Rows(table=tables.settlement_lines, columns=line_columns(event.lines, event.first, who)),
+        _scheduled(event, live),
         *booked(seq, event.entry, _accounts(live, event.session, event.account), amount=event.amount),
     ]
     if live.zonal:
         rows.append(trade_rows(event.session, event.trades, who))
     settled = {**live.settled, event.session: event.at}
     return tuple(rows), replace(names, live=replace(live, settled=settled))
+
+
+def _scheduled(event: SessionSettled, live: LiveNames) -> Rows:
+    lines = event.lines
+    columns = {
+        "scheduled_import_wh": np.maximum(lines.traded_wh, 0),
+        "scheduled_export_wh": np.maximum(-lines.traded_wh, 0),
+        "local_bought_wh": lines.local_bought_wh,
+        "local_sold_wh": lines.local_sold_wh,
+    }
+    made = bus_rows(event.first, live.buses(event.session), columns)
+    return Rows(table=tables.bus_sums, columns=made, mode="set")
 
 
 def _corrected(event: SettlementCorrected, seq: int, names: Names) -> Made:
@@ -328,6 +352,7 @@ LIVE_MAKERS: Mapping[type, Callable[[Any, int, Names], Made]] = {
     AuctionCleared: _cleared,
     TradesDecided: _decided,
     SessionPublished: _published,
+    EnergyDelivered: _delivered,
     SessionSettled: _settled,
     SettlementCorrected: _corrected,
     ReadingsTaken: _readings,

@@ -69,7 +69,9 @@ commands = Table(
     *_whole("first_seq", "last_seq"),
     Column("answer", Text, nullable=False),
 )
-"""Idempotency keys, kept for ever: what was asked (its hash), its events, and the answer that was given."""
+"""Idempotency keys, kept for ever: what was asked (its hash), its events, and the answer that was given.
+
+A read table: the chain of events holds them too."""
 
 projected = Table(
     "projected",
@@ -258,6 +260,21 @@ disputes = Table(
     *_whole("at"),
 )
 
+bus_sums = Table(
+    "bus_sums",
+    metadata,
+    _market(),
+    _key("period"),
+    _key_text("bus"),
+    *_whole("points", "import_wh", "export_wh", "scheduled_import_wh", "scheduled_export_wh"),
+    *_whole("local_bought_wh", "local_sold_wh"),
+    sqlite_with_rowid=False,
+)
+"""What the connection points of a bus metered, were to take and give, and traded, as first settled.
+
+Corrections leave it as it is: what is told of a group twice must not differ by what one of it did.
+"""
+
 inbox = Table(
     "inbox",
     metadata,
@@ -273,6 +290,7 @@ inbox = Table(
 """Commands that programs hand to the one that writes the market, and its answers until they are fetched."""
 
 READ_TABLES = (
+    commands,
     participants,
     bids,
     prices,
@@ -288,5 +306,6 @@ READ_TABLES = (
     broken_limits,
     approvals,
     disputes,
+    bus_sums,
 )
 """Made from events alone: they can be dropped and made anew."""
