@@ -4,12 +4,14 @@ import json
 import logging
 import time
 import uuid
+from ipaddress import ip_network
 from itertools import count
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gridagora.service.context import Service
+from gridagora.service.limits import Buckets
 from gridagora.service.problems import LOG, Problem, of_error, respond
 
 ACCESS = logging.getLogger("gridagora.access")
@@ -59,7 +61,8 @@ class Guard:
         status = 0
         path: str = scope["path"]
         extra = [*(self._docs if path.startswith("/docs") else self._plain), (b"request-id", number.encode())]
-        if path.startswith(("/api/", "/oauth/")):
+        limited = path.startswith(("/api/", "/oauth/"))
+        if limited:
             extra.append((b"cache-control", b"no-store"))
 
         async def sending(message: Message) -> None:
@@ -74,8 +77,12 @@ class Guard:
             await send(message)
 
         client = self._client(scope)
+        known = not client.startswith("address:")
+        buckets = self._service.clients if known else self._service.strangers
         try:
-            self._admit(scope, client)
+            self._admit(scope, client, buckets)
+            if limited:
+                extra += _rate(buckets, client)
             await self._app(scope, receive, sending)
         except Exception as error:
             problem = of_error(error)
@@ -92,16 +99,15 @@ class Guard:
         """Return who asks: the identity of a token that was found good, else the network address."""
         for name, value in scope["headers"]:
             if name == b"authorization":
-                return self._service.tokens.client_of(value.decode("latin-1")) or address_of(scope)
-        return address_of(scope)
+                return self._service.tokens.client_of(value.decode("latin-1")) or neighbours_of(scope)
+        return neighbours_of(scope)
 
-    def _admit(self, scope: Scope, client: str) -> None:
+    def _admit(self, scope: Scope, client: str, buckets: Buckets) -> None:
         """Raise a problem for a client that asks too often, and for an address that holds a zero."""
-        known = not client.startswith("address:")
-        buckets = self._service.clients if known else self._service.strangers
         wait = buckets.wait_s(client, now=time.monotonic())
         if wait > 0.0:
-            raise Problem("rate_limited", headers={"Retry-After": str(int(wait) + 1)})
+            told = {name.decode(): value.decode() for name, value in _rate(buckets, client)}
+            raise Problem("rate_limited", headers=told | {"Retry-After": str(int(wait) + 1)})
         raw: Any = scope.get("raw_path") or b""
         if b"%00" in raw or b"%00" in scope["query_string"] or "\0" in scope["path"]:
             raise Problem("text_invalid", "an address may not hold the zero character")
@@ -111,6 +117,28 @@ def address_of(scope: Any) -> str:
     """Return the network address that a request came from."""
     client = scope.get("client")
     return f"address:{client[0]}" if client else "address:unknown"
+
+
+def neighbours_of(scope: Any) -> str:
+    """Return whom a rate holds for who shows no token: an address, or the /64 of IPv6 that one household has.
+
+    >>> [neighbours_of({"client": (host, 80)}) for host in ("2001:db8:1:2:3::4", "192.0.2.7")]
+    ['address:2001:db8:1:2::/64', 'address:192.0.2.7']
+    """
+    client = scope.get("client")
+    if not client or ":" not in client[0] or client[0].startswith("::ffff:"):
+        return address_of(scope)
+    try:
+        return f"address:{ip_network((client[0].partition('%')[0], 64), strict=False)}"
+    except ValueError:
+        return address_of(scope)
+
+
+def _rate(buckets: Buckets, client: str) -> list[tuple[bytes, bytes]]:
+    """Return headers with how often a client may still ask, and in how many seconds it is all again."""
+    left, reset = buckets.left(client)
+    told = (("limit", int(buckets.burst)), ("remaining", left), ("reset", reset))
+    return [(b"ratelimit-" + name.encode(), str(value).encode()) for name, value in told]
 
 
 def _log(scope: Scope, *, client: str, status: int, started: float) -> None:

@@ -15,6 +15,8 @@ from gridagora.service.problems import Problem
 
 KEY = re.compile(r"[\x21-\x7e]{1,128}")
 VERSION = re.compile(r'"(\d{1,18})"')
+TAG = r'(?:W/)?"[\x21\x23-\x7e]*"'
+TAGS = re.compile(rf"\*|{TAG}(?:\s*,\s*{TAG})*")
 
 
 class NotModified(GridAgoraError):  # noqa: N818 - an answer, not a failure
@@ -38,7 +40,9 @@ def etag(*parts: object) -> str:
 
 def tagged(request: Request, response: Response, tag: str) -> None:
     """Give a response its entity tag; raise `NotModified` where the client's If-None-Match has it."""
-    wanted = request.headers.get("if-none-match", "")
+    wanted = request.headers.get("if-none-match", "").strip()
+    if wanted and not TAGS.fullmatch(wanted):
+        raise Problem("header_invalid", 'If-None-Match is ETags as they were told, such as "3", or *')
     known = {part.strip().removeprefix("W/") for part in wanted.split(",")}
     if tag in known or "*" in known:
         raise NotModified(tag)

@@ -1,20 +1,25 @@
 """What a request may cost: how often a client may ask, and how large, deep and odd a body may be."""
 
 import asyncio
+import json
+import math
 import re
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeVar
 
 from pydantic_core import from_json
 from starlette.requests import Request
 
-from gridagora.service.problems import Problem
+from gridagora.service.problems import Problem, entry
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 MOST_CLIENTS = 20_000
+MOST_DOUBLES = 100
+HOLDS_MORE = frozenset((dict, list))
 NO_TEXT = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 """A zero character within JSON text, which PostgreSQL cannot keep."""
 
@@ -49,6 +54,11 @@ class Buckets:
             self._held.popitem(last=False)
         return 0.0 if allowed else (1.0 - tokens) / self.rate
 
+    def left(self, client: str) -> tuple[int, int]:
+        """Return how many requests a client may send at once now, and in how many seconds it is all again."""
+        tokens, _ = self._held.get(client, (self.burst, 0.0))
+        return int(tokens), math.ceil((self.burst - tokens) / self.rate)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Taken:
@@ -74,9 +84,11 @@ async def read_body(request: Request, taken: Taken, *, most_bytes: int, wait_s: 
     Raises
     ------
     Problem
-        for a body that is too large, too slow, of another media type, no UTF-8, too deep, or no JSON.
+        for a body that is packed, too large, too slow, of another media type, no UTF-8, too deep, or no JSON.
     """
     most = taken.most_bytes or most_bytes
+    if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        raise Problem("content_encoding_unsupported", headers={"Accept-Encoding": "identity"})
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > most:
         raise _too_large(most)
@@ -127,8 +139,8 @@ def _media_type(header: str) -> str:
 def parse_json(body: bytes) -> Any:
     """Return what a JSON text holds.
 
-    Nesting deeper than 200, numbers that no number can hold, NaN, lone surrogates, bytes that are no UTF-8
-    and zero characters are refused.
+    Nesting deeper than 200, numbers that no number can hold, NaN, lone surrogates, bytes that are no UTF-8,
+    zero characters, and objects with the same name twice are refused.
 
     Examples
     --------
@@ -141,9 +153,54 @@ def parse_json(body: bytes) -> Any:
     if b"\\u0000" in body and NO_TEXT.search(body):
         raise Problem("text_invalid", "text may not hold the zero character")
     try:
-        return from_json(body, allow_inf_nan=False)
+        found = from_json(body, allow_inf_nan=False)
     except ValueError as error:
         raise Problem("body_unreadable", str(error)) from None
+    if not _names_once(body, found):
+        doubles = list(islice(_doubles(json.loads(body, object_pairs_hook=_Pairs), "body"), MOST_DOUBLES))
+        if doubles:
+            raise Problem("body_unreadable", "names stand twice in an object", errors=doubles)
+    return found
+
+
+def _names_once(body: bytes, found: Any) -> bool:
+    """Tell whether surely no object has a name twice, which is most often seen by counting.
+
+    Every name ends with a quotation mark before a colon, so there are never fewer of these than names.
+    """
+    if any(space + b":" in body for space in (b" ", b"\n", b"\t", b"\r")):
+        return False
+    count, inner = 0, [found] if type(found) in HOLDS_MORE else []
+    while inner:
+        one = inner.pop()
+        values = one
+        if type(one) is dict:
+            count += len(one)
+            values = one.values()
+        for value in values:
+            if type(value) in HOLDS_MORE:
+                inner.append(value)
+    return count == body.count(b'":')
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """The members of an object in their order."""
+
+
+def _doubles(value: Any, place: str) -> Iterator[dict[str, Any]]:
+    """Yield a fault for each name that stands again in its object."""
+    if isinstance(value, _Pairs):
+        seen: set[str] = set()
+        for name, inner in value:
+            here = f"{place}.{name}"
+            if name in seen:
+                fix = "say it once"
+                yield entry(here, value=inner, reason="stands twice", fix=fix, code="duplicate_name")
+            seen.add(name)
+            yield from _doubles(inner, here)
+    elif isinstance(value, list):
+        for row, inner in enumerate(value):
+            yield from _doubles(inner, f"{place}.{row}")
 
 
 def check_text(body: bytes) -> None:

@@ -77,6 +77,7 @@ gone                     410 It is not there any more
 version_conflict         412 It has changed since it was read
 body_too_large           413 The body is too large
 content_type_unsupported 415 The body has a form that is not taken here
+content_encoding_unsupported 415 The body is packed; send it as it is
 input_invalid            422 The input has faults
 precondition_required    428 Say with If-Match which version is changed
 rate_limited             429 Too many requests
@@ -178,7 +179,7 @@ def of_error(error: BaseException) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, RequestValidationError):
-        return Problem("input_invalid", _counted(error.errors()), errors=map(_validation, error.errors()))
+        return Problem("input_invalid", counted(error.errors()), errors=map(_validation, error.errors()))
     if isinstance(error, HTTPException):
         code = _BY_STATUS.get(
             error.status_code, "bad_request" if error.status_code < 500 else "internal_error"
@@ -194,7 +195,7 @@ def _of_ours(error: GridAgoraError) -> Problem:
         codes = {fault.code for fault in error.faults}
         kinds = {FAULT_KINDS.get(code, "input_invalid") for code in codes}
         kind = kinds.pop() if len(kinds) == 1 else "input_invalid"
-        return Problem(kind, _counted(error.faults), errors=map(_fault, error.faults))
+        return Problem(kind, counted(error.faults), errors=map(_fault, error.faults))
     if isinstance(error, CommandConflict):
         return Problem("idempotency_key_reused")
     if isinstance(error, StoreError) and not isinstance(error, DamagedEvent):
@@ -206,7 +207,12 @@ def _of_ours(error: GridAgoraError) -> Problem:
     return Problem("internal_error")
 
 
-def _counted(faults: Iterable[object]) -> str:
+def counted(faults: Iterable[object]) -> str:
+    """Return how many faults there are, in words.
+
+    >>> counted([1])
+    '1 fault; nothing was done'
+    """
     count = len(list(faults))
     return f"{count} fault{'' if count == 1 else 's'}; nothing was done"
 
@@ -254,7 +260,8 @@ def _validation(error: Mapping[str, Any]) -> dict[str, Any]:
     place = ".".join(map(str, error["loc"]))
     fix = _FIXES.get(error["type"], "write what the API documentation says of this place")
     code, message = error["type"], str(error["msg"])
-    wrong = error.get("ctx", {}).get("error")
+    context = error.get("ctx") or {}
+    fix, wrong = context.get("fix", fix), context.get("error")
     if isinstance(wrong, InputError) and wrong.faults:
         first = wrong.faults[0]
         code, message, fix = first.code or code, first.reason, first.fix

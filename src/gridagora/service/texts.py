@@ -7,11 +7,12 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-ODD = frozenset({"Cc", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Kinds of characters that no name needs: control characters, halves of characters, line ends."""
+ODD = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Kinds of characters that no name needs: control characters and line ends, halves of characters, and such as
+are not seen or turn the order of others, by which one name could look like another."""
 
-TURNING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
-"""Characters that are not seen and change the order of others: a name could look like another."""
+UNKEPT = ODD - {"Cf"}
+"""Kinds of characters that no text holds."""
 
 
 class Model(BaseModel):
@@ -21,22 +22,32 @@ class Model(BaseModel):
 
 
 def check_name(text: str) -> str:
-    r"""Return a name in its composed form (NFC) without blanks around it.
+    r"""Return a name: one line in the composed form (NFC) of only what is seen, without blanks around it.
 
-    >>> check_name("  Zoe\u0308 "), check_name("<b>'; --")
-    ('Zoë', "<b>'; --")
+    >>> check_name("Zoë <b>'; --")
+    "Zoë <b>'; --"
+    >>> check_name(" Zoe\u0308\u200b")
+    Traceback (most recent call last):
+    pydantic_core._pydantic_core.PydanticCustomError: holds characters that are not seen, ...
     """
-    if any(unicodedata.category(letter) in ODD or letter in TURNING for letter in text):
-        raise PydanticCustomError("text_invalid", "holds control characters or such as are not seen")
-    text = unicodedata.normalize("NFC", text).strip()
-    if not text:
+    seen = "".join(letter for letter in text if unicodedata.category(letter) not in ODD)
+    plain = unicodedata.normalize("NFC", seen).strip()
+    if text == plain and plain:
+        return text
+    if not plain:
         raise PydanticCustomError("string_too_short", "is empty")
-    return text
+    faults = {
+        "holds characters that are not seen": seen != text,
+        "has blanks around it": seen.strip() != seen,
+        "is not in the composed form of Unicode (NFC)": unicodedata.normalize("NFC", seen) != seen,
+    }
+    reason = ", ".join(words for words, is_so in faults.items() if is_so)
+    raise PydanticCustomError("text_invalid", reason, {"fix": f'write "{plain}"'})  # type: ignore[arg-type]
 
 
 def check_text(text: str) -> str:
     """Return a text of several lines; only line ends and tabs are taken of the control characters."""
-    if any(unicodedata.category(letter) in ODD and letter not in "\n\r\t" for letter in text):
+    if any(unicodedata.category(letter) in UNKEPT and letter not in "\n\r\t" for letter in text):
         raise PydanticCustomError("text_invalid", "holds control characters")
     return unicodedata.normalize("NFC", text)
 
