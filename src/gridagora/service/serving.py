@@ -206,7 +206,7 @@ def _heads(url: str) -> list[Head]:
     path = read_address(url).path
     if path is not None and not (path.exists() and path.stat().st_size):
         return []
-    with Database(url, write=path is None) as database:
+    with Database(url, write=True) as database:  # tables of an older version are brought up to date
         return database.heads()
 
 
