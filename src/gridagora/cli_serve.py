@@ -58,6 +58,13 @@ def serve(
     topic: Annotated[
         str, typer.Option(metavar="TOPIC", help="Beginning of the topics TOPIC/POINT/readings.")
     ] = "gridagora/meters",
+    proxy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESSES",
+            help="Proxies in front, such as 127.0.0.1: their X-Forwarded-For tells who a client is.",
+        ),
+    ] = None,
 ) -> None:
     """Serve a live market until Ctrl-C; a new one is opened where the database holds none.
 
@@ -76,6 +83,7 @@ def serve(
         workers=workers,
         broker=broker or "",
         topic=topic,
+        proxy=proxy or "",
     )
     serving.check_order(order)
     _check_port(host, port)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,7 @@ class Order:
     host, port : where the service listens
     workers : processes
     broker, topic : from which meter readings are taken over MQTT, "" for none
+    proxy : addresses, with commas, of proxies whose word on a client's address is taken; "" for none
     """
 
     database: str
@@ -94,6 +96,7 @@ class Order:
     workers: int = 1
     broker: str = ""
     topic: str = TOPIC
+    proxy: str = ""
 
     @property
     def pace(self) -> float:
@@ -124,6 +127,7 @@ def check_order(order: Order) -> None:
         faults.append(_fault("--workers", order.workers, "is no process", fix="use 1 or more"))
     if not 0.0 <= order.speed <= 100_000.0:
         faults.append(_fault("--speed", order.speed, "cannot be kept", fix="use 1 to 100000"))
+    faults.extend(_proxy_faults(order.proxy))
     if order.broker:
         try:
             broker_of(order.broker, topic=order.topic)
@@ -131,6 +135,14 @@ def check_order(order: Order) -> None:
             faults += error.faults
     if faults:
         raise InputError(faults)
+
+
+def _proxy_faults(proxies: str) -> Iterator[Fault]:
+    for one in filter(None, (part.strip() for part in proxies.split(","))):
+        try:
+            ip_network(one, strict=False)
+        except ValueError:
+            yield _fault("--proxy", one, "is no address", fix="write such as 127.0.0.1 or 10.0.0.0/24")
 
 
 def _term_faults(terms: Mapping[str, Any]) -> Iterator[Fault]:
@@ -297,6 +309,8 @@ def serve(order: Order) -> None:
         log_level="warning",
         access_log=False,
         http=Line,
+        proxy_headers=bool(order.proxy),
+        forwarded_allow_ips=order.proxy,
         server_header=False,
         timeout_keep_alive=KEEP_S,
         timeout_graceful_shutdown=GRACE_S,

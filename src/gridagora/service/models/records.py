@@ -15,6 +15,7 @@ from gridagora.service.models.base import (
     Place,
     Text,
 )
+from gridagora.service.texts import Name
 
 Topic = Literal[
     "session", "bids", "trades", "prices", "limits", "activations", "readings", "settlement", "disputes"
@@ -24,7 +25,7 @@ Topic = Literal[
 class ParticipantFields(Ask):
     """Who buys and sells."""
 
-    name: Annotated[str, Field(min_length=1, max_length=2_000, examples=["Ann's house"])]
+    name: Annotated[Name, Field(examples=["Ann's house"])]
     kind: Literal["household", "business", "producer", "storage", "public"] | None = None
     organisation: Place | None = Field(None, description="organisation that it belongs to")
     aggregator: Place | None = Field(None, description="organisation that acts for it")
@@ -64,7 +65,7 @@ class AssetFields(Ask):
 class ProductFields(Ask):
     """What is traded, as people and prequalification see it."""
 
-    name: Annotated[str, Field(min_length=1, max_length=2_000, examples=["Cap on import"])]
+    name: Annotated[Name, Field(examples=["Cap on import"])]
     market: Literal["energy", "flexibility"]
     horizon: Literal["reservation", "activation", "adjustment"] | None = None
     direction: Literal["up", "down", "cap", "floor"] | None = None
@@ -105,6 +106,8 @@ class _Kept(Answer):
 class Participant(ParticipantFields, _Kept):
     """A participant as it is registered."""
 
+    name: str
+
 
 class ConnectionPoint(_Kept, ConnectionPointFields):
     """A connection point as it is registered."""
@@ -118,6 +121,8 @@ class Asset(_Kept, AssetFields):
 
 class Product(_Kept, ProductFields):
     """A product as it is registered."""
+
+    name: str
 
 
 class Forecast(_Kept, ForecastFields):
