@@ -19,17 +19,23 @@ from gridagora.engine.flexibility.commands import (
     CancelFlexOrder,
     ClearFlexAuction,
     CloseFlexGate,
+    DecideTender,
     DispatchContract,
     FlexCommand,
     OpenFlexAuction,
     OpenFlexMarket,
+    OpenTender,
     PairRedispatch,
     RecordFlexReadings,
     ReleaseReservation,
     SettleFlexPeriods,
     SubmitFlexBids,
     SubmitFlexOrder,
+    SubmitRedispatchOrder,
+    SubmitTenderBid,
     WithdrawFlexBids,
+    WithdrawRedispatchOrder,
+    WithdrawTenderBids,
 )
 from gridagora.engine.flexibility.machine import FlexMarket, replay
 from gridagora.engine.flexibility.state import FlexMarketState
@@ -44,11 +50,7 @@ from gridagora.grid import (
     value_of_cut,
 )
 from gridagora.market import capacity_limit_auction, check_offers
-from gridagora.market.mechanisms.redispatch_pairs import (
-    RedispatchOrder,
-    RedispatchResult,
-    pair_redispatch,
-)
+from gridagora.market.mechanisms.redispatch_pairs import RedispatchResult, pair_redispatch
 from gridagora.market.mechanisms.tender import TenderResult, award_tender
 from gridagora.market.payments import payments
 from gridagora.model.bids import Bids
@@ -60,6 +62,7 @@ from gridagora.model.flexibility_market import (
     ContractRules,
     FlexAuction,
     FlexMarketTerms,
+    RedispatchOrder,
 )
 from gridagora.model.reservation import FlexContract, Tender, TenderBid, Trigger
 from gridagora.model.study import GridLimits
@@ -73,6 +76,7 @@ __all__ = [
     "CloseFlexGate",
     "ConnectionPoint",
     "ContractRules",
+    "DecideTender",
     "DispatchContract",
     "DsoCosts",
     "FlexAuction",
@@ -92,6 +96,7 @@ __all__ = [
     "OfferStep",
     "OpenFlexAuction",
     "OpenFlexMarket",
+    "OpenTender",
     "PairRedispatch",
     "PointForecast",
     "Rebound",
@@ -104,11 +109,15 @@ __all__ = [
     "SettleFlexPeriods",
     "SubmitFlexBids",
     "SubmitFlexOrder",
+    "SubmitRedispatchOrder",
+    "SubmitTenderBid",
     "Tender",
     "TenderBid",
     "TenderResult",
     "Trigger",
     "WithdrawFlexBids",
+    "WithdrawRedispatchOrder",
+    "WithdrawTenderBids",
     "award_tender",
     "bids_of",
     "capacity_limit_auction",

@@ -3,21 +3,18 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from fractions import Fraction
 from numbers import Integral, Real
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gridagora.errors import Fault
-
-if TYPE_CHECKING:
-    from gridagora.market.mechanisms.redispatch_pairs import RedispatchOrder
+from gridagora.model.flexibility_market import RedispatchOrder
 
 OPPOSITE = {"buy": "sell", "sell": "buy"}
 
 
 def redispatch_faults(
-    inside: "Sequence[RedispatchOrder]",
-    outside: "Sequence[RedispatchOrder]",
+    inside: Sequence[RedispatchOrder],
+    outside: Sequence[RedispatchOrder],
     *,
     needed_kw: Mapping[int, float],
     hours: float,
@@ -38,7 +35,7 @@ def redispatch_faults(
     for where, orders in (("inside", inside), ("outside", outside)):
         for row, order in enumerate(orders):
             place = f"{where}, order {row}"
-            yield from _order_faults(place, order, now_period)
+            yield from order_faults(place, order, now_period)
             if participants is not None and order.participant not in participants:
                 fix = "name one of the participants"
                 yield _fault(f"{place}, participant", order.participant, "unknown participant", fix=fix)
@@ -56,7 +53,8 @@ def redispatch_faults(
                 )
 
 
-def _order_faults(place: str, order: "RedispatchOrder", now_period: int) -> Iterator[Fault]:
+def order_faults(place: str, order: RedispatchOrder, now_period: int) -> Iterator[Fault]:
+    """Faults of one order by itself."""
     if order.side not in OPPOSITE:
         yield _fault(f"{place}, side", order.side, "unknown side", fix="write buy or sell")
     if not (_is_number(order.kw) and order.kw > 0):

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from gridagora.model.columns import Floats, Ints
 from gridagora.model.continuous import FlexBid, FlexTrade
-from gridagora.model.flexibility_market import FlexAuction, FlexMarketTerms
-from gridagora.model.reservation import FlexContract
+from gridagora.model.flexibility_market import FlexAuction, FlexMarketTerms, RedispatchOrder
+from gridagora.model.reservation import FlexContract, Tender, TenderBid
 
 Bools = NDArray[np.bool_]
 
@@ -86,6 +86,34 @@ class FlexAuctionCleared:
     surplus_micro: Ints
     capacity_kw: Floats
     contracts: tuple[FlexContract, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TenderOpened:
+    """A tender for a product was announced; bids are taken until ``closes``."""
+
+    at: int
+    product: str
+    tender: Tender
+    closes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TenderBidTaken:
+    """A bid of a tender was taken."""
+
+    at: int
+    tender: str
+    bid: TenderBid
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TenderBidsWithdrawn:
+    """A seller took its bids of a tender back."""
+
+    at: int
+    tender: str
+    participant: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,12 +196,30 @@ class FlexOrderCancelled:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RedispatchOrderTaken:
+    """Somebody is willing to change its schedule; the order waits for a pair."""
+
+    at: int
+    order: RedispatchOrder
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RedispatchOrderWithdrawn:
+    """The order of a participant for a period was taken back."""
+
+    at: int
+    participant: str
+    period: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RedispatchPaired:
     """Opposite orders inside and outside an area were paired (IDCONS).
 
     ``period`` to ``bid_micro`` have one entry per pair, prices in micro-units per kWh; the ``rejected``
     columns one per pair that the grid does not carry, with the reason.  ``party``, ``due_period`` and
-    ``due_micro`` are who gets (+) or pays (-) how much; they sum to zero.
+    ``due_micro`` are who gets (+) or pays (-) how much; they sum to zero.  ``buyers`` are the grid operators
+    that it was done for.
     """
 
     at: int
@@ -192,6 +238,7 @@ class RedispatchPaired:
     party: Ints
     due_period: Ints
     due_micro: Ints
+    buyers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -284,12 +331,17 @@ FlexEvent = (
     | FlexBidsSubmitted
     | FlexBidsWithdrawn
     | FlexAuctionCleared
+    | TenderOpened
+    | TenderBidTaken
+    | TenderBidsWithdrawn
     | TenderAwarded
     | ReservationsCalled
     | ReservationReleased
     | ContractDispatched
     | FlexOrderTaken
     | FlexOrderCancelled
+    | RedispatchOrderTaken
+    | RedispatchOrderWithdrawn
     | RedispatchPaired
     | DeliveryOrdered
     | FlexReadingsRecorded

@@ -51,6 +51,8 @@ class FlexMarketTerms:
     window_periods : periods, counted from ``first``, over which lost readings and the thresholds of
         settlement rules are judged together
     areas : name and connection points of each area that orders of the continuous market may be for
+    baseline : method by which products against a baseline are judged where whoever settles them gives no
+        baseline (`gridagora.settlement.baselines.METHODS`)
 
     Examples
     --------
@@ -80,6 +82,7 @@ class FlexMarketTerms:
     gate_closure_periods: int = 1
     window_periods: int = 1
     areas: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    baseline: str = "lem_schedule"
 
     def product(self, name: str) -> FlexProduct:
         """Return a product by its name."""
@@ -177,3 +180,22 @@ class FlexAuction:
     area: tuple[str, ...] = ()
     contract: ContractRules | None = None
     element: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RedispatchOrder:
+    """An order for one period: any part of ``kw`` at ``price``, currency per kWh.
+
+    A participant that sells imports less (or exports more), one that buys imports more.
+
+    Examples
+    --------
+    >>> RedispatchOrder(participant="ann", side="sell", period=3, kw=20.0, price=0.3).kw
+    20.0
+    """
+
+    participant: str
+    side: Literal["buy", "sell"]
+    period: int
+    kw: float
+    price: float

@@ -264,10 +264,10 @@ def _gate_faults(auction: FlexAuction, at: int, *, late: bool) -> Iterator[Fault
     gap = at - auction.gate
     if late and gap >= 0:
         reason, fix = f"comes {gap} s after the gate", f"act before {auction.gate}"
-        yield _fault(auction.number, "at", at, reason=reason, fix=fix)
+        yield replace(_fault(auction.number, "at", at, reason=reason, fix=fix), code="gate_closed")
     if not late and gap < 0:
         reason, fix = f"comes {-gap} s before the gate closes", f"clear at {auction.gate} or later"
-        yield _fault(auction.number, "at", at, reason=reason, fix=fix)
+        yield replace(_fault(auction.number, "at", at, reason=reason, fix=fix), code="gate_open")
 
 
 def _auction_faults(state: FlexMarketState, command: OpenFlexAuction) -> Iterator[Fault]:

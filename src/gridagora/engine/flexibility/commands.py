@@ -10,11 +10,10 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from gridagora.market.mechanisms.redispatch_pairs import RedispatchOrder
 from gridagora.model.bids import Bids
 from gridagora.model.columns import Floats
 from gridagora.model.continuous import FlexBid
-from gridagora.model.flexibility_market import FlexAuction, FlexMarketTerms
+from gridagora.model.flexibility_market import FlexAuction, FlexMarketTerms, RedispatchOrder
 from gridagora.model.reservation import Tender, TenderBid
 
 
@@ -72,6 +71,43 @@ class AwardTender:
     product: str
     tender: Tender
     bids: tuple[TenderBid, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenTender:
+    """Announce a tender for a product; bids are taken until ``closes``, seconds since 1970 UTC."""
+
+    at: int
+    product: str
+    tender: Tender
+    closes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SubmitTenderBid:
+    """Bid in a tender that is open; one bid of a seller for a window."""
+
+    at: int
+    tender: str
+    bid: TenderBid
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WithdrawTenderBids:
+    """Take a seller's bids of a tender back before it closes."""
+
+    at: int
+    tender: str
+    participant: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecideTender:
+    """Decide a tender that has closed; ``rejected`` are sellers that the buyer does not take, and why."""
+
+    at: int
+    tender: str
+    rejected: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,6 +173,23 @@ class CancelFlexOrder:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SubmitRedispatchOrder:
+    """Be willing to change a schedule: the order waits until it is paired, taken back or late."""
+
+    at: int
+    order: RedispatchOrder
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WithdrawRedispatchOrder:
+    """Take the order of a participant for a period back."""
+
+    at: int
+    participant: str
+    period: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PairRedispatch:
     """Pair orders inside a congested area with opposite ones outside (IDCONS), if the grid carries them.
 
@@ -188,11 +241,17 @@ FlexCommand = (
     | WithdrawFlexBids
     | ClearFlexAuction
     | AwardTender
+    | OpenTender
+    | SubmitTenderBid
+    | WithdrawTenderBids
+    | DecideTender
     | CallReservations
     | ReleaseReservation
     | DispatchContract
     | SubmitFlexOrder
     | CancelFlexOrder
+    | SubmitRedispatchOrder
+    | WithdrawRedispatchOrder
     | PairRedispatch
     | CloseFlexGate
     | RecordFlexReadings

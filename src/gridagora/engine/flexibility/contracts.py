@@ -4,7 +4,7 @@ A seller's fee is for being available; who reserved pays it, period by period.  
 of its payment rule: each winner's money per kW and hour, rounded to a micro-unit.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from numbers import Real
 
@@ -24,12 +24,13 @@ from gridagora.engine.flexibility.state import (
 )
 from gridagora.errors import Fault, InputError, InvariantError, check_faults, require
 from gridagora.market._tender_check import bid_windows
+from gridagora.market._tender_check import tender_faults as tender_bid_faults
 from gridagora.market.mechanisms.tender import TenderResult, award_tender
 from gridagora.model.columns import Floats, Ints
 from gridagora.model.flexibility import LIMITS
 from gridagora.model.flexibility_events import FlexAuctionCleared, TenderAwarded
 from gridagora.model.flexibility_market import ContractRules, FlexAuction, FlexMarketTerms
-from gridagora.model.reservation import FlexContract
+from gridagora.model.reservation import FlexContract, Tender, TenderBid
 from gridagora.units import WH_PER_KWH, amount_micro, to_micro, to_wh
 
 
@@ -82,7 +83,9 @@ def contracts_of(
 def award(state: FlexMarketState, command: AwardTender) -> TenderAwarded:
     """Decide a tender; every bid is answered with a reason."""
     terms, tender = state.open_terms, command.tender
-    faults = [*time_faults(state, command.at), *_tender_faults(state, command)]
+    faults = [*time_faults(state, command.at), *tender_faults(state, command.product, tender)]
+    if command.product in dict(terms.products):
+        faults += room_faults(state, command.product, tender, command.bids)
     result: TenderResult | None = None
     try:
         result = award_tender(
@@ -186,12 +189,13 @@ def _with_contract(
     return replace(state, contracts=(*state.contracts, held))
 
 
-def _tender_faults(state: FlexMarketState, command: AwardTender) -> Iterator[Fault]:
-    terms, tender, source = state.open_terms, command.tender, f"tender {command.tender.name}"
-    unknown = product_faults(terms, command.product, source=source)
+def tender_faults(state: FlexMarketState, product: str, tender: Tender) -> Iterator[Fault]:
+    """Yield what is wrong with a tender in this market, its bids left aside."""
+    terms, source = state.open_terms, f"tender {tender.name}"
+    unknown = product_faults(terms, product, source=source)
     yield from unknown
-    if not unknown and terms.product(command.product) != tender.product:
-        reason, fix = f"differs from the market's product {command.product}", "tender that product"
+    if not unknown and terms.product(product) != tender.product:
+        reason, fix = f"differs from the market's product {product}", "tender that product"
         yield Fault(source=source, place="product", value=tender.product, reason=reason, fix=fix)
     if tender.buyer not in terms.buyers:
         fix = f"write one of {', '.join(terms.buyers)}"
@@ -204,20 +208,48 @@ def _tender_faults(state: FlexMarketState, command: AwardTender) -> Iterator[Fau
             fix = f"choose periods of {terms.first} to {terms.end - 1}"
             place, reason = f"window {window}", "is outside the market"
             yield Fault(source=source, place=place, value=(first, count), reason=reason, fix=fix)
-    if unknown:
-        return
-    most = dict(zip(terms.participants, terms.capacity_kw(command.product).tolist(), strict=False))
-    for row, bid in enumerate(command.bids):
+
+
+def room_faults(
+    state: FlexMarketState, product: str, tender: Tender, bids: Sequence[TenderBid]
+) -> Iterator[Fault]:
+    """Yield bids above what their connections can still reserve; the tender has no faults itself."""
+    terms = state.open_terms
+    most = dict(zip(terms.participants, terms.capacity_kw(product).tolist(), strict=False))
+    for row, bid in enumerate(bids):
         if bid.participant not in most:
             continue
         point, capacity = terms.participants.index(bid.participant), most[bid.participant]
-        left = reservable_kw(state, command.product, terms.first, count=terms.periods)[:, point]
-        wanted = [n - terms.first for w in bid_windows(tender, bid) for n in tender.periods_of(w)]
+        left = reservable_kw(state, product, terms.first, count=terms.periods)[:, point]
+        wanted = [
+            n - terms.first
+            for w in bid_windows(tender, bid)
+            if w in range(len(tender.windows))
+            for n in tender.periods_of(w)
+        ]
         free = float(min((left[n] for n in wanted if 0 <= n < terms.periods), default=capacity))
         if isinstance(bid.max_kw, Real) and float(bid.max_kw) > free + LEAST_KW:
             reason = (
                 f"is above the connection capacity, {shown(capacity)}, "
                 f"of which {shown(capacity - free)} are reserved or offered already"
             )
-            fix = f"offer at most {shown(max(free, 0.0))}"
-            yield Fault(source=source, place=f"bid {row}, max_kw", value=bid.max_kw, reason=reason, fix=fix)
+            place, fix = f"bid {row}, max_kw", f"offer at most {shown(max(free, 0.0))}"
+            source = f"tender {tender.name}"
+            yield Fault(source=source, place=place, value=bid.max_kw, reason=reason, fix=fix)
+
+
+def bid_faults(
+    state: FlexMarketState, product: str, tender: Tender, bids: Sequence[TenderBid]
+) -> Iterator[Fault]:
+    """Yield all that is wrong with bids of a tender that was opened."""
+    terms = state.open_terms
+    bus_of = {point.participant: point.bus for point in terms.points}
+    first = min(first for first, _ in tender.windows)
+    found = tender_bid_faults(tender, bids, hours=terms.period_hours, bus_of=bus_of, now_period=first)
+    yield from found
+    for row, bid in enumerate(bids):
+        if bid.participant not in bus_of and bid.participant in tender.area:
+            fix = "name a connection point of the market"
+            place, reason = f"bid {row}, participant", "is no seller here"
+            yield Fault(source="tender bids", place=place, value=bid.participant, reason=reason, fix=fix)
+    yield from room_faults(state, product, tender, bids)

@@ -19,6 +19,7 @@ from gridagora.model.flexibility_market import (
     ContractRules,
     FlexAuction,
     FlexMarketTerms,
+    RedispatchOrder,
 )
 from gridagora.model.reservation import Tender, TenderBid
 
@@ -176,6 +177,14 @@ def _auction(value: Any) -> FlexAuction | int:
     return value if isinstance(value, FlexAuction) else _whole(value)
 
 
+def _tender(value: Any) -> Tender | str:
+    """Return a tender, or the name of one."""
+    if isinstance(value, Tender | str):
+        return value
+    message = "a Tender, or the name of one"
+    raise TypeError(message)
+
+
 def _bids(value: Any) -> Any:
     """Return bids of a tender as a tuple; those of an auction are read with it."""
     many = isinstance(value, list | tuple) and all(isinstance(bid, TenderBid) for bid in value)
@@ -190,7 +199,10 @@ OF_COMMANDS: Mapping[str, Read] = MappingProxyType(
         "terms": _of(FlexMarketTerms, "FlexMarketTerms"),
         "auction": _auction,
         "bids": _bids,
-        "tender": _of(Tender, "a Tender"),
+        "tender": _tender,
+        "order": _of(RedispatchOrder, "a RedispatchOrder"),
+        "closes": _whole,
+        "rejected": _of(Mapping, 'reasons by seller, e.g. {"ann": "never answered a test"}'),
         "first": _whole,
         "count": _whole,
         "before": _whole,
@@ -217,6 +229,7 @@ OF_TERMS: Mapping[str, Read] = MappingProxyType(
         "areas": _areas,
         **dict.fromkeys(("start", "first", "periods", "gate_closure_periods", "window_periods"), _whole),
         "penalty_micro_per_kwh": _whole,
+        "baseline": _text,
         **dict.fromkeys(("period_hours", "tolerance_kw", "most_missing_percent"), _number),
     }
 )

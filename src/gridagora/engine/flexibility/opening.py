@@ -14,6 +14,7 @@ from gridagora.market.payments.rules import RuleName
 from gridagora.model.continuous import FlexBookState
 from gridagora.model.flexibility_events import FlexMarketOpened
 from gridagora.model.flexibility_market import FlexMarketTerms
+from gridagora.settlement.baselines import METHODS
 from gridagora.settlement.flexibility_rules import RULES
 from gridagora.settlement.reservation import FEE_RULES
 
@@ -79,6 +80,7 @@ def _rule_faults(terms: FlexMarketTerms) -> Iterator[Fault]:
         ("activation_payment", (terms.activation_payment,), get_args(RuleName)),
         ("fee_rule", (terms.fee_rule,), tuple(FEE_RULES)),
         ("settlement", terms.settlement, tuple(RULES)),
+        ("baseline", (terms.baseline,), tuple(METHODS)),
     )
     for place, chosen, known in rules:
         for rule in chosen:

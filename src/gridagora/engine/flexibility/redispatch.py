@@ -9,18 +9,77 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from gridagora.engine.flexibility.commands import PairRedispatch
+from gridagora.engine.flexibility.commands import (
+    PairRedispatch,
+    SubmitRedispatchOrder,
+    WithdrawRedispatchOrder,
+)
 from gridagora.engine.flexibility.state import LEAST_KW, FlexMarketState, shown, time_faults
 from gridagora.errors import Fault, InputError, InvariantError, check_faults, require
+from gridagora.market._redispatch_check import order_faults
 from gridagora.market.mechanisms.redispatch_pairs import (
     Delta,
     Feasible,
-    RedispatchOrder,
     RedispatchResult,
     pair_redispatch,
 )
 from gridagora.model.columns import Ints
-from gridagora.model.flexibility_events import RedispatchPaired
+from gridagora.model.flexibility_events import (
+    RedispatchOrderTaken,
+    RedispatchOrderWithdrawn,
+    RedispatchPaired,
+)
+from gridagora.model.flexibility_market import RedispatchOrder
+
+
+def take_order(state: FlexMarketState, command: SubmitRedispatchOrder) -> RedispatchOrderTaken:
+    """Take an order that waits for a pair: one of a participant for a period."""
+    terms, order = state.open_terms, command.order
+    faults = time_faults(state, command.at)
+    faults += order_faults("order", order, max(state.open_from, terms.open_from(command.at)))
+    faults += _order_faults(state, "order", order)
+    if order.participant not in (point.participant for point in terms.points):
+        fix = "name a connection point of the market"
+        faults.append(_fault("order, participant", order.participant, "is no seller here", fix=fix))
+    if isinstance(order.period, Integral) and order.period >= terms.end:
+        fix = f"choose periods of {terms.first} to {terms.end - 1}"
+        faults.append(_fault("order, period", order.period, "is outside the market", fix=fix))
+    if any(_key(one) == _key(order) for one in state.willing):
+        reason, fix = f"has an order for period {order.period} already", "take that one back first"
+        faults.append(_fault("order, participant", order.participant, reason, fix=fix))
+    check_faults(faults)
+    return RedispatchOrderTaken(at=command.at, order=order)
+
+
+def withdraw_order(state: FlexMarketState, command: WithdrawRedispatchOrder) -> RedispatchOrderWithdrawn:
+    """Take an order back that waits for a pair."""
+    faults = time_faults(state, command.at)
+    if (command.participant, command.period) not in map(_key, state.willing):
+        reason, fix = "has no order for that period", "take back an order that waits"
+        faults.append(_fault("participant", command.participant, reason, fix=fix))
+    check_faults(faults)
+    return RedispatchOrderWithdrawn(at=command.at, participant=command.participant, period=command.period)
+
+
+def apply_order(state: FlexMarketState, event: RedispatchOrderTaken) -> FlexMarketState:
+    """Let the order wait behind the others; those whose period has begun wait no more."""
+    return replace(state, willing=(*_waiting(state, event.at), event.order))
+
+
+def apply_order_withdrawn(state: FlexMarketState, event: RedispatchOrderWithdrawn) -> FlexMarketState:
+    """Drop the order."""
+    gone = event.participant, event.period
+    return replace(state, willing=tuple(one for one in state.willing if _key(one) != gone))
+
+
+def _waiting(state: FlexMarketState, at: int) -> tuple[RedispatchOrder, ...]:
+    """Return the orders that can still be paired at a moment."""
+    first = max(state.open_from, state.open_terms.open_from(at))
+    return tuple(one for one in state.willing if one.period >= first)
+
+
+def _key(order: RedispatchOrder) -> tuple[str, int]:
+    return order.participant, order.period
 
 
 def pair_orders(state: FlexMarketState, command: PairRedispatch, feasible: Feasible) -> RedispatchPaired:
@@ -44,7 +103,7 @@ def pair_orders(state: FlexMarketState, command: PairRedispatch, feasible: Feasi
     check_faults(faults)
     if result is None:
         raise InvariantError("a redispatch without faults has a result")
-    return _paired(state, command.at, result)
+    return _paired(state, command, result)
 
 
 def apply_paired(state: FlexMarketState, event: RedispatchPaired) -> FlexMarketState:
@@ -58,7 +117,13 @@ def apply_paired(state: FlexMarketState, event: RedispatchPaired) -> FlexMarketS
         np.add.at(kw, event.buyer[pairs], event.kw[pairs])
         np.add.at(kw, event.seller[pairs], -event.kw[pairs])
         state = state.with_periods({period: replace(old, redispatch_micro=money, redispatch_kw=kw)})
-    return state
+    names, rows = state.open_terms.participants, event.period.tolist()
+    paired = {
+        (names[code], period)
+        for codes in (event.seller, event.buyer)
+        for code, period in zip(codes.tolist(), rows, strict=True)
+    }
+    return replace(state, willing=tuple(one for one in state.willing if _key(one) not in paired))
 
 
 def _asked(state: FlexMarketState, feasible: Feasible) -> Feasible:
@@ -81,11 +146,11 @@ def _refuse(_: object) -> tuple[str, ...]:
     return ("faults of the command",)
 
 
-def _paired(state: FlexMarketState, at: int, result: RedispatchResult) -> RedispatchPaired:
+def _paired(state: FlexMarketState, command: PairRedispatch, result: RedispatchResult) -> RedispatchPaired:
     code = {name: number for number, name in enumerate(state.open_terms.participants)}
     pairs, rejected, lines = result.pairs, result.rejected, result.lines
     return RedispatchPaired(
-        at=at,
+        at=command.at,
         period=_whole(pair.period for pair in pairs),
         seller=_whole(code[pair.seller] for pair in pairs),
         buyer=_whole(code[pair.buyer] for pair in pairs),
@@ -101,6 +166,7 @@ def _paired(state: FlexMarketState, at: int, result: RedispatchResult) -> Redisp
         party=_whole(code[line.party] for line in lines),
         due_period=_whole(line.period for line in lines),
         due_micro=_whole(line.amount_micro for line in lines),
+        buyers=tuple(command.shares),
     )
 
 

@@ -12,9 +12,9 @@ import numpy as np
 from gridagora.errors import Fault, require
 from gridagora.model.columns import Floats, Ints
 from gridagora.model.continuous import FlexBookState
-from gridagora.model.flexibility_events import FlexBidsSubmitted
-from gridagora.model.flexibility_market import FlexAuction, FlexMarketTerms
-from gridagora.model.reservation import FlexContract
+from gridagora.model.flexibility_events import FlexBidsSubmitted, TenderAwarded
+from gridagora.model.flexibility_market import FlexAuction, FlexMarketTerms, RedispatchOrder
+from gridagora.model.reservation import FlexContract, Tender, TenderBid
 
 LEAST_KW = 1e-9
 """Below this a sum of kW counts as nothing: what adding and taking away floats leaves behind."""
@@ -103,10 +103,22 @@ class ContractState:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class TenderState:
+    """A tender that takes bids until ``closes``, the bids that stand, and the decision once there is one."""
+
+    tender: Tender
+    product: str
+    closes: int
+    bids: tuple[TenderBid, ...] = ()
+    awarded: TenderAwarded | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class FlexMarketState:
     """The fold of all events of a flexibility market; ``at`` is when the last one happened.
 
-    ``auctions`` are by number, ``books`` by product, ``periods`` are those of the market from its first,
+    ``auctions`` are by number, ``tenders`` in the order of opening, ``willing`` are orders of redispatch that
+    wait for a pair, ``books`` are by product, ``periods`` are those of the market from its first,
     ``open_from`` is the first period that no order went out for, ``balance`` each account's micro-units.
 
     Examples
@@ -118,6 +130,8 @@ class FlexMarketState:
     terms: FlexMarketTerms | None = None
     at: int | None = None
     auctions: tuple[AuctionState, ...] = ()
+    tenders: tuple[TenderState, ...] = ()
+    willing: tuple[RedispatchOrder, ...] = ()
     contracts: tuple[ContractState, ...] = ()
     books: tuple[FlexBookState, ...] = ()
     open_from: int = 0

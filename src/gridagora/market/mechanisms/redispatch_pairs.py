@@ -17,6 +17,7 @@ from typing import Literal
 
 from gridagora.errors import check_faults, require
 from gridagora.market._redispatch_check import exact_share, redispatch_faults
+from gridagora.model.flexibility_market import RedispatchOrder
 from gridagora.units import amount_micro, to_micro, to_wh
 
 Delta = Mapping[tuple[str, int], float]
@@ -24,25 +25,6 @@ Delta = Mapping[tuple[str, int], float]
 
 Feasible = Callable[[Delta], tuple[str, ...]]
 """Names the limits that a change of schedules breaks; nothing when it may be done."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RedispatchOrder:
-    """An order for one period: any part of ``kw`` at ``price``, currency per kWh.
-
-    A participant that sells imports less (or exports more), one that buys imports more.
-
-    Examples
-    --------
-    >>> RedispatchOrder(participant="ann", side="sell", period=3, kw=20.0, price=0.3).kw
-    20.0
-    """
-
-    participant: str
-    side: Literal["buy", "sell"]
-    period: int
-    kw: float
-    price: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
