@@ -12,6 +12,7 @@ import pytest
 from live_bidding import TERMS, enter, runner
 from live_village import EPOCH, small, small_context
 
+from gridagora.adapters import live_steps
 from gridagora.adapters.clocks import FastClock
 from gridagora.adapters.live import LiveRunner
 from gridagora.adapters.sql.audit import replay as make_anew
@@ -164,7 +165,6 @@ def test_a_step_that_fails_is_told_and_the_rest_goes_on(tmp_path, monkeypatch):
 
 
 def test_a_session_that_cannot_be_cleared_is_called_off_and_the_next_ones_are_held(tmp_path, monkeypatch):
-    from gridagora.adapters import live as module
     from gridagora.engine.live import machine
     from gridagora.engine.live.commands import CloseGate
     from gridagora.errors import SolverError
@@ -178,7 +178,7 @@ def test_a_session_that_cannot_be_cleared_is_called_off_and_the_next_ones_are_he
         return good(state, command, context)
 
     monkeypatch.setattr(machine, "HANDLERS", dict(machine.HANDLERS) | {CloseGate: broken})
-    monkeypatch.setattr(module, "RETRY_S", 0.02)
+    monkeypatch.setattr(live_steps, "RETRY_S", 0.02)
     url = f"sqlite:///{tmp_path / 'a.db'}"
     with runner(url) as live:
         until(lambda: live.ask(lambda state: state.next_settle) > 2)
@@ -186,7 +186,7 @@ def test_a_session_that_cannot_be_cleared_is_called_off_and_the_next_ones_are_he
             "It could not be cleared: no flow."
         )
         assert live.ask(lambda state: [state.sessions[n].called_off for n in (0, 2)]) == [None, None]
-        assert len(tries) == module.TRIES
+        assert len(tries) == live_steps.TRIES
     with Database(url) as database:
         assert verify(database, "small").findings == ()
         assert make_anew(database, "small").findings == ()

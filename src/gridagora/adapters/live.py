@@ -14,32 +14,28 @@ from dataclasses import replace
 from threading import Event as Flag
 from threading import RLock, Thread
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-from gridagora.adapters.clocks import FastClock, SystemClock
+from gridagora.adapters.clocks import ClockGuard, FastClock, RunningClock, SystemClock
 from gridagora.adapters.live_inbox import Desk, Inbox, Post
+from gridagora.adapters.live_steps import Steps
 from gridagora.adapters.sql.database import Database
 from gridagora.adapters.sql.group import GroupCommit
 from gridagora.adapters.sql.store import Decision, Receipt, SqlStore
 from gridagora.engine.live.answers import answer_of
-from gridagora.engine.live.commands import CallOffSession, CloseGate, LiveCommand, OpenLiveMarket
+from gridagora.engine.live.commands import AcceptClock, LiveCommand, OpenLiveMarket
 from gridagora.engine.live.context import LiveContext
 from gridagora.engine.live.machine import apply, handle, replay
-from gridagora.engine.live.refusals import plain_text, refusal
+from gridagora.engine.live.refusals import clock as clock_text
+from gridagora.engine.live.refusals import refusal
 from gridagora.engine.live.state import LiveState
 from gridagora.engine.live.timetable import due, next_moment
-from gridagora.errors import GridAgoraError, InputError, MarketTaken, StoreError
+from gridagora.errors import Fault, GridAgoraError, InputError, MarketTaken, StoreError
 from gridagora.model.events import Event, canonical_bytes
 from gridagora.model.live import LiveTerms
 
 LONGEST_PAUSE_S = 1.0
 """Real seconds after which the thread looks again in any case."""
-
-RETRY_S = 30.0
-"""Real seconds until a step that could not be carried out is tried again."""
-
-TRIES = 5
-"""A session that could not be cleared so often is called off: the sessions after it wait for it."""
 
 LONGEST_KEY = 255
 """Characters of an idempotency key at most."""
@@ -47,16 +43,6 @@ LONGEST_KEY = 255
 Answer = TypeVar("Answer")
 Listener = Callable[[int, Sequence[Event]], None]
 """Called with the number of the first of some events, and these, when they are on disk; must be quick."""
-
-
-class RunningClock(Protocol):
-    """A clock that a runner lives by."""
-
-    def now(self) -> int:
-        """Return the present moment, seconds since 1970-01-01 UTC."""
-
-    def seconds_until(self, moment: int) -> float:
-        """Return the real seconds until a moment, 0 where it has come."""
 
 
 class LiveRunner:
@@ -69,6 +55,7 @@ class LiveRunner:
     terms : of a market that is opened if the database does not hold it yet
     clock : tells the moment; the computer's when left out
     actor : who opens the market
+    guard : of the clock; one with the usual bounds when left out
 
     Raises
     ------
@@ -88,10 +75,12 @@ class LiveRunner:
         *,
         clock: RunningClock | None = None,
         actor: str = "operator",
+        guard: ClockGuard | None = None,
     ) -> None:
         self.url, self.name, self.context = url, terms.name, context
         self.clock: RunningClock = clock or SystemClock()
         self._terms, self._actor = terms, actor
+        self._guard, self._steps = guard or ClockGuard(), Steps()
         self._door = RLock()
         self._stop, self._wake = Flag(), Flag()
         self._listeners: list[Listener] = []
@@ -101,8 +90,6 @@ class LiveRunner:
         self._post: Post | None = None
         self._desk: Desk | None = None
         self._down = ""
-        self._stuck: dict[type, tuple[str, float]] = {}
-        self._uncleared: tuple[int, int, str] = (0, 0, "")
         self._shown: Mapping[str, Any] = {}
         self._seen = self._acknowledged = 0
         self._next: int | None = None
@@ -213,13 +200,20 @@ class LiveRunner:
         return stop
 
     def public_state(self) -> Mapping[str, Any]:
-        """Return what everybody may know of the market now."""
+        """Return what everybody may know of the market now.
+
+        ``clock_jump_s`` are the seconds that its clock leapt ahead, which somebody has to accept;
+        ``clock_behind_s`` those that it shows less than the last event, whose moment holds until then.
+        """
+        now = self.clock.now()
         return {
             "market": self.name,
-            "now": self.clock.now(),
+            "now": now,
+            "clock_jump_s": self._guard.leap_s(self.clock),
+            "clock_behind_s": max(0, int(self._shown.get("at", now)) - now),
             "writes": self.writes,
             "down": self._down,
-            "stuck": {kind.__name__: text for kind, (text, _) in self._stuck.items()},
+            "stuck": self._steps.stuck(),
             **self._shown,
         }
 
@@ -255,10 +249,11 @@ class LiveRunner:
     def _begin(self, store: SqlStore) -> None:
         """Go on from the events of a store that is ours to write."""
         state = replay(store.events())
-        self._state, self._stuck = state, {}
+        self._state, self._steps = state, Steps()
         if isinstance(self.clock, FastClock):
             self.clock.resume(state.at)
-        self._group = GroupCommit(store)
+        self._guard.begin(state.at)
+        self._group = GroupCommit(store, told=self._note)
         if state.terms is None:
             opening = OpenLiveMarket(at=0, actor=self._actor, terms=self._terms)
             self._hand_in(self._group, opening).result()
@@ -289,6 +284,10 @@ class LiveRunner:
         def decide() -> Decision:
             if state is None or self._state is not state:
                 raise StoreError("the state of the market was lost; it is made anew from the events")
+            if isinstance(command, AcceptClock):
+                self._accept(command)
+            elif leap := self._guard.leap_s(self.clock):
+                raise InputError([self._leapt(leap)])
             at = max(self.clock.now(), state.at)
             events = handle(state, replace(command, at=at), self.context)
             made.append(events)
@@ -297,6 +296,22 @@ class LiveRunner:
         future = group.submit(decide, key=key, request=request)
         future.add_done_callback(lambda done: self._tell(done, made))
         return future
+
+    def _leapt(self, leap: int) -> Fault:
+        """Return why nothing is carried out while the clock is in doubt."""
+        reason = f"the clock leapt {leap} s ahead, and the market waits until it is back or is accepted"
+        fix = "send it again then, with the same key"
+        return refusal("clock_jump", "clock", clock_text(self.clock.now()), reason=reason, fix=fix)
+
+    def _accept(self, command: AcceptClock) -> None:
+        """Follow a clock that leapt, if it shows what whoever accepts it takes for the time."""
+        shown = self.clock.now()
+        if not self._guard.leap_s(self.clock):
+            raise InputError([refusal("clock_steady", "clock", clock_text(shown), fix="leave it as it is")])
+        if abs(command.now - shown) > self._guard.most_leap_s:
+            fix = f"set the computer's clock right, or accept the {clock_text(shown)} that it shows"
+            raise InputError([refusal("clock_differs", "now", clock_text(command.now), fix=fix)])
+        self._guard.accept()
 
     def _applied(self, state: LiveState, events: tuple[Event, ...]) -> Decision:
         """Change the state; after a defect on the way nobody knows what it is, and it is made anew."""
@@ -318,6 +333,15 @@ class LiveRunner:
             self._acknowledged = max(self._acknowledged, future.result().last)
             for listener in tuple(self._listeners):
                 listener(future.result().first, made[0])
+
+    def _note(self, seq: int, event: Event) -> None:
+        """Take in what no command made: which keys were answered."""
+        state = self._state
+        if state is not None:
+            apply(state, event)
+        self._acknowledged = max(self._acknowledged, seq)
+        for listener in tuple(self._listeners):
+            listener(seq, (event,))
 
     # --- what is due ------------------------------------------------------------------------------
 
@@ -349,21 +373,23 @@ class LiveRunner:
         state = self._state
         if state is None:
             raise StoreError("the state of the market is lost; it is made anew from the events")
-        real = time.monotonic()
-        self._stuck = {kind: held for kind, held in self._stuck.items() if held[1] > real}
+        real, steps = time.monotonic(), self._steps
         made: list[tuple[Event, ...]] = []
         tried: list[LiveCommand] = []
 
         def decide() -> Decision:
             if self._state is not state:
                 raise StoreError("the state of the market was lost; it is made anew from the events")
-            now = max(self.clock.now(), state.at)
-            waits = frozenset(self._stuck)
-            command = self._or_called_off(due(state, now, without=waits))
-            if command is None:
+            if self._guard.leap_s(self.clock):
+                self._next, self._shown = None, _shown(state)
+                return Decision()
+            now, waits = max(self.clock.now(), state.at), steps.waiting(real)
+            wanted = due(state, now, without=waits)
+            command = steps.instead(wanted, state)
+            if wanted is None or command is None:
                 self._next, self._shown = next_moment(state, without=waits), _shown(state)
                 return Decision()
-            tried.append(command)
+            tried.append(wanted)
             events = handle(state, command, self.context)
             made.append(events)
             return self._applied(state, events)
@@ -377,23 +403,8 @@ class LiveRunner:
         except Exception as error:  # the timetable goes on with what else is due, and tells what is stuck
             if not tried:
                 raise StoreError(str(error)) from error
-            self._note_failure(tried[0], str(error), real + RETRY_S)
+            steps.failed(tried[0], str(error), real)
         return bool(tried)
-
-    def _note_failure(self, command: LiveCommand, why: str, again: float) -> None:
-        """Note a step that could not be carried out, and how often its session could not be cleared."""
-        self._stuck = {**self._stuck, type(command): (why, again)}
-        if isinstance(command, CloseGate):
-            session, tries, _ = self._uncleared
-            self._uncleared = command.session, tries + 1 if session == command.session else 1, why
-
-    def _or_called_off(self, command: LiveCommand | None) -> LiveCommand | None:
-        """Return a command, or the calling off of a session that it cannot clear."""
-        session, tries, why = self._uncleared
-        if not isinstance(command, CloseGate) or command.session != session or tries < TRIES:
-            return command
-        reason = f"It could not be cleared: {plain_text(why)}"
-        return CallOffSession(at=command.at, session=session, reason=reason)
 
     def _follow(self) -> float:
         """Try to take the writer's place; tell listeners what it wrote."""

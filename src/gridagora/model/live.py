@@ -12,6 +12,9 @@ from gridagora.model.time import SECONDS_PER_DAY, SECONDS_PER_HOUR
 PPM = 1_000_000
 """Millionths of the whole."""
 
+HIGHEST_BREACH = 1_000.0
+"""Largest price of a kWh beyond a limit, currency per kWh."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LiveTerms:
@@ -35,6 +38,9 @@ class LiveTerms:
     most_kwh : largest quantity of one bid
     fee_ppm : millionths of what sellers are paid that the operator keeps
     escrow : True: a buyer's money is held from the match until delivery is proven
+    breach_price : currency that each kWh beyond a declared limit costs those who caused it; 0: nothing, since
+        a penalty is owed only where people agreed to one
+    least_group : aggregates of fewer connection points are told to nobody
     currency, timezone : of bills, and of the people
     scenario : the scenario file that the market was made of: grid, tariffs, limits, zones
 
@@ -61,6 +67,8 @@ class LiveTerms:
     most_kwh: float = 10_000.0
     fee_ppm: int = 0
     escrow: bool = False
+    breach_price: float = 0.0
+    least_group: int = 4
     currency: str = "EUR"
     timezone: str = "Europe/Berlin"
 
@@ -139,6 +147,11 @@ def _faults(terms: LiveTerms) -> Iterator[Fault]:
         yield _fault(terms, "lowest_price", "is above highest_price", fix="swap the two")
     if not 0 < terms.most_kwh < np.inf:
         yield _fault(terms, "most_kwh", "is no largest quantity", fix="give kWh above 0")
+    if terms.least_group < 1:
+        yield _fault(terms, "least_group", "is no group", fix="take 1 or more")
+    if not 0 <= terms.breach_price <= HIGHEST_BREACH:
+        fix = f"give currency per kWh from 0 to {HIGHEST_BREACH:g}"
+        yield _fault(terms, "breach_price", "is no price of a breach", fix=fix)
     if not 0 <= terms.fee_ppm <= PPM:
         yield _fault(terms, "fee_ppm", "is no share", fix=f"give millionths from 0 to {PPM}")
 

@@ -5,7 +5,7 @@ Participants stand here by name; `GateClosed` gives those of a session the codes
 ``GateClosed.participants``, and the retailer behind them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from gridagora.model.columns import SettlementLines
 from gridagora.model.live import LiveTerms
 
 Ints = NDArray[np.int64]
+NOTHING: Ints = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -183,7 +184,12 @@ class LimitDeclared:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MoneyMoved:
-    """Postings of wallets and escrow: accounts by name, whole micro-units that sum to 0, and what for."""
+    """Postings of wallets and escrow: accounts by name, whole micro-units that sum to 0, and what for.
+
+    A withdrawal has the id of the ``payment`` that it waits for.  What is held for a session has an entry for
+    each ``trade`` (its row) with what is ``held``; where it is released also with what of that was ``paid``
+    to the seller and kept as ``fee``: the rest went back to the buyer.
+    """
 
     at: int
     actor: str
@@ -191,6 +197,11 @@ class MoneyMoved:
     kind: str
     accounts: tuple[str, ...]
     amount: Ints
+    payment: str = ""
+    trade: Ints = field(default_factory=lambda: NOTHING)
+    held: Ints = field(default_factory=lambda: NOTHING)
+    paid: Ints = field(default_factory=lambda: NOTHING)
+    fee: Ints = field(default_factory=lambda: NOTHING)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -207,6 +218,38 @@ class LimitsBroken:
     period: Ints
     net_wh: Ints
     allowed_wh: Ints
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SettlementStuck:
+    """A session could not be settled several times; it is tried again, and its operators can decide."""
+
+    at: int
+    session: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SettledBySchedule:
+    """A session is settled as if all had kept to their schedules; `SessionSettled` follows it.
+
+    What the meters show stays in the log, and is booked when a dispute is decided.
+    """
+
+    at: int
+    actor: str
+    session: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClockAccepted:
+    """Somebody confirmed a clock that had leapt: from the last event at ``since`` to this one's moment."""
+
+    at: int
+    actor: str
+    since: int
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -266,6 +309,9 @@ LiveEvent = (
     | LimitDeclared
     | MoneyMoved
     | LimitsBroken
+    | SettlementStuck
+    | SettledBySchedule
+    | ClockAccepted
     | SettlementCorrected
     | DisputeRaised
     | DisputeDecided

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gridagora.engine.flexibility.commands import FlexCommand
+from gridagora.engine.live.payment_commands import PaymentCommand
 from gridagora.model.bids import Bids
 from gridagora.model.flexibility_market import FlexAuction
 from gridagora.model.live import LiveTerms
@@ -190,6 +191,39 @@ class SettleLiveSession:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class NoteStuck:
+    """Keep that a session cannot be settled, so that its operators are told and can decide."""
+
+    at: int
+    session: int
+    reason: str
+    actor: str = MARKET
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SettleBySchedule:
+    """Settle a session that cannot be settled by its readings: as if all had kept to their schedules."""
+
+    at: int
+    session: int
+    reason: str
+    actor: str = MARKET
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AcceptClock:
+    """Follow a clock that leapt ahead, or one that shows much later than the last event.
+
+    ``now`` is what whoever accepts it takes to be the time; a clock that shows something else is not meant.
+    """
+
+    at: int
+    actor: str
+    now: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RaiseDispute:
     """Dispute the settlement of a session for a participant."""
 
@@ -263,6 +297,9 @@ OwnCommand = (
     | TakeReadings
     | NoteFindings
     | SettleLiveSession
+    | NoteStuck
+    | SettleBySchedule
+    | AcceptClock
     | RaiseDispute
     | DecideDispute
     | DepositMoney
@@ -270,5 +307,5 @@ OwnCommand = (
     | RequestFlexibility
 )
 
-LiveCommand = OwnCommand | FlexCommand
+LiveCommand = OwnCommand | PaymentCommand | FlexCommand
 """All that a live market can be asked to do: its own commands, and those of its flexibility market."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gridagora.engine.live.commands import DeclareLimit
 from gridagora.engine.live.context import LiveContext, limited_periods
 from gridagora.engine.live.refusals import refusal
-from gridagora.engine.live.state import LiveState
+from gridagora.engine.live.state import LiveState, SessionState
 from gridagora.engine.machine import MarketContext
 from gridagora.engine.pool import nominated_kwh
 from gridagora.errors import Fault, check_faults
@@ -46,9 +46,15 @@ def declare(state: LiveState, command: DeclareLimit, context: LiveContext) -> Li
 
 
 def apply_declared(state: LiveState, event: LimitDeclared) -> None:
-    """Keep a limit; those that ended long ago are forgotten."""
-    state.limits[event.id] = event
+    """Keep a limit, and what held under its id until now; those that ended long ago are forgotten."""
     oldest = state.open_terms.session(state.oldest).delivery_start
+    before = state.limits.get(event.id)
+    if before is not None and before.emergency and before.begins < event.at < before.ends:
+        state.replaced_limits.append(replace(before, ends=event.at))
+    elif before is not None and before.emergency and before.ends <= event.at:
+        state.replaced_limits.append(before)
+    state.replaced_limits = [limit for limit in state.replaced_limits if limit.ends >= oldest]
+    state.limits[event.id] = event
     for name in [name for name, limit in state.limits.items() if limit.ends < oldest and name != event.id]:
         del state.limits[name]
 
@@ -234,8 +240,24 @@ def _faults(state: LiveState, command: DeclareLimit, context: LiveContext) -> It
             yield refusal("field_invalid", name, value, fix="write kW, 0 or more")
 
 
-def delivery_limits(
-    limits: tuple[LimitDeclared, ...], known: tuple[LimitDeclared, ...]
-) -> tuple[LimitDeclared, ...]:
-    """Return the limits that delivery is held against: those known at the gate, and emergencies since."""
-    return tuple(limit for limit in limits if limit.emergency or limit in known)
+def delivery_limits(state: LiveState, session: SessionState) -> tuple[LimitDeclared, ...]:
+    """Return the limits that the delivery of a session is held against.
+
+    Those known at the gate that nothing took the place of, and emergencies, which bind the periods that begin
+    after they were declared.
+    """
+    terms, times = state.open_terms, session.times
+    now = limits_of(state, times)
+    emergencies = [limit for limit in (*state.replaced_limits, *now) if limit.emergency]
+    told = [replace(limit, begins=max(limit.begins, _next_period(terms, limit.at))) for limit in emergencies]
+    known = [limit for limit in now if limit in session.limits and not limit.emergency]
+    return tuple(
+        limit
+        for limit in (*known, *told)
+        if limit.begins < min(limit.ends, times.delivery_end) and limit.ends > times.delivery_start
+    )
+
+
+def _next_period(terms: LiveTerms, moment: int) -> int:
+    """Return the first moment from one on at which a period begins."""
+    return terms.begins(-((terms.epoch - moment) // terms.mtu_s))

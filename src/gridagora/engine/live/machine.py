@@ -18,8 +18,20 @@ from gridagora.engine.flexibility.commands import (
     PairRedispatch,
     SubmitFlexBids,
 )
-from gridagora.engine.live import bidding, gate, limits, money, opening, readings, register, settling
+from gridagora.engine.live import (
+    bidding,
+    gate,
+    limits,
+    money,
+    opening,
+    payments,
+    readings,
+    register,
+    settling,
+    upkeep,
+)
 from gridagora.engine.live.commands import (
+    AcceptClock,
     CallOffSession,
     CloseGate,
     DecideDispute,
@@ -28,11 +40,13 @@ from gridagora.engine.live.commands import (
     KeepResource,
     LiveCommand,
     NoteFindings,
+    NoteStuck,
     OpenLiveMarket,
     OpenSession,
     PublishSession,
     RaiseDispute,
     RequestFlexibility,
+    SettleBySchedule,
     SettleLiveSession,
     SubmitBids,
     TakeReadings,
@@ -40,11 +54,13 @@ from gridagora.engine.live.commands import (
     WithdrawMoney,
 )
 from gridagora.engine.live.context import LiveContext
+from gridagora.engine.live.payment_commands import ClosePayments, IssueInvoices, OrderPayments
 from gridagora.engine.live.refusals import refusal, text_faults
 from gridagora.engine.live.state import LiveState
 from gridagora.errors import InputError, check_faults, require
 from gridagora.model.events import (
     AuctionCleared,
+    CommandsAnswered,
     EnergyDelivered,
     Event,
     ScheduleChecked,
@@ -55,6 +71,7 @@ from gridagora.model.flexibility_events import FlexEvent
 from gridagora.model.live_events import (
     BidsTaken,
     BidsWithdrawn,
+    ClockAccepted,
     DisputeDecided,
     DisputeRaised,
     FindingsNoted,
@@ -68,8 +85,11 @@ from gridagora.model.live_events import (
     SessionCalledOff,
     SessionOpened,
     SessionPublished,
+    SettledBySchedule,
     SettlementCorrected,
+    SettlementStuck,
 )
+from gridagora.model.money_events import InvoicesIssued, PaymentsClosed, PaymentsOrdered
 
 FLEX_COMMANDS = frozenset(get_args(FlexCommand))
 FLEX_EVENTS = frozenset(get_args(FlexEvent))
@@ -141,7 +161,7 @@ def _request(state: LiveState, command: RequestFlexibility, context: LiveContext
 Handler = Callable[[LiveState, Any, LiveContext], Event | tuple[Event, ...]]
 
 
-def _alone(decide: Callable[[LiveState, Any], Event]) -> Handler:
+def _alone(decide: Callable[[LiveState, Any], Event | tuple[Event, ...]]) -> Handler:
     """Return a handler of a command that asks the state alone."""
     return lambda state, command, _: decide(state, command)
 
@@ -160,10 +180,16 @@ HANDLERS: Mapping[type, Handler] = MappingProxyType(
         TakeReadings: _alone(readings.take_readings),
         NoteFindings: _alone(readings.note_findings),
         SettleLiveSession: settling.settle_live,
+        NoteStuck: _alone(upkeep.note_stuck),
+        SettleBySchedule: settling.settle_by_schedule,
+        AcceptClock: _alone(upkeep.accept_clock),
         RaiseDispute: _alone(settling.raise_dispute),
         DecideDispute: settling.decide_dispute,
         DepositMoney: _alone(money.deposit),
         WithdrawMoney: _alone(money.withdraw),
+        IssueInvoices: _alone(payments.issue),
+        OrderPayments: _alone(payments.order),
+        ClosePayments: _alone(payments.close),
         RequestFlexibility: _request,
     }
 )
@@ -188,10 +214,17 @@ APPLIERS: Mapping[type, Callable[[LiveState, Any], None]] = MappingProxyType(
         EnergyDelivered: settling.apply_delivered,
         SessionSettled: settling.apply_settled,
         LimitsBroken: settling.apply_broken,
+        SettlementStuck: upkeep.apply_stuck,
+        SettledBySchedule: settling.apply_by_schedule,
+        ClockAccepted: lambda _state, _event: None,  # for those who look into it later
         SettlementCorrected: settling.apply_corrected,
         MoneyMoved: money.apply_moved,
+        InvoicesIssued: payments.apply_issued,
+        PaymentsOrdered: payments.apply_ordered,
+        PaymentsClosed: payments.apply_closed,
         DisputeRaised: settling.apply_raised,
         DisputeDecided: settling.apply_decision,
+        CommandsAnswered: lambda _state, _event: None,  # the memory of what was asked; it changes nothing
     }
 )
 """What changes the state by each event."""

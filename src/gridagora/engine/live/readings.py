@@ -92,10 +92,13 @@ def note_findings(state: LiveState, command: NoteFindings) -> FindingsNoted:
     )
 
 
-def estimates(state: LiveState, session: SessionState, at: int, *, scheduled_wh: Ints) -> list[ReadingsTaken]:
+def estimates(
+    state: LiveState, session: SessionState, at: int, *, scheduled_wh: Ints, by_history: bool = True
+) -> list[ReadingsTaken]:
     """Return readings that stand in for those of a session that lack: by history, then by schedule.
 
-    ``scheduled_wh`` is the scheduled net import, (periods, participants of the session).
+    ``scheduled_wh`` is the scheduled net import, (periods, participants of the session); ``by_history`` False
+    leaves history out.
     """
     gate, times = session.closed, session.times
     _, quality = state.meters[times.number].of(gate.participants)
@@ -104,7 +107,10 @@ def estimates(state: LiveState, session: SessionState, at: int, *, scheduled_wh:
         return []
     codes = np.flatnonzero(lacks.any(axis=0))
     names = tuple(gate.participants[code] for code in codes.tolist())
-    known, wh = _by_history(state, session, names)
+    shape = (session.times.count, len(names))
+    known, wh = np.zeros(shape, dtype=np.bool_), np.zeros((2, *shape), np.int64)
+    if by_history:
+        known, wh = _by_history(state, session, names)
     found = []
     for source, usable in ((ESTIMATE, known), (SCHEDULE, ~known)):
         period, column = np.nonzero(lacks[:, codes] & usable)

@@ -14,7 +14,7 @@ LONGEST_TEXT = 2_000
 LAST_CLOCK = 253_402_300_800
 """Moment at which the year 10000 begins, s."""
 
-WHOLE_TEXTS = frozenset({"body", "scenario"})
+WHOLE_TEXTS = frozenset({"body", "scenario", "documents"})
 """Fields that hold documents: they are read and checked as such."""
 
 CODES = {
@@ -55,6 +55,14 @@ CODES = {
     "reading_in_future": "the period is not over yet",
     "reading_out_of_bounds": "no energy that a meter can show",
     "signature_invalid": "no signature that holds by the key of the connection point",
+    "clock_jump": "the clock leapt ahead, and the market waits until it is back or is accepted",
+    "clock_steady": "the clock has not leapt: there is nothing to accept",
+    "clock_differs": "the clock shows another time",
+    "month_state": "the month is not the next one to be billed, or not settled yet",
+    "bills_changed": "something was booked on a bill since these were made",
+    "payment_unknown": "no payment that can change has that id",
+    "payment_state": "the payment is not at that step",
+    "message_used": "a file of another month has that name",
     "session_closed": "settled, and too long ago to be changed",
     "dispute_exists": "a dispute has that id already",
     "dispute_unknown": "no open dispute has that id",

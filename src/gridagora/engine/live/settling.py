@@ -1,21 +1,23 @@
 """Settlement of a session by its meters, and once more where a dispute shows other readings."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from gridagora.engine.commands import SettleSession
-from gridagora.engine.live.commands import DecideDispute, RaiseDispute, SettleLiveSession
+from gridagora.engine.live.commands import DecideDispute, RaiseDispute, SettleBySchedule, SettleLiveSession
 from gridagora.engine.live.context import LiveContext, market_session, session_context
 from gridagora.engine.live.gate import nominated_kw
-from gridagora.engine.live.limits import broken_limits, delivery_limits, limits_of, places_of
+from gridagora.engine.live.held import LimitMoney, hold_against, limit_money, order_costs
+from gridagora.engine.live.limits import PlaceLimit, broken_limits, delivery_limits, places_of
 from gridagora.engine.live.money import book_postings, fees, release
 from gridagora.engine.live.readings import CORRECTED, MEASURED, estimates
-from gridagora.engine.live.refusals import refusal
+from gridagora.engine.live.refusals import clock, refusal
 from gridagora.engine.live.state import Dispute, LiveState, Meters, SessionState
 from gridagora.engine.machine import MarketContext, Pending, settle_session
 from gridagora.errors import Fault, InputError, check_faults
-from gridagora.ledger import check_postings, join, post
+from gridagora.ledger import Postings, check_postings, join, post
 from gridagora.ledger.accounts import SystemAccount
 from gridagora.ledger.journal import EntryKind
 from gridagora.model.columns import DeviceColumns, Floats, SettlementLines
@@ -27,42 +29,128 @@ from gridagora.model.live_events import (
     Ints,
     LimitsBroken,
     ReadingsTaken,
+    SettledBySchedule,
     SettlementCorrected,
 )
-from gridagora.units import to_wh
+from gridagora.units import WH_PER_KWH, to_micro, to_wh
 
 LINES = tuple(SettlementLines.__dataclass_fields__)
 
 
 def settle_live(state: LiveState, command: SettleLiveSession, context: LiveContext) -> tuple[Event, ...]:
     """Settle a session: estimates of what lacks, delivery, money, broken limits, escrow and fees."""
-    session = state.sessions.get(command.session)
-    terms = state.open_terms
-    times = terms.session(command.session)
-    if session is None or command.session != state.next_settle or session.status != "published":
-        fix = f"session {state.next_settle} is settled next, after its results were published"
-        raise InputError([refusal("session_state", "session", command.session, fix=fix)])
-    if command.at < times.settles:
-        fix = f"readings are taken until {times.settles}"
-        raise InputError([refusal("session_state", "session", command.session, fix=fix)])
-    market = _market(session, state, context)
+    session = _due_now(state, command.session, command.at)
+    market, terms = _market(session, state, context), state.open_terms
     due_kw = nominated_kw(session.auction, session.decided, market)
     stand_in = estimates(state, session, command.at, scheduled_wh=to_wh(due_kw * terms.hours))
     net_wh, proven_wh = _metered(state.meters[command.session], session, stand_in)
-    delivered = _delivered(session, command.at, due_kw=due_kw, net_wh=net_wh)
-    settled = _settled(session, delivered, state.open_terms, market=market)
-    places = places_of(
-        delivery_limits(limits_of(state, times), session.limits),
-        terms,
-        session.closed,
-        zone_of_bus=context.zone_of_bus,
+    case = Case(state=state, session=session, at=command.at, market=market, context=context)
+    return (*stand_in, *_booked(case, due_kw=due_kw, net_wh=net_wh, proven_wh=proven_wh))
+
+
+def settle_by_schedule(
+    state: LiveState, command: SettleBySchedule, context: LiveContext
+) -> tuple[Event, ...]:
+    """Settle a session whose readings cannot be settled as if all had kept to their schedules.
+
+    Nothing is proven by that, so escrow goes back to the buyers; their bills have the trades as ever.  Who
+    never trades has no schedule: what its meter told counts, and nothing where it told nothing.
+    """
+    session = _due_now(state, command.session, command.at)
+    if session.stuck is None:
+        fix = "wait until it could not be settled by its readings"
+        raise InputError([refusal("session_state", "session", command.session, fix=fix)])
+    if not command.reason.strip():
+        raise InputError([refusal("field_missing", "reason", command.reason, fix="tell those concerned why")])
+    market, terms = _market(session, state, context), state.open_terms
+    due_kw = nominated_kw(session.auction, session.decided, market)
+    scheduled_wh = to_wh(due_kw * terms.hours)
+    stand_in = estimates(state, session, command.at, scheduled_wh=scheduled_wh, by_history=False)
+    metered_wh, _ = _metered(state.meters[command.session], session, stand_in)
+    net_wh = np.where(session.closed.passive, metered_wh, scheduled_wh)
+    told = SettledBySchedule(
+        at=command.at, actor=command.actor, session=command.session, reason=command.reason
     )
+    case = Case(state=state, session=session, at=command.at, market=market, context=context)
+    booked = _booked(case, due_kw=due_kw, net_wh=net_wh, proven_wh=np.zeros_like(net_wh))
+    return (*stand_in, told, *booked)
+
+
+def apply_by_schedule(state: LiveState, event: SettledBySchedule) -> None:
+    """Note that a session is settled without its readings."""
+    state.sessions[event.session].by_schedule = event
+
+
+def _due_now(state: LiveState, number: int, at: int) -> SessionState:
+    """Return the session that is settled next, if it is due."""
+    session, times = state.sessions.get(number), state.open_terms.session(number)
+    if session is None or number != state.next_settle or session.status != "published":
+        fix = f"session {state.next_settle} is settled next, after its results were published"
+        raise InputError([refusal("session_state", "session", number, fix=fix)])
+    if at < times.settles:
+        fix = f"readings are taken until {clock(times.settles)}"
+        raise InputError([refusal("session_state", "session", number, fix=fix)])
+    return session
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Case:
+    """A session to be settled at a moment, in the market that it was cleared in."""
+
+    state: LiveState
+    session: SessionState
+    at: int
+    market: MarketContext
+    context: LiveContext
+
+    @property
+    def places(self) -> tuple[PlaceLimit, ...]:
+        """The limits that its delivery is held against."""
+        return places_of(
+            delivery_limits(self.state, self.session),
+            self.state.open_terms,
+            self.session.closed,
+            zone_of_bus=self.context.zone_of_bus,
+        )
+
+
+def _booked(case: Case, *, due_kw: Floats, net_wh: Ints, proven_wh: Ints) -> Iterator[Event]:
+    """Yield delivery, settlement, broken limits and what they cost, escrow and fees."""
+    session, terms = case.session, case.state.open_terms
+    delivered, settled, money = _outcome(case, due_kw=due_kw, net_wh=net_wh)
+    yield delivered
+    yield settled
+    first, number = session.times.first, session.times.number
     more = (
-        broken_limits(command.session, command.at, places, first=times.first, metered_wh=net_wh),
-        release(session, command.at, terms, trades=settled.trades, proven_wh=proven_wh),
-        fees(session, command.at, terms, trades=settled.trades),
+        broken_limits(number, case.at, case.places, first=first, metered_wh=net_wh),
+        *money.movements(session.closed, case.at, known={}),
+        release(session, case.at, terms, trades=settled.trades, proven_wh=proven_wh),
+        fees(session, case.at, terms, trades=settled.trades),
     )
-    return (*stand_in, delivered, settled, *(event for event in more if event is not None))
+    yield from (event for event in more if event is not None)
+
+
+def _outcome(
+    case: Case, *, due_kw: Floats, net_wh: Ints
+) -> tuple[EnergyDelivered, SessionSettled, LimitMoney]:
+    """Return delivery and settlement by the schedules that emergencies left, and what limits cost."""
+    session, terms, market = case.session, case.state.open_terms, case.market
+    delivered = _delivered(session, case.at, due_kw=due_kw, net_wh=net_wh)
+    settled = _settled(session, delivered, terms, market=market)
+    places = case.places
+    if not places:
+        return delivered, settled, LimitMoney()
+    scheduled_wh = np.where(session.closed.passive, net_wh, to_wh(due_kw * terms.hours))
+    held = hold_against(places, scheduled_wh, net_wh)
+    costs = np.zeros(net_wh.shape[1], np.int64)
+    if held.excused_wh.any():
+        before = settled.lines
+        kw = due_kw + held.excused_wh / WH_PER_KWH / terms.hours
+        delivered = _delivered(session, case.at, due_kw=kw, net_wh=net_wh)
+        settled = _settled(session, delivered, terms, market=market)
+        costs = order_costs(scheduled_wh, held.excused_wh, before, settled.lines)
+    price = int(to_micro(terms.breach_price))
+    return delivered, settled, limit_money(held, costs, breach_micro=price)
 
 
 def apply_delivered(state: LiveState, event: EnergyDelivered) -> None:
@@ -112,7 +200,7 @@ def decide_dispute(state: LiveState, command: DecideDispute, context: LiveContex
     if not again:
         return (decided,)
     session = state.sessions[dispute.raised.session]
-    return decided, _correction(state, session, command, context=context)
+    return decided, *_correction(state, session, command, context=context)
 
 
 def apply_decision(state: LiveState, event: DisputeDecided) -> None:
@@ -168,15 +256,33 @@ def _settled(
 
 def _correction(
     state: LiveState, session: SessionState, command: DecideDispute, *, context: LiveContext
-) -> SettlementCorrected:
+) -> tuple[Event, ...]:
     """Return what the readings of now change in what is settled of a session."""
     market = _market(session, state, context)
     net_wh, _ = _metered(state.meters[session.times.number], session, [])
     due_kw = nominated_kw(session.auction, session.decided, market)
-    delivered = _delivered(session, command.at, due_kw=due_kw, net_wh=net_wh)
-    anew = _settled(session, delivered, state.open_terms, market=market).lines
+    case = Case(state=state, session=session, at=command.at, market=market, context=context)
+    _, settled, money = _outcome(case, due_kw=due_kw, net_wh=net_wh)
     known = session.lines()
-    lines = SettlementLines(**{name: getattr(anew, name) - getattr(known, name) for name in LINES})
+    lines = SettlementLines(**{name: getattr(settled.lines, name) - getattr(known, name) for name in LINES})
+    postings = _postings(session, lines)
+    corrected = SettlementCorrected(
+        at=command.at,
+        session=session.times.number,
+        first=session.times.first,
+        dispute=command.id,
+        metered_wh=net_wh,
+        lines=lines,
+        entry=postings.entry,
+        account=postings.account,
+        amount=postings.amount,
+    )
+    moved = money.movements(session.closed, command.at, known=session.limit_money, actor=command.actor)
+    return corrected, *moved
+
+
+def _postings(session: SessionState, lines: SettlementLines) -> Postings:
+    """Return the entries of differences; trades stay what they were."""
     homes = len(session.closed.participants)
     booked = (
         (EntryKind.RETAIL, lines.retail, SystemAccount.RETAILER),
@@ -189,17 +295,7 @@ def _correction(
         for kind, amounts, other in booked
     )
     check_postings(postings)
-    return SettlementCorrected(
-        at=command.at,
-        session=session.times.number,
-        first=session.times.first,
-        dispute=command.id,
-        metered_wh=net_wh,
-        lines=lines,
-        entry=postings.entry,
-        account=postings.account,
-        amount=postings.amount,
-    )
+    return postings
 
 
 def _dispute_faults(state: LiveState, command: RaiseDispute) -> Iterator[Fault]:

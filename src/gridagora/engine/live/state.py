@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridagora.engine.flexibility.state import FlexMarketState
+from gridagora.engine.live.billed import Billed
 from gridagora.errors import require
 from gridagora.model.columns import SettlementLines
 from gridagora.model.events import (
@@ -33,7 +34,9 @@ from gridagora.model.live_events import (
     LimitDeclared,
     LimitsBroken,
     SessionCalledOff,
+    SettledBySchedule,
     SettlementCorrected,
+    SettlementStuck,
 )
 
 SessionStatus = Literal["open", "cleared", "published", "settled"]
@@ -167,6 +170,9 @@ class SessionState:
         self.corrections: list[SettlementCorrected] = []
         self.held: dict[str, int] = {}
         self.called_off: SessionCalledOff | None = None
+        self.stuck: SettlementStuck | None = None
+        self.by_schedule: SettledBySchedule | None = None
+        self.limit_money: dict[str, dict[str, int]] = {}
 
     @property
     def closed(self) -> GateClosed:
@@ -270,7 +276,8 @@ class LiveState:
 
     ``next_open`` ... ``next_settle`` are the numbers of the sessions that those steps come to next; sessions
     take each step in their order.  ``balance`` has micro-units by account name, all of them together 0;
-    ``reserved`` what a wallet may have to pay for bids that stand.
+    ``reserved`` what a wallet may have to pay for bids that stand; ``billed`` bills and payments;
+    ``replaced_limits`` emergencies up to the moment at which something else was declared in their place.
 
     Examples
     --------
@@ -289,9 +296,11 @@ class LiveState:
         self.next_open = self.next_close = self.next_publish = self.next_settle = 0
         self.next_bid = 1
         self.limits: dict[str, LimitDeclared] = {}
+        self.replaced_limits: list[LimitDeclared] = []
         self.balance: dict[str, int] = {}
         self.reserved: dict[str, int] = {}
         self.disputes: dict[str, Dispute] = {}
+        self.billed = Billed()
         self.flex = FlexMarketState()
 
     @property

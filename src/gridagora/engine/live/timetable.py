@@ -9,9 +9,14 @@ from gridagora.engine.live.commands import (
     LiveCommand,
     OpenSession,
     PublishSession,
+    SettleBySchedule,
     SettleLiveSession,
 )
 from gridagora.engine.live.state import LiveState
+from gridagora.model.time import SECONDS_PER_DAY
+
+PATIENCE_S = 7 * SECONDS_PER_DAY
+"""A session that cannot be settled is settled by schedule after so long: those after it wait for it."""
 
 
 def due(state: LiveState, now: int, *, without: frozenset[type] = frozenset()) -> LiveCommand | None:
@@ -52,6 +57,10 @@ def _steps(state: LiveState, now: int) -> Iterator[tuple[int, LiveCommand]]:
     session = state.sessions.get(state.next_settle)
     if session is not None and session.status == "published":
         yield session.times.settles, SettleLiveSession(at=now, session=state.next_settle)
+        if session.stuck is not None:
+            reason = f"It could not be settled by its readings for a week: {session.stuck.reason}"
+            command = SettleBySchedule(at=now, session=state.next_settle, reason=reason)
+            yield session.stuck.at + PATIENCE_S, command
     session = state.sessions.get(state.next_publish)
     if session is not None and session.status == "cleared":
         yield session.times.gate, PublishSession(at=now, session=state.next_publish)
