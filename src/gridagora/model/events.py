@@ -8,8 +8,10 @@ upstream grid (the retailer's two orders) is ``len(homes)``.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Hashable
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +27,10 @@ from gridagora.model.columns import (
 )
 from gridagora.model.flexibility_events import FlexEvent
 from gridagora.model.live_events import LiveEvent
+from gridagora.model.money_events import MoneyEvent
 from gridagora.model.zone_columns import TradeDecisions, ZonalClearing
+
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 
 GENESIS = bytes(32)
 """What the first event of a chain is bound to."""
@@ -122,9 +127,33 @@ class SessionSettled:
     amount: Ints
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CommandsAnswered:
+    """Commands that came under idempotency keys: what was asked and answered, one entry each, in their order.
+
+    The last event of the transaction that kept what they led to; one without such commands has none.
+    ``request`` is the hashes of what was asked, one behind the other, ``length`` bytes each; ``first`` and
+    ``last`` are the numbers of the events of each (last < first: none, as where a command was refused).
+    """
+
+    at: int
+    key: tuple[str, ...]
+    request: NDArray[np.uint8]
+    length: Ints
+    first: Ints
+    last: Ints
+    answer: tuple[str, ...]
+
+    def requests(self) -> list[bytes]:
+        """Return the hash of each request."""
+        ends = np.cumsum(self.length)
+        data = self.request.tobytes()
+        return [data[end - size : end] for end, size in zip(ends.tolist(), self.length.tolist(), strict=True)]
+
+
 PoolEvent = StudyOpened | AuctionCleared | TradesDecided | ScheduleChecked | EnergyDelivered | SessionSettled
 
-Event = PoolEvent | FlexEvent | LiveEvent
+Event = PoolEvent | FlexEvent | LiveEvent | MoneyEvent | CommandsAnswered
 
 
 def canonical_bytes(value: Any) -> bytes:
@@ -133,17 +162,29 @@ def canonical_bytes(value: Any) -> bytes:
     >>> canonical_bytes((1, "a")) == canonical_bytes((1, "a")), canonical_bytes("1") == canonical_bytes(1)
     (True, False)
     """
+    kind = type(value)
     if isinstance(value, np.ndarray):
-        head = f"array {value.dtype.str} {value.shape} ".encode()
-        return head + np.ascontiguousarray(value).tobytes()
-    if is_dataclass(value) and not isinstance(value, type):
-        parts = [f"{type(value).__name__} ".encode()]
-        parts += [f.name.encode() + b"=" + canonical_bytes(getattr(value, f.name)) for f in fields(value)]
-        return b"".join(parts)
+        return _head_of_array(value.dtype, value.shape) + value.tobytes()
     if isinstance(value, tuple):
-        return f"tuple {len(value)} ".encode() + b"".join(map(canonical_bytes, value))
+        return b"tuple %d %s" % (len(value), b"".join(map(canonical_bytes, value)))
+    if kind not in _PLAIN and is_dataclass(kind):
+        begin, parts = _heads_of(kind)
+        return begin + b"".join([head + canonical_bytes(getattr(value, name)) for name, head in parts])
     text = repr(value).encode()
-    return f"{type(value).__name__} {len(text)} ".encode() + text
+    return b"%s %d %s" % (kind.__name__.encode(), len(text), text)
+
+
+@cache
+def _heads_of(kind: Hashable) -> tuple[bytes, tuple[tuple[str, bytes], ...]]:
+    """Return what a dataclass begins with, and its fields, each with what stands before its value."""
+    named = cast("Any", kind)
+    heads = tuple((field.name, f"{field.name}=".encode()) for field in fields(named))
+    return f"{named.__name__} ".encode(), heads
+
+
+@lru_cache(maxsize=4096)
+def _head_of_array(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    return f"array {dtype.str} {shape} ".encode()
 
 
 def chain_hash(previous: bytes, event: Event) -> bytes:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Table, func, insert, select
 from gridagora.adapters.sql import tables
 from gridagora.adapters.sql.address import read_address
 from gridagora.adapters.sql.audit_answers import broken_answers
+from gridagora.adapters.sql.audit_rows import MOST_FINDINGS, differing, head_seen, rows_of
 from gridagora.adapters.sql.codec import canonical_of, decode
 from gridagora.adapters.sql.database import Database, Head, Progress, StoredEvent, quiet
 from gridagora.adapters.sql.engines import make_engine
@@ -20,11 +21,6 @@ from gridagora.adapters.sql.projections import VERSION, project
 from gridagora.adapters.sql.rows import write_rows
 from gridagora.errors import DamagedEvent, InvariantError, StoreError
 from gridagora.model.events import GENESIS
-
-MOST_FINDINGS = 20
-"""Findings of a kind that are told; what is wrong by then is wrong as a whole."""
-
-ROWS_AT_A_TIME = 5_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +62,7 @@ def verify(database: Database, name: str, *, head: str | None = None, progress: 
         with database.reading() as connection:
             found += _broken_books(connection, known)
             rows = _count(connection, tables.journal, known.market)
-        found += islice(broken_answers(database, known), MOST_FINDINGS)
+        found += broken_answers(database, known)
     except StoreError as error:
         return Audit(head=known, rows=0, findings=(*found, f"cannot be read further: {error}"))
     return Audit(head=known, rows=rows, findings=tuple(found))
@@ -136,11 +132,8 @@ def _broken_books(connection: Connection, head: Head) -> list[str]:
         if due != amount:
             found.append(f"account {name} shows {amount} micro-units, its postings sum to {due}")
     found += [f"account {account} has postings and no balance" for account in booked]
-    command, heads, event = tables.commands.c, tables.heads.c, tables.events.c
+    heads, event = tables.heads.c, tables.events.c
     last = select(heads.seq).where(heads.market == head.market).scalar_subquery()
-    late = select(func.count()).where(command.market == head.market, command.last_seq > last)
-    if connection.scalar(late):
-        found.append("answers were kept for events that are not there")
     beyond = select(event.seq).where(event.market == head.market, event.seq > last).order_by(event.seq)
     found += [
         f"event {seq} stands behind the head" for seq in connection.scalars(beyond.limit(MOST_FINDINGS))
@@ -178,26 +171,19 @@ def replay(database: Database, name: str, *, progress: Progress = quiet) -> Audi
         engine = make_engine(read_address(str(Path(folder) / "replay.db")), write=True)
         try:
             with engine.connect() as scratch, database.reading() as connection:
-                head = _head_seen(connection, head)
+                head = head_seen(connection, head)
                 names = _make_anew(database, head, scratch, progress=progress)
                 found = _other_names(connection, head, names)
                 rows = 0
                 for number, table in enumerate(tables.READ_TABLES):
-                    differences, count = _compare(connection, scratch, table, market=head.market)
+                    theirs, ours = (rows_of(one, table, head.market) for one in (connection, scratch))
+                    differences, count = differing(table, theirs, ours)
                     found += differences
                     rows += count
                     progress(number + 1, len(tables.READ_TABLES), "comparing tables")
         finally:
             engine.dispose()
     return Audit(head=head, rows=rows, findings=tuple(found))
-
-
-def _head_seen(connection: Connection, head: Head) -> Head:
-    """Return the head that this connection sees: tables are compared as of one moment."""
-    row = connection.execute(
-        select(tables.heads.c.seq, tables.heads.c.hash).where(tables.heads.c.market == head.market)
-    ).one()
-    return Head(market=head.market, name=head.name, seq=row.seq, hash=bytes(row.hash).hex())
 
 
 def _make_anew(database: Database, head: Head, scratch: Connection, *, progress: Progress) -> Names:
@@ -232,51 +218,6 @@ def _other_names(connection: Connection, head: Head, names: Names) -> list[str]:
     if (row.version, row.seq) != (VERSION, head.seq):
         return [f"read tables are made by version {row.version} up to event {row.seq} of {head.seq}"]
     return [] if Names.from_json(row.names) == names else ["names of accounts are not those of the events"]
-
-
-def _compare(
-    connection: Connection, scratch: Connection, table: Table, *, market: int
-) -> tuple[list[str], int]:
-    """Return how a table of the database differs from the one made anew, and how many rows that has."""
-    found: list[str] = []
-    theirs, ours = _rows(connection, table, market), _rows(scratch, table, market)
-    count = 0
-    keys = len(table.primary_key.columns) - 1
-    left, right = next(theirs, None), next(ours, None)
-    while (left is not None or right is not None) and len(found) < MOST_FINDINGS:
-        if right is not None and (left is None or left[:keys] > right[:keys]):
-            found.append(f"{_place(table, right)}: is missing")
-            right, count = next(ours, None), count + 1
-        elif left is not None and (right is None or left[:keys] < right[:keys]):
-            found.append(f"{_place(table, left)}: comes from no event")
-            left = next(theirs, None)
-        elif left is not None and right is not None:
-            if left != right:
-                found.append(f"{_place(table, right)}: {_difference(table, left, right)}")
-            left, right, count = next(theirs, None), next(ours, None), count + 1
-    return found, count
-
-
-def _rows(connection: Connection, table: Table, market: int) -> Iterator[tuple[object, ...]]:
-    """Yield the rows of a market without its number, keys first, in their order."""
-    keys = [column for column in table.primary_key.columns if column.name != "market"]
-    values = [column for column in table.columns if not column.primary_key]
-    asked = select(*keys, *values).where(table.c.market == market).order_by(*keys)
-    options = {"stream_results": True, "yield_per": ROWS_AT_A_TIME}
-    for row in connection.execute(asked, execution_options=options):
-        yield tuple(row)
-
-
-def _place(table: Table, row: tuple[object, ...]) -> str:
-    keys = [column.name for column in table.primary_key.columns if column.name != "market"]
-    return f"{table.name}, " + ", ".join(f"{name} {row[i]}" for i, name in enumerate(keys))
-
-
-def _difference(table: Table, left: tuple[object, ...], right: tuple[object, ...]) -> str:
-    keys = len(table.primary_key.columns) - 1
-    names = [column.name for column in table.columns if not column.primary_key]
-    parts = zip(names, left[keys:], right[keys:], strict=True)
-    return "; ".join(f"{name} is {a!r} and by the events {b!r}" for name, a, b in parts if a != b)
 
 
 def _count(connection: Connection, table: Table, market: int) -> int:

@@ -1,26 +1,26 @@
-"""Check of the answers that a database keeps under idempotency keys, against the events they tell of."""
+"""Check of the answers that a database keeps under idempotency keys, against the events that hold them."""
 
-import json
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
+from operator import itemgetter
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from gridagora.adapters.sql import tables
+from gridagora.adapters.sql.audit_rows import Row, differing, head_seen, rows_of
 from gridagora.adapters.sql.codec import decode
 from gridagora.adapters.sql.database import Database, Head
-from gridagora.engine.live.answers import answer_of
 from gridagora.errors import DamagedEvent
-from gridagora.model.events import Event
-from gridagora.model.live_events import LiveMarketOpened
+from gridagora.model.events import CommandsAnswered
+
+ORDER = ("first_seq", "last_seq", "key")
+"""The order in which commands were answered; some may have led to nothing at the same place."""
+
+AT_A_TIME = 64
+"""Events that are read at a time."""
 
 
-def broken_answers(database: Database, head: Head) -> Iterator[str]:
-    """Yield what is wrong with the commands of a market.
-
-    Each names events that are there, none of them named by another; in a live market its answer is the one
-    that these events give.  A key that was changed, or the hash of a request, is not seen: no event
-    has it.
+def broken_answers(database: Database, head: Head) -> list[str]:
+    """Return how the table of commands differs from what the events of a market tell of them.
 
     Examples
     --------
@@ -28,60 +28,35 @@ def broken_answers(database: Database, head: Head) -> Iterator[str]:
     >>> from gridagora.adapters.sql.store import Decision, SqlStore
     >>> with TemporaryDirectory() as folder, Database(f"{folder}/a.db", write=True, create=True) as database:
     ...     receipts = SqlStore(database, "village").keep([Decision(key="a", answer="done")])
-    ...     list(broken_answers(database, database.head("village")))
+    ...     broken_answers(database, database.head("village"))
     []
     """
-    command, after = tables.commands.c, 0
-    asked = select(command.key, command.first_seq, command.last_seq, command.answer).where(
-        command.market == head.market, command.first_seq <= head.seq + 1
-    )
     with database.reading() as connection:
-        rows = connection.execute(asked.order_by(command.first_seq, command.last_seq)).all()
-    named = []
-    for row in rows:
-        if not 1 <= row.first_seq <= row.last_seq + 1 <= head.seq + 1:
-            yield f"the answer to key {row.key!r} tells of events {row.first_seq} to {row.last_seq}"
-        elif row.last_seq >= row.first_seq and row.first_seq <= after:
-            yield f"the answer to key {row.key!r} tells of event {row.first_seq}, as that to another key does"
-        else:
-            named.append(row)
-            after = max(after, row.last_seq)
-    yield from _other_answers(database, head, named)
-
-
-def _other_answers(database: Database, head: Head, rows: Sequence[Any]) -> Iterator[str]:
-    """Yield the answers of a live market that are not those of their events, which follow each other."""
-    waiting, made = iter(rows), list[Event]()
-    row = next(waiting, None)
-    for stored in database.stored(head.name):
-        if stored.seq == 1 and stored.kind != LiveMarketOpened.__name__:
-            return
-        while row is not None and row.last_seq < row.first_seq:  # a command that led to nothing
-            yield from _other_answer(row, ())
-            row = next(waiting, None)
-        if row is None or stored.seq > head.seq:
-            return
-        if stored.seq < row.first_seq:
-            continue
+        seen = head_seen(connection, head)
+        table = rows_of(connection, tables.commands, seen.market, ORDER)
         try:
-            made.append(decode(stored.body))
+            return differing(tables.commands, map(_plain, table), _told(connection, seen), ORDER)[0]
         except DamagedEvent:
-            return  # the chain tells which; what follows can be asked when it is put back
-        if stored.seq == row.last_seq:
-            yield from _other_answer(row, made)
-            row, made = next(waiting, None), []
+            return []  # the chain tells which; what follows can be asked when it is put back
 
 
-def _other_answer(row: Any, made: Sequence[Event]) -> Iterator[str]:
-    """Yield a finding unless all that was answered is what events tell; today they may tell more."""
-    due = answer_of(made)
-    if not _within(row.answer, due):
-        yield f"the answer to key {row.key!r} is {row.answer[:200]!r} and by its events {due[:200]!r}"
+def _plain(row: Row) -> Row:
+    first, last, key, request, answer = row
+    return first, last, key, bytes(request), answer  # type: ignore[call-overload]
 
 
-def _within(answer: str, due: str) -> bool:
-    try:
-        told, now = json.loads(answer), json.loads(due)
-    except ValueError:
-        return False
-    return isinstance(told, dict) and all(name in now and now[name] == told[name] for name in told)
+def _told(connection: Connection, head: Head) -> Iterator[Row]:
+    """Yield the rows that events tell of, in their order."""
+    event, after = tables.events.c, 0
+    asked = select(event.seq, event.body).where(
+        event.market == head.market, event.kind == CommandsAnswered.__name__, event.seq <= head.seq
+    )
+    while page := connection.execute(
+        asked.where(event.seq > after).order_by(event.seq).limit(AT_A_TIME)
+    ).all():
+        for _, body in page:
+            told = decode(bytes(body))
+            if isinstance(told, CommandsAnswered):
+                columns = (told.first.tolist(), told.last.tolist(), told.key, told.requests(), told.answer)
+                yield from sorted(zip(*columns, strict=True), key=itemgetter(0, 1, 2))
+        after = page[-1].seq

@@ -7,8 +7,10 @@ from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from types import TracebackType
 
+from gridagora.adapters.sql.database import quiet
 from gridagora.adapters.sql.store import Decision, Receipt, SqlStore, same_request
 from gridagora.errors import StoreError
+from gridagora.model.events import Event
 
 MOST_TOGETHER = 512
 """Commands of one transaction at most: a bound for how long the first of them waits."""
@@ -37,6 +39,8 @@ class GroupCommit:
     ----------
     store : the market
     most : commands of one transaction at most
+    told : called with the number and the event of answers that were kept, in the writing thread, after those
+        who gave the commands were answered; an error stops the store
 
     Examples
     --------
@@ -53,8 +57,11 @@ class GroupCommit:
     ('opened', False, 'opened', True)
     """
 
-    def __init__(self, store: SqlStore, *, most: int = MOST_TOGETHER) -> None:
+    def __init__(
+        self, store: SqlStore, *, most: int = MOST_TOGETHER, told: Callable[[int, Event], None] = quiet
+    ) -> None:
         self._store = store
+        self._told = told
         self._most = most
         self._queue: SimpleQueue[_Submission | None] = SimpleQueue()
         self._door = Lock()
@@ -159,6 +166,8 @@ class GroupCommit:
         receipts = self._store.keep(decisions)
         for one, outcome in zip(batch, outcomes, strict=True):
             _answer(one, outcome, receipts)
+        if self._store.answered is not None:
+            self._told(*self._store.answered)
 
     def _stop(self, waiting: Sequence[_Submission], error: BaseException) -> None:
         with self._door:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from sqlalchemy import Connection, func, insert, select, update
 
 from gridagora.adapters.sql import tables
@@ -13,7 +14,7 @@ from gridagora.adapters.sql.made import Names, Rows
 from gridagora.adapters.sql.projections import VERSION, project
 from gridagora.adapters.sql.rows import insert_rows, write_rows
 from gridagora.errors import CommandConflict, StoreError
-from gridagora.model.events import GENESIS, Event, chain_hash
+from gridagora.model.events import GENESIS, CommandsAnswered, Event, chain_hash
 
 MOST_KEYS = 500
 """Idempotency keys that are looked up in one statement."""
@@ -54,7 +55,8 @@ class SqlStore:
     """Keeps the events of one market in a database; implements `gridagora.engine.ports.Store`.
 
     All of an append is kept or nothing: events, read tables and answers stand in one transaction, and when
-    `append` returns they are on disk.
+    `append` returns they are on disk.  Where commands had keys, the last event of a transaction is a
+    `CommandsAnswered` that binds keys, requests and answers into the chain.
 
     Parameters
     ----------
@@ -88,6 +90,7 @@ class SqlStore:
             heads, projected = tables.heads.c, tables.projected.c
             head = connection.execute(select(heads.seq, heads.hash).where(heads.market == self._market)).one()
             self._seq, self._hash = int(head.seq), bytes(head.hash)
+            self._at = _last_moment(connection, self._market, self._seq)
             made = connection.execute(
                 select(projected.version, projected.seq, projected.names).where(
                     projected.market == self._market
@@ -97,6 +100,7 @@ class SqlStore:
             self._names = Names.from_json(made.names)
         else:
             self.rebuild(progress=progress)
+        self._answered: tuple[int, CommandsAnswered] | None = None
         database.claim(name)
 
     # --- the store of the engine ------------------------------------------------------------------
@@ -118,6 +122,11 @@ class SqlStore:
         """Number of events that are kept."""
         return self._seq
 
+    @property
+    def answered(self) -> tuple[int, CommandsAnswered] | None:
+        """Number and event of the answers of the last transaction; None where no command had a key."""
+        return self._answered
+
     # --- commands ---------------------------------------------------------------------------------
 
     def keep(self, decisions: Sequence[Decision]) -> list[Receipt]:
@@ -132,10 +141,11 @@ class SqlStore:
         """
         with self.database.alone:
             batch = self._stage(decisions)
-            if batch.seq > self._seq or batch.commands:
+            if batch.seq > self._seq:
                 with self.database.writing() as connection:
                     self._write(connection, batch)
-            self._seq, self._hash, self._names = batch.seq, batch.hash, batch.names
+            self._seq, self._hash, self._names, self._at = batch.seq, batch.hash, batch.names, batch.at
+            self._answered = batch.answered
         return batch.receipts
 
     def receipts(self, keys: Sequence[str]) -> dict[str, tuple[bytes, Receipt]]:
@@ -167,22 +177,14 @@ class SqlStore:
 
     def _stage(self, decisions: Sequence[Decision]) -> "_Batch":
         """Work out all that is to be written; nothing is changed yet."""
-        seq, hashed, names = self._seq, self._hash, self._names
-        rows: list[Rows] = []
-        stored, commands, receipts = [], [], []
+        batch = _Batch(self._market, self._seq, self._hash, names=self._names, at=self._at)
         for decision in decisions:
-            first = seq + 1
+            first = batch.seq + 1
             for event in decision.events:
-                seq, hashed = seq + 1, chain_hash(hashed, event)
-                made, names = project(event, seq, names)
-                rows.extend(made)
-                stored.append((self._market, seq, event.at, type(event).__name__, encode(event), hashed))
-            receipts.append(Receipt(first=first, last=seq, answer=decision.answer))
-            if decision.key:
-                commands.append((self._market, decision.key, decision.request, first, seq, decision.answer))
-        return _Batch(
-            seq=seq, hash=hashed, names=names, events=stored, rows=rows, commands=commands, receipts=receipts
-        )
+                batch.add(event)
+            batch.receipts.append(Receipt(first=first, last=batch.seq, answer=decision.answer))
+        batch.answer(decisions)
+        return batch
 
     def _write(self, connection: Connection, batch: "_Batch") -> None:
         heads, projected = tables.heads, tables.projected
@@ -194,8 +196,6 @@ class SqlStore:
         if moved.rowcount != 1:
             raise StoreError(f"another program has written the market {self.name!r}; nothing was written")
         insert_rows(connection, tables.events, names=_names_of(tables.events), rows=batch.events)
-        if batch.commands:
-            insert_rows(connection, tables.commands, names=_names_of(tables.commands), rows=batch.commands)
         write_rows(connection, self._market, batch.rows)
         made: dict[str, object] = {"seq": batch.seq}
         if batch.names is not self._names:  # long in a live market, and seldom another
@@ -224,17 +224,41 @@ class SqlStore:
         self._names = names
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class _Batch:
     """What one transaction writes, and where the market stands after it."""
 
-    seq: int
-    hash: bytes
-    names: Names
-    events: Sequence[tuple[object, ...]]
-    rows: list[Rows]
-    commands: Sequence[tuple[object, ...]]
-    receipts: list[Receipt]
+    def __init__(self, market: int, seq: int, hashed: bytes, *, names: Names, at: int) -> None:
+        self.seq, self.hash, self.names, self.at = seq, hashed, names, at
+        self.events: list[tuple[object, ...]] = []
+        self.rows: list[Rows] = []
+        self.receipts: list[Receipt] = []
+        self.answered: tuple[int, CommandsAnswered] | None = None
+        self._market = market
+
+    def add(self, event: Event) -> None:
+        """Add an event behind those that are there, with the rows that it makes."""
+        self.seq, self.hash, self.at = self.seq + 1, chain_hash(self.hash, event), event.at
+        made, self.names = project(event, self.seq, self.names)
+        self.rows.extend(made)
+        row = (self._market, self.seq, event.at, type(event).__name__, encode(event), self.hash)
+        self.events.append(row)
+
+    def answer(self, decisions: Sequence[Decision]) -> None:
+        """Add what the commands with keys were answered, where there are any."""
+        keyed = [pair for pair in zip(decisions, self.receipts, strict=True) if pair[0].key]
+        if not keyed:
+            return
+        event = CommandsAnswered(
+            at=self.at,
+            key=tuple(decision.key for decision, _ in keyed),
+            request=np.frombuffer(b"".join(decision.request for decision, _ in keyed), np.uint8),
+            length=np.array([len(decision.request) for decision, _ in keyed], np.int64),
+            first=np.array([receipt.first for _, receipt in keyed], np.int64),
+            last=np.array([receipt.last for _, receipt in keyed], np.int64),
+            answer=tuple(receipt.answer for _, receipt in keyed),
+        )
+        self.add(event)
+        self.answered = (self.seq, event)
 
 
 def same_request(key: str, request: bytes, found: tuple[bytes, Receipt]) -> Receipt:
@@ -247,6 +271,13 @@ def same_request(key: str, request: bytes, found: tuple[bytes, Receipt]) -> Rece
 
 def _names_of(table: object) -> list[str]:
     return [column.name for column in table.columns]  # type: ignore[attr-defined]
+
+
+def _last_moment(connection: Connection, market: int, seq: int) -> int:
+    """Return the moment of an event, 0 before the first."""
+    event = tables.events.c
+    found = connection.scalar(select(event.at).where(event.market == market, event.seq == seq))
+    return 0 if found is None else int(found)
 
 
 def _find_or_begin(connection: Connection, name: str) -> int:
