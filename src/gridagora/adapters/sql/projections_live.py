@@ -1,7 +1,7 @@
 """Read tables of live markets from their events: one function per kind of event.  Pure.
 
 Participants have numbers in the order of registration, the retailer is -1.  Accounts: those of `SYSTEM`, then
-two per participant, its bill and its wallet, then those of a flexibility market from ``FLEX_FIRST`` on.
+three per participant (`OWN`), then those of a flexibility market from ``FLEX_FIRST`` on.
 """
 
 import json
@@ -14,8 +14,10 @@ import numpy as np
 from gridagora.adapters.sql import tables
 from gridagora.adapters.sql.booked import booked, bus_rows, line_columns, trade_rows
 from gridagora.adapters.sql.made import LiveNames, Names, Rows
+from gridagora.adapters.sql.projections_money import closed_rows, issued_rows, moved_rows, ordered_rows
 from gridagora.engine.flexibility.books import journal_codes
-from gridagora.engine.live.money import bill, wallet
+from gridagora.engine.live.money import TRANSIT, bill, invoiced, wallet
+from gridagora.engine.live.readings import ESTIMATE, SCHEDULE
 from gridagora.engine.machine import session_trades
 from gridagora.ledger import SYSTEM_ACCOUNTS, account_name
 from gridagora.ledger.escrow import BANK, ESCROW, FEES
@@ -39,11 +41,15 @@ from gridagora.model.live_events import (
     SettlementCorrected,
 )
 from gridagora.model.zone_columns import DECISIONS
+from gridagora.model.money_events import InvoicesIssued, MoneyEvent, PaymentsClosed, PaymentsOrdered
 
-SYSTEM = (*SYSTEM_ACCOUNTS, BANK, ESCROW, FEES)
+SYSTEM = (*SYSTEM_ACCOUNTS, BANK, ESCROW, FEES, TRANSIT)
 """Accounts of no participant, by their codes."""
 
 FLEX_FIRST = 10**9
+OWN = tuple(account("").rstrip(":") for account in (bill, wallet, invoiced))
+"""Accounts of each participant, by what their names begin with."""
+
 """Code of the first account of a flexibility market."""
 
 RETAILER = -1
@@ -54,6 +60,15 @@ Made = tuple[tuple[Rows, ...], Names]
 def live_names(names: Names) -> LiveNames:
     """Return the names of a live market; there are some from its first event on."""
     return names.live or LiveNames()
+
+def first_account(participant: int) -> int:
+    """Return the code of the first account of a participant by its number.
+
+    >>> first_account(1) - first_account(0)
+    3
+    """
+    return len(SYSTEM) + len(OWN) * participant
+
 
 
 def _opened(event: LiveMarketOpened, _: int, names: Names) -> Made:
@@ -84,8 +99,8 @@ def _kept(event: ResourceKept, _: int, names: Names) -> Made:
         live = replace(live, participants={**live.participants, event.id: count})
         rows.append(Rows(table=tables.participants, columns=_one({"participant": count, "name": event.id})))
         accounts = {
-            "account": [len(SYSTEM) + 2 * count, len(SYSTEM) + 2 * count + 1],
-            "name": [bill(event.id), wallet(event.id)],
+            "account": first_account(count) + np.arange(len(OWN)),
+            "name": [f"{kind}:{event.id}" for kind in OWN],
             "amount_micro": 0,
         }
         rows.append(Rows(table=tables.balances, columns=accounts))
@@ -271,10 +286,26 @@ def _broken(event: LimitsBroken, _: int, names: Names) -> Made:
 
 
 def _moved(event: MoneyMoved, seq: int, names: Names) -> Made:
-    live = live_names(names)
-    account = np.array([_account(live, name) for name in event.accounts], np.int64)
-    entry = np.full(len(account), -seq, np.int64)
-    return booked(seq, entry, account, amount=event.amount), names
+    rows = moved_rows(event, seq, live_names(names).participants)
+    return (*_named(event, seq, names), *rows), names
+
+
+def _named(event: MoneyMoved | MoneyEvent, seq: int, names: Names) -> tuple[Rows, ...]:
+    """Return postings whose accounts are told by name."""
+    account = np.array([_account(live_names(names), name) for name in event.accounts], np.int64)
+    return booked(seq, np.full(len(account), -seq, np.int64), account, amount=event.amount)
+
+
+def _issued(event: InvoicesIssued, seq: int, names: Names) -> Made:
+    return (*_named(event, seq, names), *issued_rows(event, seq, live_names(names).participants)), names
+
+
+def _ordered(event: PaymentsOrdered, seq: int, names: Names) -> Made:
+    return (*_named(event, seq, names), *ordered_rows(event, seq)), names
+
+
+def _closed(event: PaymentsClosed, seq: int, names: Names) -> Made:
+    return (*_named(event, seq, names), closed_rows(event, seq)), names
 
 
 def _raised(event: DisputeRaised, _: int, names: Names) -> Made:
@@ -332,13 +363,13 @@ def _account(live: LiveNames, name: str) -> int:
     if name in SYSTEM:
         return SYSTEM.index(name)
     kind, _, participant = name.partition(":")
-    return len(SYSTEM) + 2 * live.participants[participant] + (kind == "wallet")
+    return first_account(live.participants[participant]) + OWN.index(kind)
 
 
 def _accounts(live: LiveNames, session: int, codes: Ints) -> Ints:
     """Return the codes of accounts that a session calls by the codes of its participants."""
     lineup = np.array(live.lineup(session), np.int64)
-    known = np.concatenate([len(SYSTEM) + 2 * lineup, np.arange(len(SYSTEM_ACCOUNTS))])
+    known = np.concatenate([first_account(0) + len(OWN) * lineup, np.arange(len(SYSTEM_ACCOUNTS))])
     return np.asarray(known[codes])
 
 
@@ -365,3 +396,6 @@ LIVE_MAKERS: Mapping[type, Callable[[Any, int, Names], Made]] = {
     FlexSettled: _flex_settled,
 }
 """What makes the rows of each kind of event."""
+    InvoicesIssued: _issued,
+    PaymentsOrdered: _ordered,
+    PaymentsClosed: _closed,

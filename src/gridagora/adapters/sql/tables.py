@@ -288,6 +288,65 @@ inbox = Table(
     Column("answer", Text, nullable=False),
 )
 """Commands that programs hand to the one that writes the market, and its answers until they are fetched."""
+escrow = Table(
+    "escrow",
+    metadata,
+    _market(),
+    _key("session"),
+    _key("row"),
+    *_whole("held_micro", "held_at", "paid_micro", "fee_micro", "returned_micro"),
+    *_moments("released_at"),
+    sqlite_with_rowid=False,
+)
+"""What was held for a trade (``row`` as in ``trades``), and what became of it when delivery was proven."""
+
+issued_months = Table(
+    "issued_months",
+    metadata,
+    _market(),
+    _key_text("month"),
+    *_whole("first_session", "end_session", "seq", "at"),
+)
+"""Months whose bills were issued, and the number of the event."""
+
+invoices = Table(
+    "invoices",
+    metadata,
+    _market(),
+    _key("participant"),
+    _key_text("month"),
+    *_texts("number"),
+    *_whole("seq", "payable_micro", "carried_micro"),
+    *_texts("document"),
+)
+"""Bills that were issued; ``payable`` + owed by the participant."""
+
+payments = Table(
+    "payments",
+    metadata,
+    _market(),
+    _key_text("id"),
+    *_texts("kind"),
+    *_whole("participant"),
+    *_texts("month", "status", "message", "reason"),
+    *_whole("amount_micro", "seq", "at"),
+    Column("ordered_seq", BigInteger, nullable=True),
+    Column("closed_seq", BigInteger, nullable=True),
+    *_moments("ordered_at", "closed_at"),
+)
+"""Payments over the bank: bills to be paid and paid out, withdrawals; ``message`` names the file."""
+
+payment_files = Table(
+    "payment_files",
+    metadata,
+    _market(),
+    _key_text("message"),
+    *_texts("month"),
+    *_whole("at"),
+    *_texts("content"),
+)
+"""Files for the bank as they were written."""
+
 
 READ_TABLES = (
     commands,
@@ -309,3 +368,8 @@ READ_TABLES = (
     bus_sums,
 )
 """Made from events alone: they can be dropped and made anew."""
+    escrow,
+    issued_months,
+    invoices,
+    payments,
+    payment_files,

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Row, Select, select
 from sqlalchemy.sql import and_, case, func
 
 from gridagora.adapters.sql import tables
-from gridagora.adapters.sql.projections_live import RETAILER, SYSTEM
+from gridagora.adapters.sql.projections_live import RETAILER, first_account
 from gridagora.service.api.v1.tools import Live, Span
 from gridagora.service.auth.needs import Caller
 from gridagora.service.auth.rights import Reach
@@ -248,10 +248,10 @@ def postings(
 ) -> Select[Any]:
     """Return the statement for postings on the bill and the wallet of a participant, with their events."""
     row, event, sum_ = tables.journal.c, tables.events.c, tables.balances.c
-    first = len(SYSTEM) + 2 * number
+    first = first_account(number)
     wanted: list[ColumnElement[bool]] = [
         row.market == live.number,
-        row.account.in_([first, first + 1]),
+        row.account.between(first, first_account(number + 1) - 1),
         (row.seq > after[0]) | and_(row.seq == after[0], row.row > after[1]),
     ]
     wanted += [] if span.begin is None else [event.at >= span.begin]
