@@ -23,7 +23,8 @@ from gridagora.adapters.sql.codec import decode_command, encode
 from gridagora.adapters.sql.database import Database
 from gridagora.adapters.sql.store import Receipt
 from gridagora.engine.flexibility.commands import SubmitFlexBids, SubmitFlexOrder
-from gridagora.engine.live.commands import LiveCommand, RequestFlexibility
+from gridagora.engine.live.commands import LiveCommand
+from gridagora.engine.live.flex_commands import RequestFlexibility
 from gridagora.errors import CommandConflict, Fault, GridAgoraError, InputError, StoreError
 from gridagora.model.bids import Bids
 from gridagora.model.continuous import FlexBid
@@ -75,7 +76,7 @@ def outcome(text: str) -> Receipt:
 
 
 def packed(command: LiveCommand) -> bytes:
-    """Return a command as bytes; lists become arrays, and columns of flexibility what they mean.
+    """Return a command as bytes; lists become arrays, mappings pairs, columns of flexibility what they mean.
 
     Raises
     ------
@@ -91,6 +92,8 @@ def packed(command: LiveCommand) -> bytes:
             changed[field.name] = FlexBid(**value)
         elif isinstance(command, SubmitFlexBids | RequestFlexibility) and isinstance(value, Mapping):
             changed[field.name] = Bids(**value)
+        elif isinstance(value, Mapping):
+            changed[field.name] = tuple(value.items())
     return encode(replace(command, **changed))
 
 

@@ -185,6 +185,23 @@ def _tender(value: Any) -> Tender | str:
     raise TypeError(message)
 
 
+def _named(value: Any, read: Read, what: str) -> dict[str, Any]:
+    """Return a mapping, or pairs as they come out of a database, by name."""
+    pairs = value.items() if isinstance(value, Mapping) else value
+    try:
+        return {_text(name): read(held) for name, held in pairs}
+    except (TypeError, ValueError) as error:
+        raise TypeError(what) from error
+
+
+def _reasons(value: Any) -> dict[str, str]:
+    return _named(value, _text, 'reasons by seller, e.g. {"ann": "never answered a test"}')
+
+
+def _series(value: Any) -> dict[str, Any]:
+    return _named(value, lambda held: held, 'a value per period by name, e.g. {"temperature": [1.0, -6.0]}')
+
+
 def _bids(value: Any) -> Any:
     """Return bids of a tender as a tuple; those of an auction are read with it."""
     many = isinstance(value, list | tuple) and all(isinstance(bid, TenderBid) for bid in value)
@@ -202,7 +219,8 @@ OF_COMMANDS: Mapping[str, Read] = MappingProxyType(
         "tender": _tender,
         "order": _of(RedispatchOrder, "a RedispatchOrder"),
         "closes": _whole,
-        "rejected": _of(Mapping, 'reasons by seller, e.g. {"ann": "never answered a test"}'),
+        "rejected": _reasons,
+        "conditions": _series,
         "first": _whole,
         "count": _whole,
         "before": _whole,

@@ -5,16 +5,15 @@ who asked.  A command that cannot be carried out raises `InputError` with every 
 code, and changes nothing.  Columns may be lists or arrays of whole numbers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from gridagora.engine.flexibility.commands import FlexCommand
+from gridagora.engine.live.flex_commands import FlexibilityCommand
 from gridagora.engine.live.payment_commands import PaymentCommand
-from gridagora.model.bids import Bids
-from gridagora.model.flexibility_market import FlexAuction
 from gridagora.model.live import LiveTerms
 
 Wholes = Sequence[int] | NDArray[np.integer]
@@ -272,18 +271,6 @@ class WithdrawMoney:
     reference: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RequestFlexibility:
-    """Announce an auction of flexibility and bid in it what is needed: both, or nothing.
-
-    The auction gets the number that follows the last one's; ``bids`` are as in `SubmitFlexBids`.
-    """
-
-    at: int
-    auction: FlexAuction
-    bids: Bids | Mapping[str, ArrayLike]
-
-
 OwnCommand = (
     OpenLiveMarket
     | KeepResource
@@ -304,7 +291,7 @@ OwnCommand = (
     | DecideDispute
     | DepositMoney
     | WithdrawMoney
-    | RequestFlexibility
+    | FlexibilityCommand
 )
 
 LiveCommand = OwnCommand | PaymentCommand | FlexCommand

@@ -11,7 +11,6 @@ from gridagora.engine.pool import Mechanism
 from gridagora.engine.timetable import MarketSession
 from gridagora.engine.wires import Wires
 from gridagora.engine.zone_desk import ZoneDesk
-from gridagora.market.mechanisms.redispatch_pairs import Feasible
 from gridagora.model.columns import Floats, Ints
 from gridagora.model.live import LiveTerms
 from gridagora.model.live_events import GateClosed, LimitDeclared
@@ -51,7 +50,6 @@ class LiveContext:
     buses : ids of the grid's buses
     zones : where the market has zones
     reactive_share : reactive import per active import, kvar per kW, that is taken where nobody tells
-    feasible : what `gridagora.engine.flexibility.commands.PairRedispatch` asks the grid; None: it is refused
     """
 
     tariffs: Callable[[TimeAxis], Tariffs]
@@ -62,7 +60,6 @@ class LiveContext:
     buses: frozenset[str]
     zones: LiveZones | None = None
     reactive_share: float = 0.0
-    feasible: Feasible | None = None
 
     @property
     def zone_of_bus(self) -> Mapping[str, str]:

@@ -24,6 +24,7 @@ from gridagora.errors import InputError, require
 from gridagora.model.bids import Bids
 from gridagora.model.columns import Floats
 from gridagora.model.events import AuctionCleared, Event, ScheduleChecked, TradesDecided
+from gridagora.model.live import SessionTimes
 from gridagora.model.live_events import GateClosed, SessionCalledOff, SessionOpened, SessionPublished
 from gridagora.settlement import Prices
 from gridagora.units import MICRO, WH_PER_KWH
@@ -70,7 +71,7 @@ def close_gate(state: LiveState, command: CloseGate, context: LiveContext) -> tu
             [refusal("gate_open", "session", command.session, fix=f"the gate closes at {times.gate}")]
         )
     book = session.book.columns()
-    gate = _gate(state, session, command.at, context=context, book=book)
+    gate = gate_of(state, session, command.at, context=context, book=book)
     codes = {name: code for code, name in enumerate(gate.participants)}
     kept = np.array([name in codes for name in book.participant], dtype=np.bool_)
     limits = limits_of(state, times)
@@ -109,7 +110,7 @@ def call_off(state: LiveState, command: CallOffSession, context: LiveContext) ->
     session = _at_step(state, command.session, state.next_close, status="open")
     if not command.reason.strip():
         raise InputError([refusal("field_missing", "reason", command.reason, fix="tell those who bid why")])
-    gate = _gate(state, session, command.at, context=context, book=BookColumns.none())
+    gate = gate_of(state, session, command.at, context=context, book=BookColumns.none())
     none = np.zeros(0, np.int64)
     cleared = AuctionCleared(
         at=command.at,
@@ -178,8 +179,9 @@ def publish(state: LiveState, command: PublishSession) -> SessionPublished:
 
 
 def apply_published(state: LiveState, event: SessionPublished) -> None:
-    """Note that results are public."""
-    state.sessions[event.session].status = "published"
+    """Note that results are public; of the bids, which nothing asks any more, their count is kept."""
+    session = state.sessions[event.session]
+    session.status, session.book = "published", session.book.closed()
     state.next_publish = event.session + 1
 
 
@@ -193,7 +195,7 @@ def _at_step(state: LiveState, number: int, expected: int, *, status: str) -> Se
     return session
 
 
-def _gate(
+def gate_of(
     state: LiveState, session: SessionState, at: int, *, context: LiveContext, book: BookColumns
 ) -> GateClosed:
     """Return who is in a session, its prices, and its bids: those of participants that may still bid."""
@@ -245,12 +247,20 @@ def expected_loads(
     state: LiveState, session: SessionState, gate: GateClosed, *, silent: frozenset[int], share: float
 ) -> Loads:
     """Return the newest forecasts of those that did not bid, 0 where nobody forecast anything."""
-    times = session.times
-    kw = np.zeros((times.count, len(gate.participants)))
+    kw = np.zeros((session.times.count, len(gate.participants)))
     for code in sorted(silent):
-        for record in state.register.owned("forecast", gate.participants[code]):
-            first, values = int(record.body["first"]), np.asarray(record.body["kw"], dtype=np.float64)
-            begin, end = max(times.first, first), min(times.first + times.count, first + len(values))
-            if begin < end:
-                kw[begin - times.first : end - times.first, code] = values[begin - first : end - first]
+        kw[:, code] = np.nan_to_num(forecast_kw(state, gate.participants[code], session.times))
     return Loads(kw=kw, kvar=np.maximum(kw, 0.0) * share)
+
+
+def forecast_kw(state: LiveState, participant: str, times: SessionTimes) -> Floats:
+    """Return the newest forecast of a participant's net import in a session, kW; NaN where there is none."""
+    kw = np.full(times.count, np.nan)
+    for record in state.register.owned("forecast", participant):
+        if record.status != "issued":
+            continue
+        first, values = int(record.body["first"]), np.asarray(record.body["kw"], dtype=np.float64)
+        begin, end = max(times.first, first), min(times.first + times.count, first + len(values))
+        if begin < end:
+            kw[begin - times.first : end - times.first] = values[begin - first : end - first]
+    return kw

@@ -7,19 +7,13 @@ Adding a command is a class in `commands` and a line in ``HANDLERS``; adding an 
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, get_args
 
-from gridagora.engine.flexibility import machine as flexibility
-from gridagora.engine.flexibility.commands import (
-    FlexCommand,
-    OpenFlexAuction,
-    PairRedispatch,
-    SubmitFlexBids,
-)
+from gridagora.engine.flexibility.commands import FlexCommand
 from gridagora.engine.live import (
     bidding,
+    flexing,
     gate,
     limits,
     money,
@@ -45,7 +39,6 @@ from gridagora.engine.live.commands import (
     OpenSession,
     PublishSession,
     RaiseDispute,
-    RequestFlexibility,
     SettleBySchedule,
     SettleLiveSession,
     SubmitBids,
@@ -54,6 +47,7 @@ from gridagora.engine.live.commands import (
     WithdrawMoney,
 )
 from gridagora.engine.live.context import LiveContext
+from gridagora.engine.live.flex_commands import RelieveArea, RequestFlexibility, SettleFlexibility
 from gridagora.engine.live.payment_commands import ClosePayments, IssueInvoices, OrderPayments
 from gridagora.engine.live.refusals import refusal, text_faults
 from gridagora.engine.live.state import LiveState
@@ -107,7 +101,7 @@ def handle(state: LiveState, command: LiveCommand, context: LiveContext) -> tupl
         raise InputError([refusal("market_not_open", "market", type(command).__name__, fix="open it first")])
     check_faults(text_faults(command))
     if type(command) in FLEX_COMMANDS:
-        return _flexibility(state, command, context)
+        return flexing.carry_out(state, command, context)
     require(type(command) in HANDLERS, f"{type(command).__name__} is no command")
     made = HANDLERS[type(command)](state, command, context)
     return made if isinstance(made, tuple) else (made,)
@@ -117,7 +111,7 @@ def apply(state: LiveState, event: Event) -> LiveState:
     """Change the state by an event and return it."""
     kind = type(event)
     if kind in FLEX_EVENTS:
-        state.flex = flexibility.apply(state.flex, event)  # type: ignore[arg-type]
+        flexing.apply_event(state, event)  # type: ignore[arg-type]
     else:
         require(kind in APPLIERS, f"{kind.__name__} is no event of a live market")
         APPLIERS[kind](state, event)
@@ -136,26 +130,6 @@ def replay(events: Iterable[Event]) -> LiveState:
     for event in events:
         apply(state, event)
     return state
-
-
-def _flexibility(state: LiveState, command: Any, context: LiveContext) -> tuple[Event, ...]:
-    """Hand a command to the flexibility market within."""
-    if isinstance(command, PairRedispatch) and context.feasible is None:
-        fix = "use bids and orders; this market has no grid to ask"
-        raise InputError([refusal("kind_unknown", "command", "PairRedispatch", fix=fix)])
-    return (flexibility.handle(state.flex, command, feasible=context.feasible),)
-
-
-def _request(state: LiveState, command: RequestFlexibility, context: LiveContext) -> tuple[Event, ...]:
-    """Open an auction and take the bids of who asks for it."""
-    number = len(state.flex.auctions)
-    auction = replace(command.auction, number=number)
-    opened = flexibility.handle(
-        state.flex, OpenFlexAuction(at=command.at, auction=auction), feasible=context.feasible
-    )
-    submit = SubmitFlexBids(at=command.at, auction=number, bids=command.bids)
-    then = flexibility.apply(state.flex, opened)
-    return opened, flexibility.handle(then, submit, feasible=context.feasible)
 
 
 Handler = Callable[[LiveState, Any, LiveContext], Event | tuple[Event, ...]]
@@ -190,7 +164,9 @@ HANDLERS: Mapping[type, Handler] = MappingProxyType(
         IssueInvoices: _alone(payments.issue),
         OrderPayments: _alone(payments.order),
         ClosePayments: _alone(payments.close),
-        RequestFlexibility: _request,
+        RequestFlexibility: flexing.request,
+        RelieveArea: flexing.relieve,
+        SettleFlexibility: flexing.settle,
     }
 )
 """What makes the events of each command."""

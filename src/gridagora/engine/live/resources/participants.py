@@ -42,6 +42,9 @@ def _account_faults(change: Change) -> Iterator[Fault]:
 def _participant_faults(state: LiveState, change: Change) -> Iterator[Fault]:
     yield from _account_faults(change)
     if change.before is None:
+        if state.flex.terms is not None and change.id in state.flex.terms.buyers:
+            reason, fix = "is the name of a grid operator that buys flexibility", "choose another one"
+            yield refusal("id_invalid", "id", change.id, reason=reason, fix=fix)
         return
     cut = int(change.before.get("overdraft_micro", 0)) - int(change.body.get("overdraft_micro", 0))
     if cut > 0 and available(state, change.id) < cut:

@@ -15,7 +15,7 @@ from gridagora.engine.flexibility.commands import (
 )
 from gridagora.engine.flexibility.state import AuctionState
 from gridagora.engine.live.bidding import connection_of
-from gridagora.engine.live.commands import RequestFlexibility
+from gridagora.engine.live.flex_commands import RequestFlexibility
 from gridagora.engine.live.refusals import refusal
 from gridagora.errors import InputError
 from gridagora.model.flexibility import FlexProduct
