@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from gridagora.engine.live.held import BREACH, EMERGENCY
 from gridagora.engine.live.state import LiveState
 from gridagora.model.events import AuctionCleared, Event, SessionSettled
 from gridagora.model.flexibility_events import ContractDispatched, ReservationsCalled
 from gridagora.model.live_events import (
     BidsTaken,
     BidsWithdrawn,
+    ClockAccepted,
     DisputeDecided,
     DisputeRaised,
     FindingsNoted,
@@ -23,14 +25,22 @@ from gridagora.model.live_events import (
     ResourceKept,
     SessionCalledOff,
     SessionPublished,
+    SettledBySchedule,
     SettlementCorrected,
+    SettlementStuck,
 )
 from gridagora.units import MICRO, WH_PER_KWH
+
+OPERATORS = ""
+"""Stands for those who operate the market where a participant stands else."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Notice:
-    """Something that happened to a participant; ``id`` is the number of the event."""
+    """Something that happened to a participant; ``id`` is the number of the event.
+
+    What the operators of the market are told is of `OPERATORS`.
+    """
 
     id: int
     at: int
@@ -117,6 +127,22 @@ def _settled(event: SessionSettled, state: LiveState) -> Told:
         yield name, "settlement", text, event.session
 
 
+def _stuck(event: SettlementStuck, _: LiveState) -> Told:
+    text = f"Session {event.session} cannot be settled, and those after it wait: {event.reason}"
+    yield OPERATORS, "settlement", text, event.session
+
+
+def _by_schedule(event: SettledBySchedule, state: LiveState) -> Told:
+    text = f"Session {event.session} is settled by schedule, not by readings. {event.reason}"
+    for name in (OPERATORS, *state.sessions[event.session].closed.participants):
+        yield name, "settlement", text, event.session
+
+
+def _clock(event: ClockAccepted, _: LiveState) -> Told:
+    text = f"{event.actor} accepted a clock {event.at - event.since} s after the last event. {event.reason}"
+    yield OPERATORS, "session", text, None
+
+
 def _corrected(event: SettlementCorrected, state: LiveState) -> Told:
     totals = event.lines.total.sum(axis=0)
     for name, total in zip(state.sessions[event.session].closed.participants, totals.tolist(), strict=True):
@@ -125,9 +151,18 @@ def _corrected(event: SettlementCorrected, state: LiveState) -> Told:
             yield name, "settlement", text, event.session
 
 
+LIMIT_MONEY = {BREACH: "Energy beyond a limit:", EMERGENCY: "Having kept an emergency limit:"}
+
+
+def _session(event: MoneyMoved) -> int:
+    return int(event.reference.rpartition(" ")[2])
+
+
 def _moved(event: MoneyMoved, _: LiveState) -> Told:
     for account, amount in zip(event.accounts, event.amount.tolist(), strict=True):
         kind, _sep, name = account.partition(":")
+        if event.kind in LIMIT_MONEY and kind == "participant":
+            yield name, "limits", f"{LIMIT_MONEY[event.kind]} {amount / MICRO:+.2f}.", _session(event)
         if kind == "wallet":
             yield name, "settlement", f"Wallet {amount / MICRO:+.2f} ({event.kind}).", None
 
@@ -203,6 +238,9 @@ _TELLERS: Mapping[type, Callable[[Any, LiveState], Told]] = MappingProxyType(
         LimitDeclared: _limit,
         LimitsBroken: _broken,
         SessionSettled: _settled,
+        SettlementStuck: _stuck,
+        SettledBySchedule: _by_schedule,
+        ClockAccepted: _clock,
         SettlementCorrected: _corrected,
         MoneyMoved: _moved,
         ResourceKept: _kept,

@@ -42,6 +42,9 @@ class Market(Platform, Protocol):
     def now(self) -> int:
         """Return the market's moment, seconds since 1970 UTC."""
 
+    def clock_doubt(self) -> tuple[int, int]:
+        """Return the seconds that the clock leapt ahead unaccepted, and those that it is behind events."""
+
     def submit(self, command: LiveCommand, *, key: str = "", request: bytes = b"") -> "Future[Done]":
         """Hand in a command, to be carried out at the moment that the writer comes to it.
 

@@ -85,6 +85,7 @@ too_many_attempts        429 Too many attempts to sign in
 internal_error           500 Something went wrong here
 store_unavailable        503 The store cannot be used now
 busy                     503 The service is busy
+clock_jump               503 The market waits: its clock leapt ahead
 invalid_request          400 The request for a token is incomplete
 invalid_grant            400 Name, password or token are wrong
 mfa_required             400 The second factor is missing
@@ -109,8 +110,13 @@ _BY_STATUS = {
 _CONFLICTS = (
     *("gate_closed", "gate_open", "market_open", "market_not_open", "session_state", "session_closed"),
     *("dispute_exists", "dispute_late", "insufficient_funds", "exists"),
+    *("clock_steady", "clock_differs"),
 )
-FAULT_KINDS = {**dict.fromkeys(_CONFLICTS, "conflict"), "version_conflict": "version_conflict"}
+FAULT_KINDS = {
+    **dict.fromkeys(_CONFLICTS, "conflict"),
+    "version_conflict": "version_conflict",
+    "clock_jump": "clock_jump",
+}
 """Codes of faults that make another problem of an input than ``input_invalid``, where all faults do."""
 
 
@@ -179,7 +185,7 @@ def of_error(error: BaseException) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, RequestValidationError):
-        return Problem("input_invalid", counted(error.errors()), errors=map(_validation, error.errors()))
+        return Problem("input_invalid", counted(error.errors()), errors=map(of_validation, error.errors()))
     if isinstance(error, HTTPException):
         code = _BY_STATUS.get(
             error.status_code, "bad_request" if error.status_code < 500 else "internal_error"
@@ -195,7 +201,8 @@ def _of_ours(error: GridAgoraError) -> Problem:
         codes = {fault.code for fault in error.faults}
         kinds = {FAULT_KINDS.get(code, "input_invalid") for code in codes}
         kind = kinds.pop() if len(kinds) == 1 else "input_invalid"
-        return Problem(kind, counted(error.faults), errors=map(_fault, error.faults))
+        headers = {"Retry-After": "30"} if kind == "clock_jump" else None
+        return Problem(kind, counted(error.faults), errors=map(of_fault, error.faults), headers=headers)
     if isinstance(error, CommandConflict):
         return Problem("idempotency_key_reused")
     if isinstance(error, StoreError) and not isinstance(error, DamagedEvent):
@@ -217,7 +224,8 @@ def counted(faults: Iterable[object]) -> str:
     return f"{count} fault{'' if count == 1 else 's'}; nothing was done"
 
 
-def _fault(fault: Fault) -> dict[str, Any]:
+def of_fault(fault: Fault) -> dict[str, Any]:
+    """Return a fault of the market as the API tells it."""
     return entry(
         fault.place, value=fault.value, reason=fault.reason, fix=fault.fix, code=fault.code or "invalid"
     )
@@ -256,7 +264,8 @@ _FIXES = {
 }
 
 
-def _validation(error: Mapping[str, Any]) -> dict[str, Any]:
+def of_validation(error: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a fault that pydantic found as the API tells it."""
     place = ".".join(map(str, error["loc"]))
     fix = _FIXES.get(error["type"], "write what the API documentation says of this place")
     code, message = error["type"], str(error["msg"])

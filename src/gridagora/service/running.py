@@ -74,6 +74,11 @@ class Running:
         """Return the market's moment, seconds since 1970 UTC."""
         return self.runner.clock.now()
 
+    def clock_doubt(self) -> tuple[int, int]:
+        """Return the seconds that the clock leapt ahead unaccepted, and those that it is behind events."""
+        state = self.runner.public_state()
+        return state["clock_jump_s"], state["clock_behind_s"]
+
     def submit(self, command: LiveCommand, *, key: str = "", request: bytes = b"") -> "Future[Done]":
         """Hand in a command; the future has its events when they are on disk, or its refusal."""
         answer: Future[Done] = Future()
@@ -93,7 +98,8 @@ class Running:
             if time.monotonic() - self._board_at >= BOARD_S:
                 self._board = board_state(read_board(self.database, self.terms, self.now()))
                 self._board_at = time.monotonic()
-            return {**self._told, **self._board}
+            jump, behind = self.clock_doubt()
+            return {**self._told, **self._board, "clock_jump_s": jump, "clock_behind_s": behind}
 
     def readiness(self) -> Mapping[str, Any]:
         """Return whether commands are carried out now: ``ready``, and what that depends on.
@@ -102,6 +108,7 @@ class Running:
         """
         state = self.runner.public_state()
         found: dict[str, Any] = {"writer": state["writes"], "stuck": state["stuck"], "database": True}
+        doubt = {name: state[name] for name in ("clock_jump_s", "clock_behind_s")}
         lag = 0.0
         try:
             if state["down"]:
@@ -110,8 +117,9 @@ class Running:
             lag = 0.0 if gate is None else max(0.0, (self.now() - gate) / self._speed)
         except GridAgoraError as error:
             found |= {"database": False, "why": str(error)}
-        ready = found["database"] and not found["stuck"] and lag < LAG_S
-        return {"ready": ready, "lag_s": round(lag, 3), **found}
+        in_time = not doubt["clock_jump_s"] and doubt["clock_behind_s"] < LAG_S and lag < LAG_S
+        ready = found["database"] and not found["stuck"] and in_time
+        return {"ready": ready, "lag_s": round(lag, 3), **doubt, **found}
 
     def close(self) -> None:
         """Finish what was handed in, give the lock back, and stop."""

@@ -16,6 +16,7 @@ from gridagora.adapters.sql.booked import booked, bus_rows, line_columns, trade_
 from gridagora.adapters.sql.made import LiveNames, Names, Rows
 from gridagora.adapters.sql.projections_money import closed_rows, issued_rows, moved_rows, ordered_rows
 from gridagora.engine.flexibility.books import journal_codes
+from gridagora.engine.live.held import LIMITS
 from gridagora.engine.live.money import TRANSIT, bill, invoiced, wallet
 from gridagora.engine.live.readings import ESTIMATE, SCHEDULE
 from gridagora.engine.machine import session_trades
@@ -29,6 +30,7 @@ from gridagora.model.live_events import (
     BidsWithdrawn,
     DisputeDecided,
     DisputeRaised,
+    FindingsNoted,
     GateClosed,
     LimitDeclared,
     LimitsBroken,
@@ -40,26 +42,25 @@ from gridagora.model.live_events import (
     SessionPublished,
     SettlementCorrected,
 )
-from gridagora.model.zone_columns import DECISIONS
 from gridagora.model.money_events import InvoicesIssued, MoneyEvent, PaymentsClosed, PaymentsOrdered
+from gridagora.model.zone_columns import DECISIONS
 
-SYSTEM = (*SYSTEM_ACCOUNTS, BANK, ESCROW, FEES, TRANSIT)
+SYSTEM = (*SYSTEM_ACCOUNTS, BANK, ESCROW, FEES, TRANSIT, LIMITS)
 """Accounts of no participant, by their codes."""
 
-FLEX_FIRST = 10**9
 OWN = tuple(account("").rstrip(":") for account in (bill, wallet, invoiced))
 """Accounts of each participant, by what their names begin with."""
 
+FLEX_FIRST = 10**9
 """Code of the first account of a flexibility market."""
 
 RETAILER = -1
 
+STOOD_IN = {ESTIMATE: "estimated from its own readings", SCHEDULE: "taken from its schedule"}
+"""What the market's own readings come from, by their source."""
+
 Made = tuple[tuple[Rows, ...], Names]
 
-
-def live_names(names: Names) -> LiveNames:
-    """Return the names of a live market; there are some from its first event on."""
-    return names.live or LiveNames()
 
 def first_account(participant: int) -> int:
     """Return the code of the first account of a participant by its number.
@@ -70,9 +71,15 @@ def first_account(participant: int) -> int:
     return len(SYSTEM) + len(OWN) * participant
 
 
+def live_names(names: Names) -> LiveNames:
+    """Return the names of a live market; there are some from its first event on."""
+    return names.live or LiveNames()
+
 
 def _opened(event: LiveMarketOpened, _: int, names: Names) -> Made:
-    live = LiveNames(kept_s=event.terms.kept_s, zonal=event.terms.mechanism == "zonal")
+    terms = event.terms
+    is_zonal = terms.mechanism == "zonal"
+    live = LiveNames(kept_s=terms.kept_s, epoch=terms.epoch, mtu_s=terms.mtu_s, zonal=is_zonal)
     accounts = {"account": np.arange(len(SYSTEM)), "name": SYSTEM, "amount_micro": 0}
     return (Rows(table=tables.balances, columns=accounts),), replace(names, live=live)
 
@@ -252,7 +259,7 @@ def _corrected(event: SettlementCorrected, seq: int, names: Names) -> Made:
     return (lines, *booked(seq, event.entry, account, amount=event.amount)), names
 
 
-def _readings(event: ReadingsTaken, _: int, names: Names) -> Made:
+def _readings(event: ReadingsTaken, seq: int, names: Names) -> Made:
     live = live_names(names)
     who = np.array([live.participants[name] for name in event.participants], np.int64)
     columns = {
@@ -264,7 +271,48 @@ def _readings(event: ReadingsTaken, _: int, names: Names) -> Made:
         "source": event.source,
         "at": event.at,
     }
-    return (Rows(table=tables.readings, columns=columns, mode="put"),), names
+    rows = [Rows(table=tables.readings, columns=columns, mode="put")]
+    if event.source in STOOD_IN:
+        rows.append(_gaps(event, seq, live))
+    return tuple(rows), names
+
+
+def _gaps(event: ReadingsTaken, seq: int, live: LiveNames) -> Rows:
+    """Return a finding for each run of periods of a participant that the market filled itself."""
+    order = np.lexsort((event.period, event.participant))
+    who, period = event.participant[order], event.period[order]
+    first = np.flatnonzero(np.diff(who, prepend=-1).astype(bool) | (np.diff(period, prepend=-2) != 1))
+    count = np.diff(first, append=len(period))
+    numbers = np.array([live.participants[name] for name in event.participants], np.int64)
+    columns = {
+        "seq": seq,
+        "row": np.arange(len(first)),
+        "participant": numbers[who[first]],
+        "moment": live.epoch + period[first] * live.mtu_s,
+        "rule": "gap",
+        "told": [
+            f"{n} period{'s' * (n != 1)} without a usable reading; {STOOD_IN[event.source]}"
+            for n in count.tolist()
+        ],
+        "source": event.source,
+        "at": event.at,
+    }
+    return Rows(table=tables.findings, columns=columns)
+
+
+def _findings(event: FindingsNoted, seq: int, names: Names) -> Made:
+    live = live_names(names)
+    columns = {
+        "seq": seq,
+        "row": np.arange(len(event.start)),
+        "participant": [live.participants[name] for name in event.participant],
+        "moment": np.where(event.start > 0, event.start, event.at),
+        "rule": event.rule,
+        "told": event.told,
+        "source": event.source,
+        "at": event.at,
+    }
+    return (Rows(table=tables.findings, columns=columns),), names
 
 
 def _limit(event: LimitDeclared, _: int, names: Names) -> Made:
@@ -387,15 +435,16 @@ LIVE_MAKERS: Mapping[type, Callable[[Any, int, Names], Made]] = {
     SessionSettled: _settled,
     SettlementCorrected: _corrected,
     ReadingsTaken: _readings,
+    FindingsNoted: _findings,
     LimitDeclared: _limit,
     LimitsBroken: _broken,
     MoneyMoved: _moved,
+    InvoicesIssued: _issued,
+    PaymentsOrdered: _ordered,
+    PaymentsClosed: _closed,
     DisputeRaised: _raised,
     DisputeDecided: _dispute_decided,
     FlexMarketOpened: _flex_opened,
     FlexSettled: _flex_settled,
 }
 """What makes the rows of each kind of event."""
-    InvoicesIssued: _issued,
-    PaymentsOrdered: _ordered,
-    PaymentsClosed: _closed,

@@ -61,12 +61,37 @@ class Session(Answer):
     called_off: str | None = Field(
         None, description="why nobody trades in it: its energy is settled at tariff; null where it is held"
     )
+    stuck: str | None = Field(None, description="why it cannot be settled; null where it can be")
+    by_schedule: str | None = Field(
+        None, description="why it was settled as if all had kept to their schedules; null where meters told"
+    )
 
 
 class CallOff(Ask):
     """Why a session is called off; those who bid are told."""
 
     reason: Annotated[str, Field(min_length=1, max_length=1_000), AfterValidator(check_text)]
+
+
+class BySchedule(Ask):
+    """Why a session is settled without its readings; those concerned are told."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=1_000), AfterValidator(check_text)]
+
+
+class ClockCheck(Ask):
+    """A clock that leapt is right: what the time is, and how that is known."""
+
+    now: Moment = Field(description="the time, within ten minutes of what the market's clock shows")
+    reason: Annotated[str, Field(min_length=1, max_length=1_000), AfterValidator(check_text)]
+
+
+class ClockState(Answer):
+    """The market's clock."""
+
+    now: Moment
+    jump_s: int = Field(description="seconds that it leapt ahead and nobody has accepted; 0: it is followed")
+    behind_s: int = Field(description="seconds that it shows less than the last event")
 
 
 class PeriodResult(Answer):

@@ -34,7 +34,12 @@ Reader = Annotated[Caller, needs("invoices.read")]
 InvoiceId = Annotated[str, Path(pattern=r"^.{1,200}:[0-9]{4}-(0[1-9]|1[0-2])$", examples=["ann:2026-01"])]
 MOST_ROWS = 1_000_000
 
-MOVED = {"release": "Paid and returned by escrow", "fee": "Fee of the market"}
+MOVED = {
+    "release": "Paid and returned by escrow",
+    "fee": "Fee of the market",
+    "breach": "Energy beyond a declared limit",
+    "emergency": "Compensation for having kept an emergency limit",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -83,8 +83,16 @@ def shown(live: Live, times: SessionTimes) -> Session:
         delivery_end=utc(times.delivery_end),
         settles=utc(times.settles),
         bids=0 if session is None else session.book.count,
-        called_off=None if session is None or session.called_off is None else session.called_off.reason,
+        called_off=_reason(session, "called_off"),
+        stuck=_reason(session, "stuck") if status == "published" else None,
+        by_schedule=_reason(session, "by_schedule"),
     )
+
+
+def _reason(session: SessionState | None, name: str) -> str | None:
+    """Return the reason of something that happened to a session; None where it did not."""
+    event = getattr(session, name, None)
+    return None if event is None else str(event.reason)
 
 
 @api.get("/sessions", summary="Sessions and their timetable")

@@ -7,9 +7,10 @@ from starlette.responses import Response
 
 from gridagora.service.api.v1.tools import AskedSpan, TheMarket, paged, utc
 from gridagora.service.auth.needs import Caller, needs
+from gridagora.service.auth.rights import NOBODYS
 from gridagora.service.models.accounts import Notification
 from gridagora.service.models.records import Topic
-from gridagora.service.notices import Notice
+from gridagora.service.notices import OPERATORS, Notice
 from gridagora.service.pages import AskedPage, Page
 from gridagora.service.routes import router
 
@@ -24,12 +25,14 @@ async def notifications(
     response: Response,
     span: AskedSpan,
     caller: Annotated[Caller, needs("notifications.read")],
-    participant: Annotated[str, Query(max_length=200)],
+    participant: Annotated[
+        str | None, Query(max_length=200, description="left out: what the market's operators are told")
+    ] = None,
     topic: Annotated[list[Topic] | None, Query()] = None,
 ) -> Page[Notification]:
-    """Return what happened to a participant, oldest first: the newest 500 are kept."""
-    caller.require(live.subject(participant))
-    notices = live.follower.notices.get(participant, ())
+    """Return what happened to a participant, or to the market, oldest first: the newest 500 are kept."""
+    caller.require(NOBODYS if participant is None else live.subject(participant))
+    notices = live.follower.notices.get(participant or OPERATORS, ())
     numbered = _numbered([one for one in notices if _wanted(one, topic) and span.holds(one.at)])
     return paged(
         page, response, numbered, key=lambda one: one[0], make=lambda one: shown(one[1]), kinds=(int, int)
