@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks.served import BUSES, NAMES, Client, Server, seed
 from meter_broker import KINDS, PASSWORD, USER, free_port, running_broker
-from served import BUSES, NAMES, Client, Server, seed
 
 sys.path.append(str(Path(__file__).parents[1] / "contract"))
 from api_market import EPOCH, SCENARIO, TERMS, Hands

