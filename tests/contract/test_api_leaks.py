@@ -131,7 +131,7 @@ def test_who_leaves_a_portfolio_is_not_seen_any_more_by_who_registered_it(api):
         api.person(*who) for who in (("operator", "root"), ("pool", "agnes"), ("pool", "abel"))
     )
     made = api.made("/api/v1/participants", agnes, {"id": "fay", "name": "Fay"})
-    assert made["organisation"] == "pool"
+    assert (made["organisation"], made["aggregator"]) == (None, "pool")
     for one in (agnes, abel):
         assert api.get("/api/v1/accounts/fay", token=one).status_code == 200
     left = api.put("/api/v1/participants/fay", 1, token=admin, json={"name": "Fay", "organisation": "homes"})

@@ -6,6 +6,7 @@ truth: a follower that begins anew comes to the same state.
 """
 
 import asyncio
+import json
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ from gridagora.engine.live.state import LiveState
 from gridagora.errors import StoreError
 from gridagora.model.events import Event
 from gridagora.model.flexibility_events import DeliveryOrdered, FlexEvent, FlexSettled
-from gridagora.model.live_events import BidsTaken, BidsWithdrawn, ResourceKept, SessionOpened
+from gridagora.model.live_events import BidsTaken, BidsWithdrawn, GateClosed, ResourceKept, SessionOpened
 from gridagora.service.depth import Depth
+from gridagora.service.expected import Expected, expected_of
 from gridagora.service.notices import Notice, notices
 from gridagora.service.platform import Market
 
@@ -55,11 +57,12 @@ class Follower:
         self._failed = ""
         self._state = LiveState()
         self.seq = 0
-        self.makers: dict[tuple[str, str], str] = {}
+        self._made: dict[str, tuple[str, str]] = {}
         self.births: dict[tuple[str, str], int] = {}
         self.recent: deque[Numbered] = deque(maxlen=KEPT_MESSAGES)
         self.notices: dict[str, deque[Notice]] = {}
         self.depth = Depth()
+        self.expected: dict[int, dict[str, Expected]] = {}
         self.flex: list[Numbered] = []
         market.watch(self._told)
         self._catch_up()
@@ -123,19 +126,37 @@ class Follower:
             reader(seq, event)
 
     def _keep(self, seq: int, event: Event) -> None:
-        """Keep what the state does not: who made a record, depth, events of flexibility."""
+        """Keep what the state does not: who made a record, depth, forecasts, events of flexibility."""
         match event:
-            case ResourceKept(version=1):
-                self.makers[event.kind, event.id] = event.actor
-                self.births[event.kind, event.id] = seq
+            case ResourceKept():
+                self._keep_record(seq, event)
             case BidsTaken():
                 self.depth.take(event)
             case BidsWithdrawn():
                 self.depth.withdraw(event, self._state)
+            case GateClosed():
+                self.expected[event.session] = expected_of(self._state, event)
             case SessionOpened():
                 self.depth.forget(before=self._state.oldest)
+                for number in [number for number in self.expected if number < self._state.oldest]:
+                    del self.expected[number]
             case _ if isinstance(event, FlexEvent) and not isinstance(event, DeliveryOrdered | FlexSettled):
                 self.flex.append(Numbered(seq=seq, event=event))
+
+    def _keep_record(self, seq: int, event: ResourceKept) -> None:
+        """Note who registered a participant, until it moves to another organisation."""
+        if event.version == 1:
+            self.births[event.kind, event.id] = seq
+        if event.kind == "participant":
+            organisation = json.loads(event.body).get("organisation", "")
+            if event.version == 1:
+                self._made[event.id] = event.actor, organisation
+            elif self._made.get(event.id, ("", ""))[1] != organisation:
+                self._made.pop(event.id, None)
+
+    def registrar(self, participant: str) -> str:
+        """Return who registered a participant that is still where it was then, "" for nobody."""
+        return self._made.get(participant, ("", ""))[0]
 
     def _wake(self) -> None:
         done = [one for one in self._waiting if one[0] <= self.seq or self._failed]

@@ -118,6 +118,8 @@ async def add_user(
             return made
 
     made = await service.store.run(work)
+    if made.participants:  # whoever registered them has no more to do there
+        service.tokens.forget_all()
     response.headers["Location"] = f"{PREFIX}/users/{made.id}"
     response.headers["ETag"] = etag(made.version)
     return FirstPassword(user=told(made), password=password)
@@ -169,6 +171,8 @@ async def change_user(
             return changed
 
     changed = await service.store.run(work)
+    if body.participants:
+        service.tokens.forget_all()
     service.tokens.forget(subject=id)
     response.headers["ETag"] = etag(changed.version)
     return told(changed)

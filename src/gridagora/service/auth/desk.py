@@ -38,6 +38,7 @@ class Desk:
         self._database = database
         self.settings = settings
         self.hashes = Hashes(settings)
+        self._people: tuple[tuple[int, int], frozenset[str]] = (-1, -1), frozenset()
         with self._database().looking() as connection:
             schema.prepare(connection)
 
@@ -149,7 +150,15 @@ class Desk:
         if isinstance(who, Client):
             scopes = who.scopes if scopes is None else tuple(s for s in scopes if s in who.scopes)
         need_totp = self.settings.people_need_totp
-        return records.identity_of(who, organisation, scopes=scopes, need_totp=need_totp)
+        handed = self._handed(connection) if who.role == "prosumer" else frozenset()
+        return records.identity_of(who, organisation, scopes=scopes, need_totp=need_totp, handed=handed)
+
+    def _handed(self, connection: Connection) -> frozenset[str]:
+        """Return the participants that some person has as their own; read again when people changed."""
+        state, found = records.state_of_people(connection), self._people
+        if found[0] != state:
+            found = self._people = state, records.participants_of_people(connection)
+        return found[1]
 
     def owner_of(self, connection: Connection, subject: str) -> User | Client | None:
         """Return the person or machine with an id."""

@@ -194,8 +194,28 @@ def change(
     return get(connection, table, id)
 
 
+def state_of_people(connection: Connection) -> tuple[int, int]:
+    """Return two numbers of which one differs after each change of a person."""
+    column = tables.users.c
+    asked = select(func.count(), func.coalesce(func.sum(column.version), 0))
+    count, versions = connection.execute(asked.select_from(tables.users)).one()
+    return int(count), int(versions)
+
+
+def participants_of_people(connection: Connection) -> frozenset[str]:
+    """Return the participants that some person has as their own."""
+    column = tables.users.c.participants
+    rows = connection.scalars(select(column).where(column != "[]"))
+    return frozenset(name for text in rows for name in json.loads(text))
+
+
 def identity_of(
-    who: User | Client, organisation: Organisation, *, scopes: tuple[str, ...] | None, need_totp: bool
+    who: User | Client,
+    organisation: Organisation,
+    *,
+    scopes: tuple[str, ...] | None,
+    need_totp: bool,
+    handed: frozenset[str] = frozenset(),
 ) -> Identity:
     """Return who a person or machine acts as; ``scopes`` narrow what a session may."""
     return Identity(
@@ -204,6 +224,7 @@ def identity_of(
         organisation=who.organisation,
         participants=frozenset(who.participants),
         areas=frozenset(organisation.areas),
+        handed=handed,
         scopes=scopes,
         limited=isinstance(who, User) and (who.must_change or (need_totp and who.totp_secret is None)),
     )

@@ -39,6 +39,7 @@ class Identity:
     role, organisation : what they act as, and for whom
     participants : of the market that are theirs
     areas : zones of a grid operator, ``"*"`` for the whole market
+    handed : participants that are somebody's of their own: whoever registered them has no more to do there
     scopes : patterns of actions that it is held to, e.g. ``"bids.*"``; None: all
     limited : may only see to its own account: a password or second factor is still to be set
     """
@@ -48,6 +49,7 @@ class Identity:
     organisation: str
     participants: frozenset[str] = frozenset()
     areas: frozenset[str] = frozenset()
+    handed: frozenset[str] = frozenset()
     scopes: tuple[str, ...] | None = None
     limited: bool = False
 
@@ -59,7 +61,8 @@ class Subject:
     Parameters
     ----------
     owner : identity that made it, "" for none
-    registrar : who registered the participant; only a prosumer does so for itself, others for who may leave
+    registrar : who registered the participant, while it is where it was registered; only a prosumer does so
+        for itself, others for who may leave, and nobody once somebody has it as their own
     participants : of the market that it is about
     organisations : that it belongs to: the participant's own, aggregator, retailer, both ends of a deal
     areas : zones that it lies in, with all zones above
@@ -89,6 +92,7 @@ clients.read         all           all       org  org      org        own
 clients.write        all           -         org  org      org        own
 audit.read           all           all       -    -        -          -
 jobs.read            all           all       own  own      own        own
+jobs.write           all           -         own  own      own        own
 market.read          all           all       all  all      all        all
 market.operate       all           -         -    -        -          -
 participants.read    all           all       -    org      org        own
@@ -108,8 +112,8 @@ flex_offers.read     all           all       org  org      org        own
 flex_offers.write    -             -         -    own      org        own
 flex_orders.read     all           all       org  org      org        own
 activations.write    all           -         org  -        -          -
-forecasts.read       all           all       area org      org        own
-forecasts.write      all           -         area org      org        own
+forecasts.read       all           all       -    org      org        own
+forecasts.write      all           -         -    org      org        own
 limits.read          all           all       area org      org        own
 limits.write         all           -         area -        -          -
 readings.read        all           all       own  org      org        own
@@ -168,8 +172,12 @@ def may(identity: Identity, action: str, subject: Subject) -> bool:
     return within(identity, reach_of(identity, action), subject)
 
 
-def _makers(subject: Subject, role: Role) -> tuple[str, ...]:
-    return (subject.owner, subject.registrar) if role == "prosumer" else (subject.owner,)
+def _made(identity: Identity, subject: Subject) -> bool:
+    """Tell whether an identity made a thing, or registered whose it is and still has to do with them."""
+    if identity.id == subject.owner:
+        return True
+    in_charge = identity.role == "prosumer" and identity.id == subject.registrar
+    return in_charge and identity.handed.isdisjoint(subject.participants)
 
 
 def within(identity: Identity, reach: Reach, subject: Subject) -> bool:
@@ -177,8 +185,7 @@ def within(identity: Identity, reach: Reach, subject: Subject) -> bool:
     if reach is Reach.ALL:
         return True
     if reach >= Reach.OWN and (
-        identity.id in _makers(subject, identity.role)
-        or not identity.participants.isdisjoint(subject.participants)
+        _made(identity, subject) or not identity.participants.isdisjoint(subject.participants)
     ):
         return True
     if reach >= Reach.ORGANISATION and identity.organisation in subject.organisations:

@@ -21,18 +21,26 @@ from gridagora.service.problems import Problem
 
 
 def check_owner(live: Live, caller: Caller, fields: dict[str, Any], *, before: Record | None) -> None:
-    """Keep what only the operator sets: overdrafts, and organisations that are not one's own."""
+    """Keep what only the operator sets: overdrafts, and organisations but one's own of a new participant."""
     if "organisation" not in records.ParticipantFields.model_fields or "participant" in fields:
         return
     if reach_of(caller.identity, "market.operate") is Reach.ALL or "name" not in fields:
         return
-    was = {} if before is None else before.body
-    for name, own in (("overdraft_micro", None), ("organisation", caller.identity.organisation)):
-        if fields.get(name) not in (was.get(name), own, None):
-            raise Problem("forbidden", f"{name} is set by the operator of the market")
+    was = {"organisation": caller.identity.organisation} if before is None else before.body
     for name in ("overdraft_micro", "organisation"):
-        if name in was:
+        if fields.get(name) not in (was.get(name), None):
+            raise Problem("forbidden", f"{name} is set by the operator of the market")
+        if before is not None and name in was:
             fields.setdefault(name, was[name])
+
+
+def belong_to(caller: Caller, fields: dict[str, Any]) -> None:
+    """Let a new participant belong to who registers it: to an aggregator as such, for that may change."""
+    role = caller.identity.role
+    if role == "aggregator":
+        fields.setdefault("aggregator", caller.identity.organisation)
+    elif role in ("retailer", "prosumer"):
+        fields.setdefault("organisation", caller.identity.organisation)
 
 
 async def check_name(service: Service, caller: Caller, id_: str) -> None:

@@ -13,7 +13,7 @@ from gridagora.engine.live.commands import KeepResource
 from gridagora.engine.live.resources import KINDS
 from gridagora.engine.live.state import Record
 from gridagora.model.live_events import ResourceKept
-from gridagora.service.api.v1.owners import check_name, check_owner, know_organisations
+from gridagora.service.api.v1.owners import belong_to, check_name, check_owner, know_organisations
 from gridagora.service.api.v1.tools import Live, TheMarket, known, new_id, paged, utc, wrong
 from gridagora.service.auth.needs import Caller, needs, public
 from gridagora.service.auth.rights import NOBODYS, Subject
@@ -268,8 +268,7 @@ def _add_new(api: APIRouter, shelf: Shelf) -> None:
         check_owner(live, caller, fields, before=None)
         if shelf.kind == "participant":
             await check_name(service, caller, id_)
-            if caller.identity.role in ("retailer", "aggregator"):
-                fields.setdefault("organisation", caller.identity.organisation)
+            belong_to(caller, fields)
         await know_organisations(live, service, fields)
         done = await live.do(_keep(live, caller, shelf, id_=id_, body=fields, version=0), repeat)
         record = _kept(shelf, done)

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Annotated, Any, TypeVar, cast
@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from gridagora.engine.live.bidding import connection_of
 from gridagora.engine.live.commands import LiveCommand
+from gridagora.engine.live.flexing import is_buyer
 from gridagora.engine.live.refusals import refusal
 from gridagora.engine.live.state import LiveState
 from gridagora.errors import InputError
@@ -41,6 +42,7 @@ class Live:
         self.follower = Follower(market)
         self.schedules: dict[int, Any] = {}
         self.trees: Any = None
+        self.deals: Any = None
         self.number = market.database.head(market.name).market
 
     @property
@@ -68,17 +70,30 @@ class Live:
         return done
 
     def subject(self, participant: str) -> Subject:
-        """Return whose a participant's things are."""
+        """Return whose the things of a participant are, or of a grid operator that buys flexibility."""
         record = self.state.register.get("participant", participant)
+        if record is None and is_buyer(self.state, participant):
+            return Subject(organisations=frozenset({participant}))
         if record is None:
             return Subject(participants=frozenset({participant}))
-        named = (record.body.get("organisation"), record.body.get("aggregator"))
         return Subject(
-            registrar=self.follower.makers.get(("participant", participant), ""),
+            registrar=self.follower.registrar(participant),
             participants=frozenset({participant}),
-            organisations=frozenset(name for name in named if name),
+            organisations=self._organisations(record.body),
             areas=self.areas(participant),
         )
+
+    def _organisations(self, body: Mapping[str, Any]) -> frozenset[str]:
+        """Return whose a participant is: its organisation's and its aggregator's.
+
+        An aggregator that is its organisation too, for it registered it, is no more once there is another.
+        """
+        home, aggregator = body.get("organisation"), body.get("aggregator")
+        if home and aggregator and home != aggregator:
+            record = self.state.register.get("organisation", home)
+            if record is not None and record.body.get("role") == "aggregator":
+                return frozenset({aggregator})
+        return frozenset(name for name in (home, aggregator) if name)
 
     def areas(self, participant: str) -> frozenset[str]:
         """Return the zone of a participant with all zones above; none where there are no zones."""

@@ -8,8 +8,15 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-SUMS = ("points", "import_wh", "export_wh", "scheduled_import_wh", "scheduled_export_wh")
-SUMS += ("local_bought_wh", "local_sold_wh")
+SUMS = (
+    "points",
+    "import_wh",
+    "export_wh",
+    "scheduled_import_wh",
+    "scheduled_export_wh",
+    "local_bought_wh",
+    "local_sold_wh",
+)
 
 
 def upgrade() -> None:
