@@ -116,13 +116,11 @@ def test_reader_cannot_write(url):
     [
         "UPDATE events SET at = 5",
         "DELETE FROM events WHERE seq = 2",
-        "UPDATE commands SET answer = ''",
-        "DELETE FROM commands",
     ],
 )
-def test_events_and_answers_are_never_changed_or_removed(url, statement):
+def test_events_are_never_changed_or_removed(url, statement):
     with market(url) as store:
-        store.keep([Decision(events=(opened(), settled(1)), answer="1", key="k", request=b"r")])
+        store.append([opened(), settled(1)])
         with pytest.raises(StoreError, match="kept for ever"), store.database.looking() as connection:
             connection.execute(text(statement))
         assert store.count == len(list(store.events())) == 2
@@ -151,7 +149,12 @@ def test_a_key_is_answered_for_ever_and_refused_for_another_request(url):
     with market(url) as store:
         (first,) = store.keep([Decision(events=(opened(),), answer='{"a": 1}', key="k", request=b"one")])
         (refused,) = store.keep([Decision(answer="refused", key="late", request=b"two")])
-        assert (first.first, first.last, refused.first, refused.last) == (1, 1, 2, 1)
+        assert (first.first, first.last, refused.first, refused.last) == (
+            1,
+            1,
+            3,
+            2,
+        )  # event 2 tells what was answered
     with market(url) as store:
         again = store.receipt("k", b"one")
         assert (again.first, again.last, again.answer, again.repeated) == (1, 1, '{"a": 1}', True)
@@ -168,7 +171,7 @@ def test_a_key_that_is_there_is_not_kept_twice(url):
         store.keep([Decision(events=(opened(),), key="k", request=b"1")])
         with pytest.raises(StoreError):
             store.keep([Decision(events=(settled(1),), key="k", request=b"1")])
-    assert is_sound(url).seq == 1
+    assert is_sound(url).seq == 2
 
 
 # --- one writer ---------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from gridagora.adapters.sql.database import Database
 from gridagora.adapters.sql.group import GroupCommit
 from gridagora.adapters.sql.store import Decision, SqlStore
 from gridagora.errors import CommandConflict, StoreError
+from gridagora.model.events import CommandsAnswered, SessionSettled
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -36,7 +37,7 @@ class Counter:
 
 
 def test_many_threads_have_each_command_once(store):
-    counter, answers, problems = Counter(), [], []
+    counter, answers, problems, notes = Counter(), [], [], []
 
     def bid(name):
         try:
@@ -51,7 +52,7 @@ def test_many_threads_have_each_command_once(store):
         except BaseException as error:
             problems.append(error)
 
-    with GroupCommit(store) as group:
+    with GroupCommit(store, told=lambda seq, event: notes.append((seq, event))) as group:
         threads = [threading.Thread(target=bid, args=(name,)) for name in range(6)]
         for thread in threads:
             thread.start()
@@ -59,8 +60,11 @@ def test_many_threads_have_each_command_once(store):
             thread.join()
     assert problems == []
     assert sorted(map(int, answers)) == list(range(1, 241))
-    assert store.count == 241
-    assert [event.at for event in store.events()][1:] == list(range(1, 241))
+    events, told = list(store.events()), [n for n, _ in notes]
+    assert [event.at for event in events if isinstance(event, SessionSettled)] == list(range(1, 241))
+    assert told == [n for n, event in enumerate(events, 1) if isinstance(event, CommandsAnswered)]
+    keys = [key for _, event in notes for key in event.key]
+    assert sorted(keys) == sorted(f"{name}-{k}" for name in range(6) for k in range(40))
     assert replay(store.database, "a").findings == verify(store.database, "a").findings == ()
 
 
@@ -98,7 +102,7 @@ def test_a_key_for_another_request_is_refused_in_one_group_and_later(store):
             futures[1].result()
         with pytest.raises(CommandConflict):
             group.submit(counter, key="k", request=b"c").result()
-    assert store.count == 2
+    assert store.count == 3  # the opening, what came of the key, and the answer to it
 
 
 def test_a_command_that_failed_can_be_given_again(store):
@@ -175,5 +179,10 @@ def test_retries_in_any_order_have_one_effect(tmp_path_factory, commands, most):
                 else:
                     with pytest.raises(CommandConflict):
                         future.result(timeout=60)
-        assert store.count == 1 + len(first)
+        kinds = [type(event) for event in store.events()]
+        assert kinds.count(SessionSettled) == len(first)
+        answered = [
+            key for event in store.events() if isinstance(event, CommandsAnswered) for key in event.key
+        ]
+        assert sorted(answered) == sorted(f"k{key}" for key in first)
         assert verify(database, "a").findings == ()

@@ -5,7 +5,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from appending import opened, settled
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
 from gridagora.adapters.sql import tables
 from gridagora.adapters.sql.audit import replay, verify
@@ -15,7 +15,7 @@ from gridagora.adapters.sql.made import Names
 from gridagora.adapters.sql.projections import project
 from gridagora.adapters.sql.rows import write_rows
 from gridagora.adapters.sql.schema import migrate, newest_revision, revision_of
-from gridagora.adapters.sql.store import SqlStore
+from gridagora.adapters.sql.store import Decision, SqlStore
 from gridagora.errors import StoreError
 from gridagora.model.columns import PoolTrades
 from gridagora.model.events import AuctionCleared, TradesDecided
@@ -71,10 +71,47 @@ def test_read_tables_come_back_from_the_events_after_an_upgrade(url):
         head = store.head()
         with database.looking() as connection:
             migrate(connection, "0001")
-    with pytest.raises(StoreError, match=r"older version \(tables 0001, now 0004\); open it for writing"):
+    with pytest.raises(StoreError, match=rf"tables 0001, now {newest_revision()}\); open it"):
         Database(url)
     with Database(url, write=True) as database:
         assert SqlStore(database, "a").head() == head
+        assert replay(database, "a").findings == verify(database, "a").findings == ()
+
+
+def test_answers_of_an_older_database_are_carried_into_the_chain(url):
+    def kept(store):
+        return {key: (b, r.first, r.last, r.answer) for key, (b, r) in store.receipts(keys).items()}
+
+    keys = ["join", "late", "more", "new"]
+    with Database(url, write=True, create=True) as database:
+        store = SqlStore(database, "a")
+        store.append([opened(), settled(1), settled(2)])
+        head, _ = store.head(), SqlStore(database, "b").append([opened()])
+        with database.looking() as connection:
+            migrate(connection, "0004")
+            for key, first, last in (("late", 4, 3), ("join", 2, 3), ("more", 4, 3)):
+                row = {"key": key, "first": first, "last": last, "request": key.encode() * first}
+                told = "INSERT INTO commands VALUES (1, :key, :request, :first, :last, 'yes')"
+                connection.execute(text(told), row)
+    with Database(url, write=True) as database:
+        store = SqlStore(database, "a")
+        assert store.count == 4
+        assert kept(store) == {
+            "join": (b"joinjoin", 2, 3, "yes"),
+            "late": (b"late" * 4, 4, 3, "yes"),
+            "more": (b"more" * 4, 4, 3, "yes"),
+        }
+        assert database.head("b").seq == 1
+        store.keep([Decision(events=(settled(3),), key="new", request=b"r")])
+        for name in "ab":
+            assert replay(database, name).findings == verify(database, name, head=None).findings == ()
+        assert verify(database, "a", head=head).findings == ()
+        before, count = kept(store), store.count
+        with database.looking() as connection:
+            migrate(connection, "0004")
+    with Database(url, write=True) as database:  # up again: what the chain tells is not told twice
+        store = SqlStore(database, "a")
+        assert (kept(store), store.count) == (before, count)
         assert replay(database, "a").findings == verify(database, "a").findings == ()
 
 
