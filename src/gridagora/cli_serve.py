@@ -65,6 +65,9 @@ def serve(
             help="Proxies in front, such as 127.0.0.1: their X-Forwarded-For tells who a client is.",
         ),
     ] = None,
+    accept_clock: Annotated[
+        bool, typer.Option("--accept-clock", help="The clock is right, though the last event is long ago.")
+    ] = False,
 ) -> None:
     """Serve a live market until Ctrl-C; a new one is opened where the database holds none.
 
@@ -84,6 +87,7 @@ def serve(
         broker=broker or "",
         topic=topic,
         proxy=proxy or "",
+        accept_clock=accept_clock,
     )
     serving.check_order(order)
     _check_port(host, port)
@@ -158,6 +162,10 @@ def _tell(order: "Order", prepared: "Prepared") -> None:
     ]
     if order.scenario and not prepared.opened:
         lines.append("The market keeps the scenario that it was opened with; --market is for a new one.")
+    if prepared.clock_jump_s:
+        days = prepared.clock_jump_s // 86_400
+        lines.append(f"The clock shows {days} days after the last event. Is it right? Until you say so with")
+        lines.append("--accept-clock, or POST /api/v1/market/clock, nothing is carried out.")
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     if order.demo:

@@ -29,6 +29,7 @@ READS = {
     "/proofs": ("/proofs?participant=ann", ANN),
     "/participants/{participant}/stream": ("/participants/ann/stream?once=true", ANN),
     "/readings/connection": ("/readings/connection", NOBODYS),
+    "/market/clock": ("/market/clock", NOBODYS),
     "/stream": ("/stream?once=true", NOBODYS),
     "/flexibility/contracts/{id}": ("/flexibility/contracts/none", NOWHERE),
 }
@@ -119,6 +120,12 @@ WRITES = {
     ("POST", "/readings"): ("/readings", READING, ANN),
     ("POST", "/readings/bulk"): ("/readings/bulk", {"readings": [READING]}, ANN),
     ("POST", "/sessions/{session}/call-off"): ("/sessions/0/call-off", {"reason": "x"}, NOBODYS),
+    ("POST", "/sessions/{session}/settlement"): ("/sessions/0/settlement", {"reason": "x"}, NOBODYS),
+    ("POST", "/market/clock"): (
+        "/market/clock",
+        {"now": "2026-01-01T00:00:00Z", "reason": "x"},
+        NOBODYS,
+    ),
     ("POST", "/disputes"): ("/disputes", {"session": 0, "participant": "ann", "reason": "x"}, ANN),
     ("POST", "/disputes/{id}/decision"): ("/disputes/d0/decision", {"accepted": True}, NOBODYS),
     ("POST", "/accounts/{participant}/deposits"): ("/accounts/ann/deposits", PAYMENT, ANN),

@@ -240,6 +240,23 @@ class Market:
         """Decide on a dispute, as the operator."""
         return self._api.post(f"/disputes/{dispute}/decision", decision, metering.Dispute)
 
+    def call_off(self, session: int, why: str) -> market.Session:
+        """Call the session off whose gate closes next, as the operator."""
+        return self._api.post(f"/sessions/{session}/call-off", market.CallOff(reason=why), market.Session)
+
+    def settle_by_schedule(self, session: int, why: str) -> market.Session:
+        """Settle a session that is stuck as if all had kept to their schedules, as the operator."""
+        body = market.BySchedule(reason=why)
+        return self._api.post(f"/sessions/{session}/settlement", body, market.Session)
+
+    def clock(self) -> market.ClockState:
+        """Return the market's clock and whether it is in doubt, as the operator."""
+        return self._api.get("/market/clock", market.ClockState)
+
+    def accept_clock(self, now: datetime, why: str) -> market.ClockState:
+        """Let the market follow a clock that leapt, as the operator."""
+        return self._api.post("/market/clock", market.ClockCheck(now=now, reason=why), market.ClockState)
+
     def account(self, participant: str) -> accounts.Account:
         """Return what a participant has, is due, and can still bind."""
         return self._api.get(f"/accounts/{participant}", accounts.Account)

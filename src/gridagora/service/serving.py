@@ -23,6 +23,7 @@ from gridagora.adapters.meters.mqtt import TOPIC, broker_of
 from gridagora.adapters.sql.address import read_address
 from gridagora.adapters.sql.database import Database, Head
 from gridagora.bootstrap import live_runner
+from gridagora.engine.live.commands import AcceptClock
 from gridagora.errors import Fault, InputError
 from gridagora.model.live import LiveTerms
 from gridagora.service.api import ROUTERS
@@ -84,6 +85,7 @@ class Order:
     workers : processes
     broker, topic : from which meter readings are taken over MQTT, "" for none
     proxy : addresses, with commas, of proxies whose word on a client's address is taken; "" for none
+    accept_clock : whether a clock that shows much later than the last event is right
     """
 
     database: str
@@ -97,6 +99,7 @@ class Order:
     broker: str = ""
     topic: str = TOPIC
     proxy: str = ""
+    accept_clock: bool = False
 
     @property
     def pace(self) -> float:
@@ -106,11 +109,15 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
-    """What the person at the console is told: the market, the first administrator's password ("": none)."""
+    """What the person at the console is told: the market, the first administrator's password ("": none).
+
+    ``clock_jump_s`` : seconds since the last event where those are more than the market follows by itself
+    """
 
     market: str
     opened: bool
     password: str
+    clock_jump_s: int = 0
 
 
 def check_order(order: Order) -> None:
@@ -181,9 +188,14 @@ def prepare_service(order: Order) -> Prepared:
         elif not administration.people():
             password = administration.add_person(FIRST_ADMINISTRATOR, name="Administrator").password
         administration.close()
+        if order.accept_clock and running.clock_doubt()[0]:
+            reason = "accepted at the start of the service"
+            running.runner.do(AcceptClock(at=0, actor="console", now=running.now(), reason=reason))
+        jump = running.clock_doubt()[0]
     finally:
         running.close()
-    return Prepared(market=running.name, opened=not any(head.seq for head in heads), password=password)
+    opened = not any(head.seq for head in heads)
+    return Prepared(market=running.name, opened=opened, password=password, clock_jump_s=jump)
 
 
 def open_market(order: Order) -> Running:
