@@ -201,16 +201,19 @@ class Client:
     def ask(
         self, method: str, path: str, body: object = None, **headers: str
     ) -> tuple[int, Any, dict[str, str]]:
-        """Return status, document and headers of an answer."""
+        """Return status, document and headers of an answer; who is told to wait waits, and asks again."""
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
         if body is not None and not isinstance(body, str):
             body = json.dumps(body)
             headers.setdefault("Content-Type", "application/json")
-        self.line.request(method, path, body, headers)
-        answer = self.line.getresponse()
-        text = answer.read()
-        return answer.status, json.loads(text) if text[:1] in (b"{", b"[") else text, dict(answer.headers)
+        while True:
+            self.line.request(method, path, body, headers)
+            answer = self.line.getresponse()
+            text, told = answer.read(), dict(answer.headers)
+            if answer.status != 429:
+                return answer.status, json.loads(text) if text[:1] in (b"{", b"[") else text, told
+            time.sleep(float(told["retry-after"]))
 
     def get(self, path: str) -> tuple[int, Any]:
         """Return status and document."""

@@ -19,6 +19,9 @@ BULK = 40
 LOOK_BACK = 9
 """Sessions that are looked at are so far behind the open ones at most."""
 
+LONGEST_S = 30.0
+"""What is not answered after so long, however often one asks, never is."""
+
 PAUSE_S = 0.01
 """Between two single bids of one thread: the book shall not grow faster than it can be read again."""
 
@@ -264,9 +267,12 @@ def ask_again(port: int, ledger: Ledger) -> int:
     some = sorted(ledger.done)
     again = unknown + ledger.rng.sample(some, min(20, len(some)))
     with Client(port, "pool") as pool, Client(port, "op") as operator:
-        for key in again:
-            path, body = ledger.sent[key]
-            client = pool if kind_of(key) in SAME else operator
-            ledger.note(key, *client.send(path, body, key))
+        end = time.monotonic() + LONGEST_S
+        while again and time.monotonic() < end:
+            for key in again:
+                path, body = ledger.sent[key]
+                client = pool if kind_of(key) in SAME else operator
+                ledger.note(key, *client.ask("POST", path, body, **{"Idempotency-Key": key}))
+            again = ledger.unknown()
     assert not ledger.unknown()
     return len(unknown)
