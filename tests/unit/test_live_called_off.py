@@ -9,7 +9,7 @@ from gridagora.engine.live.machine import replay
 from gridagora.engine.live.money import available, bill
 from gridagora.errors import InputError
 from gridagora.model.live_events import GateClosed, SessionCalledOff
-from gridagora.service.notices import notices
+from gridagora.engine.live.notices import notices
 
 HOUR = 3600
 

@@ -18,14 +18,20 @@ from typing import Any, TypeVar
 
 from gridagora.adapters.clocks import ClockGuard, FastClock, RunningClock, SystemClock
 from gridagora.adapters.live_inbox import Desk, Inbox, Post
+from gridagora.adapters.live_notices import notice_rows
+from gridagora.adapters.live_snapshots import Snapshots
 from gridagora.adapters.live_steps import Steps
 from gridagora.adapters.sql.database import Database
 from gridagora.adapters.sql.group import GroupCommit
+from gridagora.adapters.sql.made import Rows
+from gridagora.adapters.sql.snapshots import known_state
 from gridagora.adapters.sql.store import Decision, Receipt, SqlStore
 from gridagora.engine.live.answers import answer_of
 from gridagora.engine.live.commands import AcceptClock, LiveCommand, OpenLiveMarket
 from gridagora.engine.live.context import LiveContext
-from gridagora.engine.live.machine import apply, handle, replay
+from gridagora.engine.live.copying import copy_state
+from gridagora.engine.live.machine import apply, handle
+from gridagora.engine.live.notices import notices
 from gridagora.engine.live.refusals import clock as clock_text
 from gridagora.engine.live.refusals import refusal
 from gridagora.engine.live.state import LiveState
@@ -89,6 +95,7 @@ class LiveRunner:
         self._group: GroupCommit | None = None
         self._post: Post | None = None
         self._desk: Desk | None = None
+        self._snapshots: Snapshots | None = None
         self._down = ""
         self._shown: Mapping[str, Any] = {}
         self._seen = self._acknowledged = 0
@@ -189,6 +196,12 @@ class LiveRunner:
         group.submit(look).result()
         return found[0]
 
+    def known(self) -> LiveState:
+        """Return the state of now as a copy that belongs to who asks; listen before, to miss nothing."""
+        if self.writes:
+            return self.ask(copy_state)
+        return known_state(self.database, self.name)[0]
+
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Tell somebody all events from now on; returns what ends that."""
         self._listeners.append(listener)
@@ -222,7 +235,7 @@ class LiveRunner:
         self._stop.set()
         self._wake.set()
         self._thread.join()
-        self._shut("the market is closed")
+        self._shut("the market is closed", clean=True)
 
     # --- opening and closing ----------------------------------------------------------------------
 
@@ -248,7 +261,8 @@ class LiveRunner:
 
     def _begin(self, store: SqlStore) -> None:
         """Go on from the events of a store that is ours to write."""
-        state = replay(store.events())
+        self._snapshots = Snapshots(store.database, self.name)
+        state = self._snapshots.begin()
         self._state, self._steps = state, Steps()
         if isinstance(self.clock, FastClock):
             self.clock.resume(state.at)
@@ -264,14 +278,34 @@ class LiveRunner:
                 lambda command, key, request: self.submit(command, key=key, request=request),
             )
 
-    def _shut(self, reason: str) -> None:
+    def _shut(self, reason: str, *, clean: bool = False) -> None:
         with self._door:
-            parts = (self._desk, self._post, self._group, self._database)
-            self._desk = self._post = self._group = self._database = self._state = None
+            parts = (self._desk, self._post, self._group)
+            database, state, snapshots = self._database, self._state, self._snapshots
+            self._desk = self._post = self._group = self._database = self._state = self._snapshots = None
             self._down = reason
         for part in parts:
             if part is not None:
                 part.close()
+        if snapshots is not None:
+            snapshots.close(state if clean else None)
+        if database is not None:
+            database.close()
+
+    def _keep_snapshot(self, group: GroupCommit, snapshots: Snapshots) -> None:
+        """Keep a copy of the state, once what it holds is on disk, where it is time for that."""
+        state, copies = self._state, []
+        if state is None or not snapshots.wanted(state.events):
+            return
+
+        def look() -> Decision:
+            if self._state is state:
+                copies.append(snapshots.copy(state))
+            return Decision()
+
+        group.submit(look).result()
+        for copied in copies:
+            snapshots.keep(copied)
 
     # --- commands ---------------------------------------------------------------------------------
 
@@ -316,13 +350,17 @@ class LiveRunner:
     def _applied(self, state: LiveState, events: tuple[Event, ...]) -> Decision:
         """Change the state; after a defect on the way nobody knows what it is, and it is made anew."""
         try:
+            rows: list[Rows] = []
             for event in events:
                 apply(state, event)
+                rows += notice_rows(notices(state.events, event, state))
+                if self._snapshots is not None:
+                    self._snapshots.note(state.events, event)
         except BaseException as error:
             self._state = None
             self._wake.set()
             raise StoreError(f"the state of the market broke: {error}") from error
-        return Decision(events=events, answer=answer_of(events))
+        return Decision(events=events, answer=answer_of(events), rows=tuple(rows))
 
     def _tell(self, future: "Future[Receipt]", made: list[tuple[Event, ...]]) -> None:
         error = future.exception()
@@ -364,6 +402,8 @@ class LiveRunner:
             return self._follow()
         while not self._stop.is_set() and self._do_due(group):
             pass
+        if self._snapshots is not None:
+            self._keep_snapshot(group, self._snapshots)
         if self._next is None:
             return LONGEST_PAUSE_S
         return min(LONGEST_PAUSE_S, max(0.001, self.clock.seconds_until(self._next)))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gridagora.engine.live.machine import apply
+from gridagora.engine.live.notices import Notice, notices
 from gridagora.engine.live.state import LiveState
 from gridagora.errors import StoreError
 from gridagora.model.events import Event
@@ -19,7 +20,6 @@ from gridagora.model.flexibility_events import DeliveryOrdered, FlexEvent, FlexS
 from gridagora.model.live_events import BidsTaken, BidsWithdrawn, GateClosed, ResourceKept, SessionOpened
 from gridagora.service.depth import Depth
 from gridagora.service.expected import Expected, expected_of
-from gridagora.service.notices import Notice, notices
 from gridagora.service.platform import Market
 
 KEPT_NOTICES = 500

@@ -28,6 +28,9 @@ PLAIN, COMPRESSED = 0, 1
 SMALL = 400
 """Bytes up to which compressing saves too little for its time."""
 
+SHORT = 64
+"""Bytes of a text up to which it is looked for among those that were read before."""
+
 DEEPEST = 32
 """Levels of values within values; the deepest event has five."""
 
@@ -56,8 +59,13 @@ def classes() -> dict[str, type]:
     >>> "AuctionCleared" in classes(), "NodalClearing" in classes(), "FlexContract" in classes()
     (True, True, True)
     """
+    return classes_of(*get_args(Event), *get_args(LiveCommand))
+
+
+def classes_of(*kinds: Any) -> dict[str, type]:
+    """Return every dataclass and enum that values of some types can hold, by name."""
     found: dict[str, type] = {}
-    for kind in (*get_args(Event), *get_args(LiveCommand)):
+    for kind in kinds:
         _walk(kind, found)
     return found
 
@@ -94,8 +102,12 @@ def encode(event: Event | LiveCommand) -> bytes:
     True
     """
     parts: list[bytes] = []
-    _put(event, parts.append)
-    plain = b"".join(parts)
+    put(event, parts.append)
+    return packed(b"".join(parts))
+
+
+def packed(plain: bytes) -> bytes:
+    """Return a written value as a body, compressed where that saves a tenth or more."""
     if len(plain) > SMALL:
         packed = zlib.compress(plain, 1)
         if len(packed) < 0.9 * len(plain):
@@ -103,7 +115,8 @@ def encode(event: Event | LiveCommand) -> bytes:
     return b"".join((MAGIC, bytes((VERSION, PLAIN)), plain))
 
 
-def _put(value: Any, out: Callable[[bytes], None]) -> None:
+def put(value: Any, out: Callable[[bytes], None]) -> None:
+    """Write a value, bytes by bytes; raises `TypeError` for one that events do not hold."""
     kind = type(value)
     if kind is np.ndarray:
         _put_numbers(value, out)
@@ -117,15 +130,20 @@ def _put(value: Any, out: Callable[[bytes], None]) -> None:
     elif value is None or kind is bool:
         out({None: b"N", True: b"T", False: b"F"}[value])
     elif kind is tuple:
-        out(b"t" + _COUNT.pack(len(value)))
+        out(head_of_items(len(value)))
         for item in value:
-            _put(item, out)
+            put(item, out)
     elif isinstance(value, np.ndarray | np.generic):
         _put_numbers(value, out)
     elif kind.__name__ in classes() and classes()[kind.__name__] is kind:
         _put_ours(value, out)
     else:
         raise TypeError(f"events hold no {kind.__name__}: {value!r}")
+
+
+def head_of_items(count: int) -> bytes:
+    """Return what stands before the values of a tuple."""
+    return b"t" + _COUNT.pack(count)
 
 
 def _put_ours(value: Any, out: Callable[[bytes], None]) -> None:
@@ -137,7 +155,7 @@ def _put_ours(value: Any, out: Callable[[bytes], None]) -> None:
     out(b"d" + _text(kind.__name__) + _COUNT.pack(len(names)))
     for name, head in names:
         out(head)
-        _put(getattr(value, name), out)
+        put(getattr(value, name), out)
 
 
 @cache
@@ -210,13 +228,36 @@ class _Build:
     member: Callable[[str, str, str], Any]
 
 
-def _read(body: bytes, build: _Build, *, kinds: tuple[type, ...] = get_args(Event)) -> Any:
+def decode_items(body: bytes) -> tuple[Any, ...]:
+    """Return the tuple of a body; raises `DamagedEvent` for bytes that are none.
+
+    >>> parts = []
+    >>> put((1, ("a", None)), parts.append)
+    >>> decode_items(packed(b"".join(parts)))
+    (1, ('a', None))
+    """
+    plain = _plain_of(body)
+    reader = _Reader(plain, _OBJECTS)
+    try:
+        found = reader.value(0)
+    except _REFUSALS as error:
+        raise DamagedEvent(f"the values are damaged at byte {reader.at}: {error}") from error
+    if not isinstance(found, tuple) or reader.at != len(plain):
+        raise DamagedEvent("these bytes are no tuple of values")
+    return found
+
+
+def _plain_of(body: bytes) -> bytes:
     if body[:3] != MAGIC or len(body) < 6:
         raise DamagedEvent("these bytes are no event: they do not begin as one")
     version, flag = body[3], body[4]
     if version != VERSION:
         raise DamagedEvent(f"the event has format {version}; this version of GridAgora reads {VERSION}")
-    plain = body[5:] if flag == PLAIN else _unpacked(body, flag)
+    return body[5:] if flag == PLAIN else _unpacked(body, flag)
+
+
+def _read(body: bytes, build: _Build, *, kinds: tuple[type, ...] = get_args(Event)) -> Any:
+    plain = _plain_of(body)
     reader = _Reader(plain, build)
     try:
         name, value = reader.event(kinds)
@@ -269,19 +310,19 @@ class _Reader:
             return build.plain(self._text())
         if tag == b"i":
             return build.plain(int.from_bytes(self._take(self._count()), "little", signed=True))
+        if tag == b"a":
+            return build.array(*self._numbers())
+        if tag == b"t":
+            return build.items([self.value(depth + 1) for _ in range(self._items())])
         if tag == b"f":
             return build.plain(_DOUBLE.unpack(self._take(8))[0])
         if tag in b"NTF":
             return build.plain({b"N": None, b"T": True, b"F": False}[tag])
-        if tag == b"t":
-            return build.items([self.value(depth + 1) for _ in range(self._items())])
-        if tag == b"a":
-            return build.array(*self._numbers())
+        if tag == b"d":
+            return self._record(depth)
         if tag == b"g":
             dtype, _, data = self._numbers()
             return build.plain(np.frombuffer(data, dtype)[0])
-        if tag == b"d":
-            return self._record(depth)
         if tag == b"e":
             return build.member(self._text(), self._text(), self._text())
         raise ValueError(f"no value begins with {tag!r}")
@@ -295,21 +336,22 @@ class _Reader:
         return self._build.record(name, given)
 
     def _numbers(self) -> tuple[np.dtype[Any], tuple[int, ...], bytes]:
-        name = self._text()
-        if not _DTYPE.fullmatch(name):
-            raise ValueError(f"no array of events is of {name!r}")
-        dtype = np.dtype(name)
-        shape = tuple(_LENGTH.unpack(self._take(8))[0] for _ in range(self._items()))
+        dtype = _dtype_of(self._text())
+        shape = tuple([_LENGTH.unpack(self._take(8))[0] for _ in range(self._items())])
         cells = 1
         for size in shape:
             cells *= size
         return dtype, shape, self._take(cells * dtype.itemsize)
 
     def _text(self) -> str:
-        return self._take(self._count()).decode("utf-8", "surrogatepass")
+        data = self._take(self._count())
+        return _kept_text(data) if len(data) <= SHORT else data.decode("utf-8", "surrogatepass")
 
     def _count(self) -> int:
-        return int(_COUNT.unpack(self._take(4))[0])
+        at = self.at
+        (count,) = _COUNT.unpack_from(self._data, at)  # refuses what ends too early
+        self.at = at + 4
+        return count  # type: ignore[no-any-return]
 
     def _items(self) -> int:
         """Read how many values follow; each has at least a byte."""
@@ -319,12 +361,25 @@ class _Reader:
         return count
 
     def _take(self, size: int) -> bytes:
-        end = self.at + size
-        if end > len(self._data):
-            raise ValueError(f"{size} bytes are promised and {len(self._data) - self.at} follow")
-        taken = self._data[self.at : end]
-        self.at = end
+        at = self.at
+        taken = self._data[at : at + size]
+        if len(taken) != size:
+            raise ValueError(f"{size} bytes are promised and {len(self._data) - at} follow")
+        self.at = at + size
         return taken
+
+
+@lru_cache(maxsize=16_384)
+def _kept_text(data: bytes) -> str:
+    """Return a short text; names come again and again, and are then one object in memory."""
+    return data.decode("utf-8", "surrogatepass")
+
+
+@lru_cache(maxsize=256)
+def _dtype_of(name: str) -> np.dtype[Any]:
+    if not _DTYPE.fullmatch(name):
+        raise ValueError(f"no array of events is of {name!r}")
+    return np.dtype(name)
 
 
 def _make_array(dtype: np.dtype[Any], shape: tuple[int, ...], data: bytes) -> Any:
@@ -337,15 +392,21 @@ def _make_record(name: str, given: dict[str, Any]) -> Any:
     kind = classes().get(name)
     if kind is None or not is_dataclass(kind):
         raise ValueError(f"this version of GridAgora knows no {name!r}")
-    known = {field.name: field for field in fields(kind)}
-    unknown = sorted(given.keys() - known.keys())
-    if unknown:
-        raise ValueError(f"this version of GridAgora knows no {', '.join(unknown)} of {name}")
-    needed = (f for f in known.values() if f.default is MISSING and f.default_factory is MISSING)
-    missing = sorted({f.name for f in needed} - given.keys())
-    if missing:
-        raise ValueError(f"{name} lacks {', '.join(missing)}")
+    known, needed = _known_and_needed(cast("Hashable", kind))
+    if not given.keys() <= known:
+        unknown = ", ".join(sorted(given.keys() - known))
+        raise ValueError(f"this version of GridAgora knows no {unknown} of {name}")
+    if not needed <= given.keys():
+        raise ValueError(f"{name} lacks {', '.join(sorted(needed - given.keys()))}")
     return kind(**given)
+
+
+@cache
+def _known_and_needed(kind: Hashable) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the fields of a class, and those that have no value of their own."""
+    known = fields(cast("Any", kind))
+    needed = [f.name for f in known if f.default is MISSING and f.default_factory is MISSING]
+    return frozenset(f.name for f in known), frozenset(needed)
 
 
 def _make_member(name: str, member: str, _: str) -> Any:

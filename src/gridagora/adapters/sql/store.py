@@ -30,12 +30,14 @@ class Decision:
     answer : text, as a rule JSON, that the same command gets again whenever it is repeated
     key : idempotency key of the command, "" for none; kept for ever
     request : hash of the command, so that the same key for another command is refused
+    rows : that are written with the events, of tables that are not made from events alone
     """
 
     events: tuple[Event, ...] = ()
     answer: str = ""
     key: str = ""
     request: bytes = b""
+    rows: tuple[Rows, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -182,6 +184,7 @@ class SqlStore:
             first = batch.seq + 1
             for event in decision.events:
                 batch.add(event)
+            batch.rows.extend(decision.rows)
             batch.receipts.append(Receipt(first=first, last=batch.seq, answer=decision.answer))
         batch.answer(decisions)
         return batch

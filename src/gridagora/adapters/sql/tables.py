@@ -172,10 +172,11 @@ resources = Table(
     _market(),
     _key_text("kind"),
     _key_text("id"),
-    *_whole("number", "version", "at"),
+    *_whole("number", "version", "at", "seq"),
     *_texts("actor", "status", "participant", "body"),
 )
-"""Records of a live market's register; ``number`` counts those of a kind, ``body`` is canonical JSON."""
+"""Records of a live market's register: ``number`` counts those of a kind, ``seq`` is the event that made it
+first, ``body`` canonical JSON."""
 
 sessions = Table(
     "sessions",
@@ -213,6 +214,19 @@ readings = Table(
     sqlite_with_rowid=False,
 )
 """The reading that counts of each participant and period: 0 measured, 1 estimated, 2 corrected."""
+
+findings = Table(
+    "findings",
+    metadata,
+    _market(),
+    _key("seq"),
+    _key("row"),
+    *_whole("participant", "moment"),
+    *_texts("rule", "told", "source"),
+    *_whole("at"),
+    sqlite_with_rowid=False,
+)
+"""What was found in readings, by the event that told it; ``moment`` is what it is about, s since 1970 UTC."""
 
 grid_limits = Table(
     "grid_limits",
@@ -275,19 +289,6 @@ bus_sums = Table(
 Corrections leave it as it is: what is told of a group twice must not differ by what one of it did.
 """
 
-inbox = Table(
-    "inbox",
-    metadata,
-    _market(),
-    Column("id", Text, primary_key=True),
-    Column("place", BigInteger, nullable=False),
-    Column("runner", Text, nullable=False),
-    Column("key", Text, nullable=False),
-    Column("body", LargeBinary, nullable=False),
-    Column("done", SmallInteger, nullable=False),
-    Column("answer", Text, nullable=False),
-)
-"""Commands that programs hand to the one that writes the market, and its answers until they are fetched."""
 escrow = Table(
     "escrow",
     metadata,
@@ -347,9 +348,84 @@ payment_files = Table(
 )
 """Files for the bank as they were written."""
 
+inbox = Table(
+    "inbox",
+    metadata,
+    _market(),
+    Column("id", Text, primary_key=True),
+    Column("place", BigInteger, nullable=False),
+    Column("runner", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("done", SmallInteger, nullable=False),
+    Column("answer", Text, nullable=False),
+)
+"""Commands that programs hand to the one that writes the market, and its answers until they are fetched."""
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    _market(),
+    _key("seq"),
+    *_texts("version"),
+    Column("hash", LargeBinary, nullable=False),
+    Column("checksum", LargeBinary, nullable=False),
+    *_whole("parts"),
+)
+"""States of live markets after an event: only to start sooner, they can be dropped at any time."""
+
+snapshot_parts = Table(
+    "snapshot_parts",
+    metadata,
+    _market(),
+    _key("seq"),
+    _key("part"),
+    Column("body", LargeBinary, nullable=False),
+)
+
+notices = Table(
+    "notices",
+    metadata,
+    _market(),
+    _key_text("participant"),
+    _key("seq"),
+    _key("place"),
+    *_whole("at"),
+    *_texts("topic", "text"),
+    Column("session", BigInteger, nullable=True),
+    sqlite_with_rowid=False,
+)
+"""What participants were told of each event, written with it; ``place`` counts those of one event."""
+
+noticed = Table("noticed", metadata, _market(), Column("version", Integer, nullable=False))
+"""By which version of their texts the notices of a market were made."""
+
+flexibility_lines = Table(
+    "flexibility_lines",
+    metadata,
+    _market(),
+    _key("seq"),
+    _key("row"),
+    *_whole("entry", "participant"),
+    *_texts("product", "contract", "reason"),
+    *_whole("energy_wh", "amount_micro"),
+)
+"""What postings of the flexibility market are made of; ``entry`` as in the journal."""
+
+day_roots = Table(
+    "day_roots",
+    metadata,
+    _market(),
+    _key_text("day"),
+    *_whole("size"),
+    *_texts("root"),
+    *_whole("seq"),
+)
+"""Merkle trees of local days that are over: records, root (hexadecimal), and the event that closed the day."""
 
 READ_TABLES = (
     commands,
+    day_roots,
     participants,
     bids,
     prices,
@@ -361,15 +437,17 @@ READ_TABLES = (
     sessions,
     live_bids,
     readings,
+    findings,
     grid_limits,
     broken_limits,
     approvals,
     disputes,
     bus_sums,
-)
-"""Made from events alone: they can be dropped and made anew."""
     escrow,
     issued_months,
     invoices,
     payments,
     payment_files,
+    flexibility_lines,
+)
+"""Made from events alone: they can be dropped and made anew."""

@@ -86,6 +86,12 @@ class Book:
         self._starts.setdefault(bids.participant, []).append(bids.number)
         self.count += len(bids.period)
 
+    def closed(self) -> "Book":
+        """Return a book that tells how many bids came, and holds none of them."""
+        book = Book()
+        book.count = self.count
+        return book
+
     def of(self, participant: str) -> tuple[BidsTaken, ...]:
         """Return what a participant handed in, withdrawn bids too."""
         return tuple(self._of.get(participant, ()))

@@ -5,12 +5,12 @@ from typing import Annotated
 from fastapi import Query
 from starlette.responses import Response
 
+from gridagora.engine.live.notices import OPERATORS, Notice
 from gridagora.service.api.v1.tools import AskedSpan, TheMarket, paged, utc
 from gridagora.service.auth.needs import Caller, needs
 from gridagora.service.auth.rights import NOBODYS
 from gridagora.service.models.accounts import Notification
 from gridagora.service.models.records import Topic
-from gridagora.service.notices import OPERATORS, Notice
 from gridagora.service.pages import AskedPage, Page
 from gridagora.service.routes import router
 

@@ -15,6 +15,7 @@ from fastapi import Header, Query
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
+from gridagora.engine.live.notices import notices
 from gridagora.model.events import AuctionCleared, Event
 from gridagora.model.flexibility_events import ContractDispatched, ReservationsCalled
 from gridagora.model.live_events import (
@@ -25,7 +26,7 @@ from gridagora.model.live_events import (
     SessionOpened,
     SessionPublished,
 )
-from gridagora.service.api.v1.flexibility import deal
+from gridagora.service.api.v1.deals import deal
 from gridagora.service.api.v1.limits import place_of, told
 from gridagora.service.api.v1.market import order_book, shown
 from gridagora.service.api.v1.notifications import shown as notification
@@ -34,7 +35,6 @@ from gridagora.service.auth.needs import Caller, needs
 from gridagora.service.auth.rights import NOBODYS, Identity, may
 from gridagora.service.context import service_of
 from gridagora.service.models.base import money
-from gridagora.service.notices import notices
 from gridagora.service.problems import Problem
 from gridagora.service.routes import router
 
