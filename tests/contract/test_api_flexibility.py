@@ -126,16 +126,22 @@ def test_flexibility_from_the_request_to_its_settlement(api):
     assert api.ask("DELETE", path, token=people["ann"]).status_code == 403
     assert api.ask("DELETE", path, token=people["bob"]).json()["what"] == "FlexOrderCancelled"
 
-    tender = dso.flexibility.tender(
+    closes = api.hands.moment + 60
+    tender = dso.flexibility.open_tender(
         flex.NewTender(
             name="sunny",
             buyer="grid",
             product="floor",
             windows=[flex.TenderWindow(first=20, count=2, need_kw=4.0)],
-            bids=[flex.TenderOffer(participant="bob", max_kw=4.0, availability=0.01, utilisation=0.2)],
+            closes=at(closes),
         )
     )
-    assert tender.bids[0].kw == 4.0
+    assert (tender.status, tender.direction) == ("open", "floor")
+    bid = flex.NewTenderBid(participant="bob", max_kw=4.0, availability=0.01, utilisation=0.2)
+    clients["bob"].flexibility.bid_in_tender("sunny", bid)
+    api.hands.moment = closes
+    tender = dso.flexibility.decide_tender("sunny")
+    assert [(one.accepted_kw, one.reason) for one in tender.bids] == [(4.0, "in full")]
     dispatched = dso.flexibility.dispatch(
         tender.contracts[0], flex.PowerByPeriod(periods=[20, 21], kw=[4.0, 4.0])
     )

@@ -1,5 +1,7 @@
 """What nobody may see or do by a way around: names, streams, system accounts, half-done requests."""
 
+from datetime import UTC, datetime
+
 import pytest
 from api_market import BUSES, EPOCH, MarketApi
 
@@ -79,9 +81,13 @@ def test_a_stream_of_activations_is_for_their_parties(api):
         "buyer": "grid",
         "product": "cap",
         "windows": [{"first": 8, "count": 4, "need_kw": 5.0}],
-        "bids": [{"participant": "ann", "max_kw": 9.0, "availability": 0.01, "utilisation": 0.1}],
+        "closes": f"{datetime.fromtimestamp(api.hands.moment + 60, UTC):%Y-%m-%dT%H:%M:%SZ}",
     }
-    contract = api.made("/api/v1/flexibility/tenders", dora, tender)["contracts"][0]
+    api.made("/api/v1/flexibility/tenders", dora, tender)
+    bid = {"participant": "ann", "max_kw": 9.0, "availability": 0.01, "utilisation": 0.1}
+    api.made("/api/v1/flexibility/tenders/t/bids", api.person("homes", "ann", participants=("ann",)), bid)
+    api.hands.moment += 60
+    contract = api.made("/api/v1/flexibility/tenders/t/decision", dora, {})["contracts"][0]
     path = f"/api/v1/flexibility/contracts/{contract}/dispatches"
     api.made(path, dora, {"periods": [8, 9], "kw": [2.0, 2.0]})
     assert '"kind": "dispatch"' in told(api, dora)

@@ -44,9 +44,51 @@ class Flexibility:
         """Take all that a participant offers in an auction back."""
         self._api.send("DELETE", f"/flexibility/auctions/{auction}/offers/{participant}")
 
-    def tender(self, new: bodies.NewTender) -> bodies.TenderResult:
-        """Decide a tender on the bids that came in."""
-        return self._api.post("/flexibility/tenders", new, bodies.TenderResult)
+    def open_tender(self, new: bodies.NewTender) -> bodies.TenderOut:
+        """Open a tender as a grid operator."""
+        return self._api.post("/flexibility/tenders", new, bodies.TenderOut)
+
+    def tenders(self, *, status: str | None = None) -> Iterator[bodies.TenderOut]:
+        """Yield tenders."""
+        return self._api.pages("/flexibility/tenders", bodies.TenderOut, status=status)
+
+    def bid_in_tender(self, name: str, new: bodies.NewTenderBid) -> list[bodies.TenderBidOut]:
+        """Bid in a tender that is open."""
+        answer = self._api.send("POST", f"/flexibility/tenders/{name}/bids", json=new)
+        return TypeAdapter(list[bodies.TenderBidOut]).validate_json(answer.content)
+
+    def tender_bids(self, name: str) -> Iterator[bodies.TenderBidOut]:
+        """Yield the bids of a tender that one may see, with what became of each."""
+        return self._api.pages(f"/flexibility/tenders/{name}/bids", bodies.TenderBidOut)
+
+    def withdraw_tender_bids(self, name: str, participant: str) -> None:
+        """Take all that a participant bids in a tender back."""
+        self._api.send("DELETE", f"/flexibility/tenders/{name}/bids/{participant}")
+
+    def decide_tender(self, name: str, decision: bodies.TenderDecision | None = None) -> bodies.TenderResult:
+        """Decide a tender that has closed, as its buyer."""
+        path = f"/flexibility/tenders/{name}/decision"
+        return self._api.post(path, decision or bodies.TenderDecision(), bodies.TenderResult)
+
+    def offer_redispatch(self, new: bodies.NewRedispatchOrder) -> bodies.RedispatchOrderOut:
+        """Be willing to change a schedule where that is paired."""
+        return self._api.post("/flexibility/redispatch-orders", new, bodies.RedispatchOrderOut)
+
+    def redispatch_orders(self) -> Iterator[bodies.RedispatchOrderOut]:
+        """Yield orders of redispatch that wait for a pair."""
+        return self._api.pages("/flexibility/redispatch-orders", bodies.RedispatchOrderOut)
+
+    def withdraw_redispatch(self, participant: str, period: int) -> None:
+        """Take an order of redispatch back."""
+        self._api.send("DELETE", f"/flexibility/redispatch-orders/{participant}/{period}")
+
+    def pair_redispatch(self, new: bodies.NewRedispatch) -> bodies.RedispatchResult:
+        """Pair orders inside an area with opposite ones outside, as a grid operator."""
+        return self._api.post("/flexibility/redispatch", new, bodies.RedispatchResult)
+
+    def redispatch(self, *, participant: str | None = None) -> Iterator[bodies.RedispatchRow]:
+        """Yield what was paired."""
+        return self._api.pages("/flexibility/redispatch", bodies.RedispatchRow, participant=participant)
 
     def contracts(self, *, participant: str | None = None) -> Iterator[bodies.Contract]:
         """Yield contracts."""
@@ -76,6 +118,10 @@ class Flexibility:
     def deliveries(self, **filters: Any) -> Iterator[bodies.DeliveryOrder]:
         """Yield orders of delivery, and what was delivered."""
         return self._api.pages("/flexibility/deliveries", bodies.DeliveryOrder, **filters)
+
+    def settle(self, periods: bodies.FlexSettlementRange) -> bodies.FlexSettlement:
+        """Settle periods by the meter readings that are there, as the operator."""
+        return self._api.post("/flexibility/settlements", periods, bodies.FlexSettlement)
 
     def activations(self, *, participant: str | None = None) -> Iterator[bodies.Activation]:
         """Yield calls, dispatches and emergencies."""

@@ -272,22 +272,17 @@ class FlexReadingsRecorded:
     baseline_kw: Floats | None
 
 
-NO_PRODUCT = -1
-"""Place of a product where there is none."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FlexItems:
     """What entries are made of, one row each: what a participant gets (+) or pays, for what and why.
 
-    ``entry`` as in the postings, ``product`` is its place in the terms or `NO_PRODUCT`, ``contract`` an id or
-    "".  ``reason`` is "activated", "adjusted", "redispatch", "claw_back", "penalty", "refund", "reserved" or
+    ``entry`` as in the postings, ``product`` and ``contract`` are names, "" for none.  ``reason`` is "activated", "adjusted", "redispatch", "claw_back", "penalty", "refund", "reserved" or
     "withheld"; ``energy_wh`` >= 0 what it is about, kW x h for what is reserved.
     """
 
     entry: Ints
     participant: Ints
-    product: Ints
+    product: tuple[str, ...]
     reason: tuple[str, ...]
     contract: tuple[str, ...]
     energy_wh: Ints

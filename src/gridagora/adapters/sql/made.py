@@ -37,6 +37,7 @@ class LiveNames:
     settled : when each of those was settled, s since 1970; one that was not is left out
     disputes : session of each dispute that waits for a decision, by its id
     kept_s : how long a session can still change once it is settled, s
+    epoch, mtu_s : when period 0 begins, s since 1970, and how long a period is, s
     zonal : whether zones have markets of their own
     counts : records of each kind
     """
@@ -47,6 +48,8 @@ class LiveNames:
     settled: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
     disputes: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     kept_s: int = 0
+    epoch: int = 0
+    mtu_s: int = 0
     zonal: bool = False
     counts: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -77,8 +80,8 @@ class LiveNames:
     def to_list(self) -> list[Any]:
         """Return what JSON can hold."""
         sessions, settled = list(self.sessions.items()), list(self.settled.items())
-        times = [sessions, settled, dict(self.disputes), self.kept_s]
-        return [list(self.participants), self.lineups, *times, self.zonal, dict(self.counts)]
+        times = [sessions, settled, dict(self.disputes), self.kept_s, self.epoch, self.mtu_s]
+        return [dict(self.participants), self.lineups, *times, self.zonal, dict(self.counts)]
 
     @classmethod
     def from_list(cls, told: list[Any]) -> "LiveNames":
@@ -87,14 +90,16 @@ class LiveNames:
         >>> LiveNames.from_list(LiveNames(kept_s=5, disputes={"a": 1}).to_list()).disputes
         {'a': 1}
         """
-        names, lineups, sessions, settled, disputes, kept_s, zonal, counts = told
+        names, lineups, sessions, settled, disputes, kept_s, epoch, mtu_s, zonal, counts = told
         return cls(
-            participants={name: number for number, name in enumerate(names)},
+            participants=names,
             lineups=tuple((tuple(who), tuple(buses)) for who, buses in lineups),
             sessions=dict(map(tuple, sessions)),
             settled=dict(map(tuple, settled)),
             disputes=disputes,
             kept_s=kept_s,
+            epoch=epoch,
+            mtu_s=mtu_s,
             zonal=zonal,
             counts=counts,
         )

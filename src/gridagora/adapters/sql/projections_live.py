@@ -1,7 +1,7 @@
 """Read tables of live markets from their events: one function per kind of event.  Pure.
 
 Participants have numbers in the order of registration, the retailer is -1.  Accounts: those of `SYSTEM`, then
-three per participant (`OWN`), then those of a flexibility market from ``FLEX_FIRST`` on.
+three per participant (`OWN`); grid operators that buy flexibility have numbers from ``BUYER_FIRST`` on.
 """
 
 import json
@@ -12,18 +12,17 @@ from typing import Any
 import numpy as np
 
 from gridagora.adapters.sql import tables
-from gridagora.adapters.sql.booked import booked, bus_rows, line_columns, trade_rows
+from gridagora.adapters.sql.booked import booked, bus_rows, line_columns, root_rows, trade_rows
 from gridagora.adapters.sql.made import LiveNames, Names, Rows
 from gridagora.adapters.sql.projections_money import closed_rows, issued_rows, moved_rows, ordered_rows
-from gridagora.engine.flexibility.books import journal_codes
 from gridagora.engine.live.held import LIMITS
 from gridagora.engine.live.money import TRANSIT, bill, invoiced, wallet
 from gridagora.engine.live.readings import ESTIMATE, SCHEDULE
 from gridagora.engine.machine import session_trades
-from gridagora.ledger import SYSTEM_ACCOUNTS, account_name
+from gridagora.ledger import SYSTEM_ACCOUNTS
 from gridagora.ledger.escrow import BANK, ESCROW, FEES
 from gridagora.model.columns import Ints
-from gridagora.model.events import AuctionCleared, EnergyDelivered, SessionSettled, TradesDecided
+from gridagora.model.events import AuctionCleared, DayClosed, EnergyDelivered, SessionSettled, TradesDecided
 from gridagora.model.flexibility_events import FlexMarketOpened, FlexSettled
 from gridagora.model.live_events import (
     BidsTaken,
@@ -51,10 +50,10 @@ SYSTEM = (*SYSTEM_ACCOUNTS, BANK, ESCROW, FEES, TRANSIT, LIMITS)
 OWN = tuple(account("").rstrip(":") for account in (bill, wallet, invoiced))
 """Accounts of each participant, by what their names begin with."""
 
-FLEX_FIRST = 10**9
-"""Code of the first account of a flexibility market."""
-
 RETAILER = -1
+
+BUYER_FIRST = 10**9
+"""Number of the first grid operator that buys flexibility; it has accounts as participants have."""
 
 STOOD_IN = {ESTIMATE: "estimated from its own readings", SCHEDULE: "taken from its schedule"}
 """What the market's own readings come from, by their source."""
@@ -84,7 +83,7 @@ def _opened(event: LiveMarketOpened, _: int, names: Names) -> Made:
     return (Rows(table=tables.balances, columns=accounts),), replace(names, live=live)
 
 
-def _kept(event: ResourceKept, _: int, names: Names) -> Made:
+def _kept(event: ResourceKept, seq: int, names: Names) -> Made:
     live, first = live_names(names), event.version == 1
     body = json.loads(event.body)
     columns = {
@@ -101,7 +100,7 @@ def _kept(event: ResourceKept, _: int, names: Names) -> Made:
         return (Rows(table=tables.resources, columns=_one(columns), mode="set"),), names
     count = live.counts.get(event.kind, 0)
     live = replace(live, counts={**live.counts, event.kind: count + 1})
-    rows = [Rows(table=tables.resources, columns=_one({**columns, "number": count}))]
+    rows = [Rows(table=tables.resources, columns=_one({**columns, "number": count, "seq": seq}))]
     if event.kind == "participant":
         live = replace(live, participants={**live.participants, event.id: count})
         rows.append(Rows(table=tables.participants, columns=_one({"participant": count, "name": event.id})))
@@ -381,19 +380,39 @@ def _dispute_decided(event: DisputeDecided, _: int, names: Names) -> Made:
 
 
 def _flex_opened(event: FlexMarketOpened, _: int, names: Names) -> Made:
-    codes, others = journal_codes(event.terms, ())
+    live = live_names(names)
+    numbers = {name: BUYER_FIRST + k for k, name in enumerate(event.terms.buyers)}
+    live = replace(live, participants={**live.participants, **numbers})
+    account = [first_account(live.participants[name]) for name in event.terms.participants]
+    codes = (*account, *range(len(SYSTEM_ACCOUNTS)))
+    who = {"participant": list(numbers.values()), "name": list(numbers)}
     accounts = {
-        "account": FLEX_FIRST + np.unique(codes),
-        "name": [f"flexibility:{account_name(code, (), others)}" for code in np.unique(codes).tolist()],
+        "account": [first_account(number) + k for number in numbers.values() for k in range(len(OWN))],
+        "name": [f"{kind}:{name}" for name in numbers for kind in OWN],
         "amount_micro": 0,
     }
-    after = replace(names, others=others, flex_codes=tuple((FLEX_FIRST + codes).tolist()))
-    return (Rows(table=tables.balances, columns=accounts),), after
+    rows = Rows(table=tables.participants, columns=who), Rows(table=tables.balances, columns=accounts)
+    return rows, replace(names, flex_codes=codes, live=live)
 
 
 def _flex_settled(event: FlexSettled, seq: int, names: Names) -> Made:
     account = np.array(names.flex_codes, dtype=np.int64)[event.account]
-    return booked(seq, event.entry, account, amount=event.amount), names
+    rows = booked(seq, event.entry, account, amount=event.amount)
+    items = event.items
+    if items is None or not len(items.entry):
+        return rows, names
+    columns = {
+        "seq": seq,
+        "row": np.arange(len(items.entry)),
+        "entry": items.entry,
+        "participant": (np.array(names.flex_codes, np.int64)[items.participant] - len(SYSTEM)) // len(OWN),
+        "product": items.product,
+        "contract": items.contract,
+        "reason": items.reason,
+        "energy_wh": items.energy_wh,
+        "amount_micro": items.amount,
+    }
+    return (*rows, Rows(table=tables.flexibility_lines, columns=columns)), names
 
 
 def _one(columns: Mapping[str, Any]) -> dict[str, Any]:
@@ -439,6 +458,7 @@ LIVE_MAKERS: Mapping[type, Callable[[Any, int, Names], Made]] = {
     LimitDeclared: _limit,
     LimitsBroken: _broken,
     MoneyMoved: _moved,
+    DayClosed: lambda event, seq, names: ((root_rows(event, seq),), names),
     InvoicesIssued: _issued,
     PaymentsOrdered: _ordered,
     PaymentsClosed: _closed,

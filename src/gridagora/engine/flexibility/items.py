@@ -16,12 +16,12 @@ from gridagora.errors import require
 from gridagora.ledger import Postings
 from gridagora.ledger.journal import KINDS, EntryKind
 from gridagora.model.columns import Ints
-from gridagora.model.flexibility_events import NO_PRODUCT, FlexItems
+from gridagora.model.flexibility_events import FlexItems
 from gridagora.model.flexibility_market import FlexMarketTerms
 from gridagora.settlement import FlexSettlementLines
 from gridagora.units import to_wh
 
-Item = tuple[int, EntryKind, str, int, int, str, int, int]
+Item = tuple[int, EntryKind, str, int, str, str, int, int]
 """Period, kind of entry, reason, participant, product, contract, Wh >= 0, micro-units + received."""
 
 
@@ -45,7 +45,7 @@ def settled_items(
     found: list[Item] = []
     for row, period in enumerate(window):
         found += _agreed(terms, period, first + row)
-        found += _delivered(delivered, row, first + row, points=len(terms.points))
+        found += _delivered(terms, delivered, row=row, number=first + row)
         found += _reserved(terms, period, row=row, number=first + row, held=held, fees=fees)
     kept = [item for item in found if item[6] or item[7]]
     columns = list(zip(*kept, strict=True)) if kept else [()] * 8
@@ -54,7 +54,7 @@ def settled_items(
     return FlexItems(
         entry=number.astype(np.int64),
         participant=np.array(who, np.int64),
-        product=np.array(product, np.int64),
+        product=tuple(product),
         reason=tuple(reason),
         contract=tuple(contract),
         energy_wh=np.array(wh, np.int64),
@@ -87,17 +87,17 @@ def _agreed(terms: FlexMarketTerms, period: PeriodState, number: int) -> Iterato
     for kind, reason, kw, money in agreed:
         energy = to_wh(np.abs(kw) * hours)
         for product, who in np.argwhere((energy > 0) | (money != 0)).tolist():
-            of = NO_PRODUCT if kind == EntryKind.REDISPATCH else product
+            of = "" if kind == EntryKind.REDISPATCH else terms.products[product][0]
             amount = int(money[product, who])
             yield number, kind, reason, who, of, "", int(energy[product, who]), amount
 
 
 def _delivered(
-    delivered: Sequence[tuple[FlexSettlementLines, Ints]], row: int, number: int, *, points: int
+    terms: FlexMarketTerms, delivered: Sequence[tuple[FlexSettlementLines, Ints]], *, row: int, number: int
 ) -> Iterator[Item]:
     """Yield what is taken back of sellers, their penalties, and what buyers get back."""
-    kind = EntryKind.FLEX_DELIVERY
-    for product, (money, deficiency_wh) in enumerate(delivered):
+    kind, points = EntryKind.FLEX_DELIVERY, len(terms.points)
+    for (product, _), (money, deficiency_wh) in zip(terms.products, delivered, strict=True):
         for reason, amounts in (("claw_back", money.claw_back), ("penalty", money.penalty)):
             for point in np.flatnonzero(amounts[:, row]).tolist():
                 energy, amount = int(deficiency_wh[point, row]), -int(amounts[point, row])
@@ -121,20 +121,20 @@ def _reserved(
     for place in rows:
         one = held[place]
         energy = int(to_wh(one.contract.kw_in(number) * terms.period_hours))
-        named = one.point, one.product, one.contract.id
+        named = one.point, terms.products[one.product][0], one.contract.id
         yield number, kind, "reserved", *named, energy, int(fees.of_contract[place, row])
         yield number, kind, "withheld", *named, 0, -int(fees.withheld_of_contract[place, row])
     for buyer in range(len(terms.buyers)):
         awarded = int(period.reserved_micro[points + buyer])
         shares = np.array([_share(held[place], number, buyer) for place in rows], np.float64)
         if awarded and not shares.any():
-            yield number, kind, "reserved", points + buyer, NO_PRODUCT, "", 0, awarded
+            yield number, kind, "reserved", points + buyer, "", "", 0, awarded
         parts = spread(awarded, shares) if shares.any() else np.zeros(len(rows), np.int64)
         for place, part, share in zip(rows, parts.tolist(), shares.tolist(), strict=True):
             one, back = held[place], int(fees.returned[place, buyer, row])
             whole = float(one.awarded_micro[one.contract.periods.index(number)]) or 1.0
             energy = int(to_wh(one.contract.kw_in(number) * terms.period_hours * share / whole))
-            named = points + buyer, one.product, one.contract.id
+            named = points + buyer, terms.products[one.product][0], one.contract.id
             yield number, kind, "reserved", *named, energy, part + back
 
 

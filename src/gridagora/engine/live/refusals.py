@@ -64,6 +64,7 @@ CODES = {
     "payment_state": "the payment is not at that step",
     "message_used": "a file of another month has that name",
     "session_closed": "settled, and too long ago to be changed",
+    "baseline_missing": "nothing tells what the meter would have shown without the order",
     "dispute_exists": "a dispute has that id already",
     "dispute_unknown": "no open dispute has that id",
     "dispute_late": "the time for disputes is over",

@@ -21,6 +21,7 @@ from gridagora.service.models.base import (
 Horizon = Literal["reservation", "activation"]
 Side = Literal["buy", "sell"]
 Direction = Literal["cap", "floor", "down", "up"]
+Baseline = Literal["lem_schedule", "x_of_y", "same_hour_mean", "meter_before", "zero"]
 Periods = Annotated[list[Count], Field(min_length=1, max_length=10_000)]
 
 
@@ -50,13 +51,19 @@ class FlexMarketOpening(Ask):
     activation_payment: Place = "uniform"
     penalty_micro_per_kwh: Count = 0
     gate_closure_periods: int = Field(1, ge=0, le=10_000)
+    baseline: Baseline = Field(
+        "lem_schedule",
+        description="what products of the directions down and up are measured from: the cleared schedule of "
+        "the energy market, or a method over earlier readings",
+    )
 
 
 class FlexMarket(Answer):
     """The flexibility market as it is open."""
 
     products: list[str]
-    points: list[str]
+    points: list[str] = Field(description="sellers that the caller may know of")
+    baseline: str
     buyers: list[str]
     first: int
     periods: int
@@ -118,6 +125,13 @@ class FlexBidRow(Answer):
     accepted_kw: float | None = None
 
 
+class AuctionPrice(Answer):
+    """The price that cleared a period of an auction, currency per kW and period (reservation: and hour)."""
+
+    period: int
+    price: float
+
+
 class Auction(Answer):
     """An auction of flexibility."""
 
@@ -127,15 +141,26 @@ class Auction(Answer):
     first: int
     count: int
     gate: Moment
-    area: list[str]
+    area: list[str] = Field(description="those of the participants that may sell whom the caller may know of")
     element: str
     cleared: bool
+    prices: list[AuctionPrice] = Field([], description="once it is cleared; of periods that were traded")
+
+
+class NeedRow(Answer):
+    """What a grid operator needs in a period; what it would pay is told to it alone."""
+
+    buyer: str
+    period: int
+    kw: float
+    price: float | None
+    accepted_kw: float | None = None
 
 
 class Request(Auction):
-    """An auction with what its buyer needs."""
+    """An auction with what its buyers need."""
 
-    needs: list[FlexBidRow]
+    needs: list[NeedRow]
 
 
 class TenderWindow(Ask):
@@ -146,42 +171,168 @@ class TenderWindow(Ask):
     need_kw: Kilowatts
 
 
-class TenderOffer(Ask):
-    """A seller's bid in a tender."""
+class NewTender(Ask):
+    """A tender: sellers bid until it closes, then its buyer decides."""
+
+    name: Id
+    buyer: Place = Field(description="id of the grid operator's organisation")
+    product: Place = Field(description="its direction is what is asked for")
+    windows: Annotated[list[TenderWindow], Field(min_length=1, max_length=1_000)]
+    closes: Moment = Field(description="bids are taken until then")
+    area: list[Place] = Field(default=[], description="buses or participants that may sell; empty: all")
+    availability_cap: Kilowatts | None = Field(None, description="dearest, currency per kW and hour")
+    utilisation_cap: Kilowatts | None = Field(None, description="dearest, currency per kWh")
+    expected_calls: Annotated[float, Field(ge=0, le=1)] = 1.0
+
+
+class TenderWindowOut(Answer):
+    """A service window of a tender."""
+
+    first: int
+    count: int
+    need_kw: float
+
+
+class TenderOut(Answer):
+    """A tender as it stands; what is bid in it is sealed."""
+
+    name: str
+    buyer: str
+    product: str
+    direction: Direction
+    windows: list[TenderWindowOut]
+    closes: Moment
+    area: list[str]
+    availability_cap: float | None
+    utilisation_cap: float | None
+    expected_calls: float
+    status: Literal["open", "closed", "decided"]
+
+
+class NewTenderBid(Ask):
+    """A seller's bid in a tender, for all its windows unless some are named."""
 
     participant: Place
     min_kw: Kilowatts = 0.0
     max_kw: Kilowatts
     availability: Kilowatts = Field(description="currency per kW and hour")
     utilisation: Kilowatts = Field(description="currency per kWh")
+    windows: list[Count] | None = Field(None, description="places in the tender's windows, from 0")
 
 
-class NewTender(Ask):
-    """A tender that is decided at once on the bids that came with it."""
-
-    name: Id
-    buyer: Place
-    product: Place
-    windows: Annotated[list[TenderWindow], Field(min_length=1, max_length=1_000)]
-    bids: Annotated[list[TenderOffer], Field(min_length=1, max_length=10_000)]
-    area: list[Place] = Field(default=[])
-    expected_calls: Annotated[float, Field(ge=0, le=1)] = 1.0
-
-
-class TenderBidResult(Answer):
-    """What became of a bid in a tender."""
+class TenderBidOut(Answer):
+    """A bid in a tender for one window, and what became of it."""
 
     participant: str
-    kw: float
-    reason: str
+    window: int
+    min_kw: float
+    max_kw: float
+    availability: float
+    utilisation: float
+    accepted_kw: float | None = Field(None, description="once the tender is decided")
+    reason: str = ""
+
+
+class Rejection(Ask):
+    """A seller whose bids the buyer does not take, and why."""
+
+    participant: Place
+    reason: Annotated[Text, Field(min_length=1)]
+
+
+class TenderDecision(Ask):
+    """The buyer's decision: the cheapest bids that cover the need win, without those that it rejects."""
+
+    rejected: list[Rejection] = Field(default=[], max_length=1_000)
 
 
 class TenderResult(Answer):
     """The decision on a tender."""
 
     name: str
-    bids: list[TenderBidResult]
+    bids: list[TenderBidOut]
     contracts: list[str]
+
+
+class NewRedispatchOrder(Ask):
+    """Somebody is willing to import less ("sell") or more ("buy") in a period, if it is paired."""
+
+    participant: Place
+    side: Side
+    period: Count
+    kw: float = Field(gt=0, le=1e9, allow_inf_nan=False)
+    price: Number = Field(description="currency per kWh: least to be paid, or most to pay")
+
+
+class RedispatchOrderOut(Answer):
+    """An order that waits for a pair."""
+
+    participant: str
+    side: Side
+    period: int
+    start: Moment
+    kw: float
+    price: float
+
+
+class Relief(Ask):
+    """Relief that a grid operator needs in a period, kW at the meters inside the area."""
+
+    period: Count
+    kw: float = Field(gt=0, le=1e9, allow_inf_nan=False)
+
+
+class NewRedispatch(Ask):
+    """Pair the orders that wait: inside a congested area with opposite ones outside."""
+
+    buyer: Place = Field(description="id of the grid operator's organisation: it pays the spread")
+    area: Annotated[list[Place], Field(min_length=1, max_length=10_000)] = Field(
+        description="zones, buses or participants inside"
+    )
+    relieves: Literal["import", "export"] = Field(description="what is too much inside")
+    needs: Annotated[list[Relief], Field(min_length=1, max_length=1_000)]
+
+
+class RedispatchRow(Answer):
+    """What one party has of a paired redispatch."""
+
+    event: int
+    row: int
+    participant: str
+    buyer: str = Field(description="grid operator that it was done for")
+    side: Literal["sell", "buy", "spread"]
+    period: int
+    start: Moment
+    kw: float
+    price_micro: Micro | None
+    amount: Money
+    amount_micro: Micro
+
+
+class RejectedPair(Answer):
+    """A pair that the grid does not carry."""
+
+    period: int
+    inside: str
+    outside: str
+    kw: float
+    reason: str
+
+
+class MissingRelief(Answer):
+    """Relief that no pair gives."""
+
+    period: int
+    kw: float
+
+
+class RedispatchResult(Answer):
+    """What was paired for a grid operator."""
+
+    event: int
+    rows: list[RedispatchRow]
+    rejected: list[RejectedPair]
+    missing: list[MissingRelief]
 
 
 class Contract(Answer):
@@ -305,6 +456,9 @@ class FlexSettlementRange(Ask):
 
     first: Count
     count: int = Field(ge=1, le=100_000)
+    otherwise: Baseline = Field(
+        "same_hour_mean", description="baseline of those of whom that of the market tells nothing"
+    )
 
 
 class FlexSettlement(Answer):

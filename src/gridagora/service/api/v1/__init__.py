@@ -4,8 +4,11 @@ from fastapi import APIRouter
 
 from gridagora.service.api.v1 import (
     accounts,
+    aggregates,
     bids,
     contracts,
+    delivery,
+    findings,
     flexibility,
     invoices,
     limits,
@@ -15,8 +18,10 @@ from gridagora.service.api.v1 import (
     operations,
     payments,
     proofs,
+    redispatch,
     settlements,
     stream,
+    tenders,
     trades,
 )
 from gridagora.service.api.v1.register import SHELVES, qualification_router, shelf_router
@@ -30,7 +35,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     bids.api,
     trades.api,
     limits.api,
+    aggregates.api,
     metering.api,
+    findings.api,
     settlements.api,
     payments.api,
     invoices.api,
@@ -38,7 +45,10 @@ ROUTERS: tuple[APIRouter, ...] = (
     notifications.api,
     proofs.api,
     flexibility.api,
+    tenders.api,
     contracts.api,
+    delivery.api,
+    redispatch.api,
     stream.api,
 )
 """The routers of the market's resources."""

@@ -1,7 +1,6 @@
 """Contracts of flexibility and their calls, the continuous market, orders of delivery, activations."""
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Annotated, Any, cast
 
 import numpy as np
@@ -12,9 +11,7 @@ from gridagora.engine.flexibility.commands import (
     CallReservations,
     CancelFlexOrder,
     DispatchContract,
-    RecordFlexReadings,
     ReleaseReservation,
-    SettleFlexPeriods,
     SubmitFlexOrder,
 )
 from gridagora.engine.flexibility.state import ContractState, product_number
@@ -22,23 +19,20 @@ from gridagora.errors import InputError
 from gridagora.model.flexibility_events import (
     ContractDispatched,
     FlexOrderTaken,
-    FlexSettled,
     ReservationsCalled,
 )
-from gridagora.service.api.v1 import reads
-from gridagora.service.api.v1.flexibility import Buyer, Seller, carried, deal, flex_terms
+from gridagora.service.api.v1.deals import deal, flex_terms
+from gridagora.service.api.v1.flexibility import Buyer, Seller, carried
 from gridagora.service.api.v1.limits import place_of
-from gridagora.service.api.v1.tools import AskedSpan, Live, Span, TheMarket, known, paged, utc, wrong
+from gridagora.service.api.v1.tools import AskedSpan, Live, TheMarket, known, paged, utc, wrong
 from gridagora.service.auth.needs import Caller, needs
-from gridagora.service.auth.rights import NOBODYS, Subject
-from gridagora.service.context import Here
+from gridagora.service.auth.rights import Subject, may
 from gridagora.service.headers import Repeatable
 from gridagora.service.models import flexibility as bodies
-from gridagora.service.models.base import Count, Place, money
+from gridagora.service.models.base import Count, Place
 from gridagora.service.pages import AskedPage, Page
 from gridagora.service.problems import Problem
 from gridagora.service.routes import router
-from gridagora.units import WH_PER_KWH
 
 api = router("flexibility")
 Reader = Annotated[Caller, needs("flex_orders.read")]
@@ -172,9 +166,7 @@ async def book(
         bodies.Order(
             number=resting.bid.number,
             product=name,
-            participant=resting.bid.participant
-            if resting.bid.participant in caller.identity.participants
-            else None,
+            participant=_if_known(live, caller, resting.bid.participant),
             side=resting.bid.side,
             first=resting.bid.first,
             periods=resting.bid.periods,
@@ -194,6 +186,10 @@ async def book(
         make=lambda one: one,
         kinds=(str, int),
     )
+
+
+def _if_known(live: Live, caller: Caller, who: str) -> str | None:
+    return who if may(caller.identity, "flex_orders.read", deal(live, who)) else None
 
 
 @api.post("/flexibility/orders", status_code=201, summary="Order in the continuous market")
@@ -287,54 +283,6 @@ async def _cancel(live: Live, product: str, number: int, *, caller: Caller, repe
     return carried(await live.do(command, repeat))
 
 
-# --- delivery -------------------------------------------------------------------------------------
-
-
-@api.get("/flexibility/deliveries", summary="Orders of delivery")
-async def delivery_orders(
-    *,
-    live: TheMarket,
-    page: AskedPage,
-    response: Response,
-    span: AskedSpan,
-    caller: Reader,
-    participant: Named = None,
-) -> Page[bodies.DeliveryOrder]:
-    """Return what was ordered for periods whose gate has closed, and what was delivered of it."""
-    terms = flex_terms(live)
-    rows = list(_orders(live, span))
-    buyers = terms.buyers
-    mine = caller.only(rows, lambda row: deal(live, row[1].participant, *buyers))
-    wanted = [row for row in mine if participant in (None, row[1].participant)]
-    return paged(
-        page, response, wanted, key=lambda row: row[0], make=lambda row: row[1], kinds=(int, int, int)
-    )
-
-
-def _orders(live: Live, span: Span) -> Iterator[tuple[tuple[int, ...], bodies.DeliveryOrder]]:
-    terms = flex_terms(live)
-    for period in range(terms.first, min(live.state.flex.open_from, terms.end)):
-        begins = terms.begins(period)
-        known_ = live.state.flex.period(period)
-        if known_.ordered_kw is None or not span.holds(begins):
-            continue
-        for product, point in np.argwhere(known_.ordered_kw > 0).tolist():
-            settled = known_.settled_wh
-            yield (
-                (period, product, point),
-                bodies.DeliveryOrder(
-                    participant=terms.participants[point],
-                    product=terms.products[product][0],
-                    period=period,
-                    start=utc(begins),
-                    kw=float(known_.ordered_kw[product, point]),
-                    settled=settled is not None,
-                    delivered_wh=None if settled is None else int(settled[0, product, point]),
-                    ordered_wh=None if settled is None else int(settled[1, product, point]),
-                ),
-            )
-
-
 @api.get("/activations", summary="List activations")
 async def activations(
     *,
@@ -399,48 +347,3 @@ def _emergencies(live: Live) -> Iterator[tuple[Subject, bodies.Activation]]:
                     text=limit.reason,
                 ),
             )
-
-
-@api.post("/flexibility/settlements", status_code=201, summary="Settle flexibility")
-async def settle(
-    *,
-    live: TheMarket,
-    service: Here,
-    body: bodies.FlexSettlementRange,
-    caller: Annotated[Caller, needs("market.operate")],
-    repeat: Repeatable,
-) -> bodies.FlexSettlement:
-    """Settle periods by the meter readings that are there; readings that lack are judged by the products."""
-    terms = flex_terms(live)
-    caller.require(NOBODYS)
-    if not terms.first <= body.first <= body.first + body.count <= min(terms.end, live.state.flex.open_from):
-        fix = f"settle periods {terms.first} to {live.state.flex.open_from - 1}, whose gates have closed"
-        raise wrong("period_unknown", "first", body.first, fix=fix)
-    metered = await service.store.run(partial(_metered, live, body.first, body.count))
-    await live.do(RecordFlexReadings(at=live.now(), first=body.first, metered_kw=metered))
-    done = await live.do(SettleFlexPeriods(at=live.now(), first=body.first, count=body.count), repeat)
-    event = cast("FlexSettled", done.events[0])
-    sums = np.zeros(len(terms.participants), np.int64)
-    own = event.account < len(sums)
-    np.add.at(sums, event.account[own], event.amount[own])
-    totals = dict(zip(terms.participants, sums.tolist(), strict=True))
-    return bodies.FlexSettlement(
-        first=event.first,
-        count=event.count,
-        total={name: money(int(amount)) for name, amount in totals.items() if amount},
-    )
-
-
-def _metered(live: Live, first: int, count: int) -> Any:
-    """Return mean net import of the points, kW, (points, periods); NaN where no meter told anything."""
-    terms, live_terms = flex_terms(live), live.terms
-    names = [point.participant for point in terms.points]
-    found = np.full((len(names), count), np.nan)
-    places = {number: k for k, number in enumerate(reads.numbers(live, names) or [])}
-    span = Span(live_terms.begins(first), live_terms.begins(first + count))
-    asked = reads.readings(live, list(places), span, most=len(names) * count)
-    with live.market.database.reading() as connection:
-        for row in connection.execute(asked):
-            net = row.import_wh - row.export_wh
-            found[places[row.participant], row.period - first] = net / WH_PER_KWH / live_terms.hours
-    return found

@@ -1,30 +1,23 @@
-"""The flexibility market: its terms, requests of grid operators, auctions, offers, tenders."""
+"""The flexibility market: its terms, requests of grid operators, auctions, offers."""
 
-from dataclasses import replace
+from collections.abc import Iterable
 from typing import Annotated, Any, cast
 
 import numpy as np
 from fastapi import Query
 from starlette.responses import Response
 
-from gridagora.engine.flexibility.commands import (
-    AwardTender,
-    OpenFlexMarket,
-    SubmitFlexBids,
-    WithdrawFlexBids,
-)
+from gridagora.engine.flexibility.commands import OpenFlexMarket, SubmitFlexBids, WithdrawFlexBids
 from gridagora.engine.flexibility.state import AuctionState
 from gridagora.engine.live.bidding import connection_of
 from gridagora.engine.live.flex_commands import RequestFlexibility
-from gridagora.engine.live.refusals import refusal
-from gridagora.errors import InputError
 from gridagora.model.flexibility import FlexProduct
-from gridagora.model.flexibility_events import FlexAuctionCleared, FlexBidsSubmitted, TenderAwarded
+from gridagora.model.flexibility_events import FlexAuctionCleared, FlexBidsSubmitted
 from gridagora.model.flexibility_market import ConnectionPoint, ContractRules, FlexAuction, FlexMarketTerms
-from gridagora.model.reservation import Tender, TenderBid
+from gridagora.service.api.v1.deals import deal, flex_terms
 from gridagora.service.api.v1.tools import Live, TheMarket, known, paged, seconds, utc, wrong
 from gridagora.service.auth.needs import Caller, needs
-from gridagora.service.auth.rights import Subject
+from gridagora.service.auth.rights import Subject, may
 from gridagora.service.headers import Repeatable
 from gridagora.service.models import flexibility as bodies
 from gridagora.service.models.base import Count, Place
@@ -38,38 +31,18 @@ Seller = Annotated[Caller, needs("flex_offers.write")]
 SIDES = {1: "buy", -1: "sell"}
 
 
-def flex_terms(live: Live) -> FlexMarketTerms:
-    """Return the terms of the flexibility market, which must be open."""
-    terms = live.state.flex.terms
-    if terms is None:
-        fix = "the operator opens it: POST /api/v1/flexibility/market"
-        raise InputError([refusal("market_not_open", "flexibility market", None, fix=fix)])
-    return terms
-
-
-def deal(live: Live, seller: str, *buyers: str) -> Subject:
-    """Return whose a deal is: its seller, a participant, and its buyers, organisations of grid operators.
-
-    Who sells in the continuous market may be a grid operator too.
-    """
-    terms = live.state.flex.terms
-    if terms is not None and seller in terms.buyers:  # never the participant that may be called the same
-        return Subject(organisations=frozenset({seller, *buyers}))
-    subject = live.subject(seller)
-    return replace(subject, organisations=subject.organisations.union(buyers))
-
-
 @api.get("/flexibility/market", summary="The flexibility market")
-async def market(live: TheMarket, _: Everyone) -> bodies.FlexMarket:
-    """Return what is traded, by whom, and from which period on."""
-    return _market(live)
+async def market(live: TheMarket, caller: Everyone) -> bodies.FlexMarket:
+    """Return what is traded, who buys, and from which period on; sellers as far as the caller knows them."""
+    return _market(live, caller)
 
 
-def _market(live: Live) -> bodies.FlexMarket:
+def _market(live: Live, caller: Caller) -> bodies.FlexMarket:
     terms = flex_terms(live)
     return bodies.FlexMarket(
         products=[name for name, _ in terms.products],
-        points=[point.participant for point in terms.points],
+        points=_known_to(live, caller, (point.participant for point in terms.points)),
+        baseline=terms.baseline,
         buyers=list(terms.buyers),
         first=terms.first,
         periods=terms.periods,
@@ -115,9 +88,10 @@ async def open_market(
         activation_payment=body.activation_payment,
         penalty_micro_per_kwh=body.penalty_micro_per_kwh,
         gate_closure_periods=body.gate_closure_periods,
+        baseline=body.baseline,
     )
     await live.do(OpenFlexMarket(at=live.now(), terms=terms), repeat)
-    return _market(live)
+    return _market(live, caller)
 
 
 def _product(one: bodies.FlexProductTerms) -> FlexProduct:
@@ -128,28 +102,60 @@ def _product(one: bodies.FlexProductTerms) -> FlexProduct:
 # --- auctions -------------------------------------------------------------------------------------
 
 
-def _fields(entry: AuctionState) -> dict[str, Any]:
+def _known_to(live: Live, caller: Caller, names: Iterable[str]) -> list[str]:
+    """Return the participants whose connection points a caller may see."""
+    return [name for name in names if may(caller.identity, "connections.read", live.subject(name))]
+
+
+def _fields(live: Live, caller: Caller, entry: AuctionState) -> dict[str, Any]:
     auction = entry.auction
     names = ("number", "horizon", "product", "first", "count", "element")
     told = {name: getattr(auction, name) for name in names}
-    return told | {"gate": utc(auction.gate), "area": list(auction.area), "cleared": entry.cleared}
+    area, prices = _known_to(live, caller, auction.area), []
+    cleared = _cleared(live, entry)
+    if cleared is not None:
+        found = enumerate(cleared.clearing_price.tolist(), auction.first)
+        prices = [
+            bodies.AuctionPrice(period=period, price=price) for period, price in found if price == price
+        ]
+    gate = utc(auction.gate)
+    return told | {"gate": gate, "area": area, "cleared": entry.cleared, "prices": prices}
 
 
-def _auction(entry: AuctionState) -> bodies.Auction:
-    return bodies.Auction(**_fields(entry))
+def _auction(live: Live, caller: Caller, entry: AuctionState) -> bodies.Auction:
+    return bodies.Auction(**_fields(live, caller, entry))
 
 
-def _request(live: Live, entry: AuctionState) -> bodies.Request:
-    return bodies.Request(**_fields(entry), needs=[row for row in _rows(live, entry) if row.side == "buy"])
+def _request(live: Live, caller: Caller, entry: AuctionState) -> bodies.Request:
+    """Return an auction with its needs; limit prices are their buyer's, as bids of the market are."""
+    needs_ = [
+        bodies.NeedRow(
+            buyer=row.participant,
+            period=row.period,
+            kw=row.kw,
+            price=row.price if own else None,
+            accepted_kw=row.accepted_kw if own else None,
+        )
+        for row in _rows(live, entry)
+        if row.side == "buy"
+        for own in (may(caller.identity, "flex_offers.read", deal(live, row.participant)),)
+    ]
+    return bodies.Request(**_fields(live, caller, entry), needs=needs_)
+
+
+def _cleared(live: Live, entry: AuctionState) -> FlexAuctionCleared | None:
+    """Return how an auction was cleared, or None."""
+    if not entry.cleared:
+        return None
+    found = (one.event for one in reversed(live.follower.flex) if isinstance(one.event, FlexAuctionCleared))
+    return next((event for event in found if event.auction.number == entry.auction.number), None)
 
 
 def _rows(live: Live, entry: AuctionState) -> list[bodies.FlexBidRow]:
     """Return the steps of an auction as they stand, or as it was cleared."""
-    if entry.cleared:
-        for one in reversed(live.follower.flex):
-            event = one.event
-            if isinstance(event, FlexAuctionCleared) and event.auction.number == entry.auction.number:
-                return _told(live, event, event.accepted_kw.tolist())
+    event = _cleared(live, entry)
+    if event is not None:
+        return _told(live, event, event.accepted_kw.tolist())
     return [row for bids in entry.bids for row in _told(live, bids, [None] * len(bids.period))]
 
 
@@ -187,27 +193,27 @@ async def auctions(
     live: TheMarket,
     page: AskedPage,
     response: Response,
-    _: Everyone,
+    caller: Everyone,
     cleared: Annotated[bool | None, Query()] = None,
 ) -> Page[bodies.Auction]:
     """Return the auctions of flexibility in the order of their numbers."""
     rows = [entry for entry in live.state.flex.auctions if cleared in (None, entry.cleared)]
-    return paged(page, response, rows, key=_number, make=_auction)
+    return paged(page, response, rows, key=_number, make=lambda entry: _auction(live, caller, entry))
 
 
 @api.get("/flexibility/auctions/{number}", summary="Read an auction")
-async def auction(live: TheMarket, number: Count, _: Everyone) -> bodies.Auction:
+async def auction(live: TheMarket, number: Count, caller: Everyone) -> bodies.Auction:
     """Return an auction."""
-    return _auction(_find(live, number))
+    return _auction(live, caller, _find(live, number))
 
 
 @api.get("/flexibility/requests", summary="List requests")
 async def requests(
-    *, live: TheMarket, page: AskedPage, response: Response, _: Everyone
+    *, live: TheMarket, page: AskedPage, response: Response, caller: Everyone
 ) -> Page[bodies.Request]:
-    """Return what grid operators ask for: auctions with the steps of their buyers."""
+    """Return what grid operators ask for: auctions with what is needed; what they would pay is theirs."""
     rows = live.state.flex.auctions
-    return paged(page, response, rows, key=_number, make=lambda entry: _request(live, entry))
+    return paged(page, response, rows, key=_number, make=lambda entry: _request(live, caller, entry))
 
 
 @api.post("/flexibility/requests", status_code=201, summary="Request flexibility")
@@ -245,7 +251,7 @@ async def request_flexibility(
     done = await live.do(RequestFlexibility(at=live.now(), auction=auction_, bids=needs_), repeat)
     number = cast("Any", done.events[0]).auction.number
     response.headers["Location"] = f"/api/v1/flexibility/auctions/{number}"
-    return _request(live, _find(live, number))
+    return _request(live, caller, _find(live, number))
 
 
 # --- offers ---------------------------------------------------------------------------------------
@@ -261,13 +267,19 @@ async def offers(
     caller: Annotated[Caller, needs("flex_offers.read")],
     participant: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Page[bodies.FlexBidRow]:
-    """Return the steps that were offered, with what of each was accepted once the auction is cleared."""
+    """Return the steps that were offered; who bought in a period sees those of it that were accepted."""
     entry = _find(live, number)
-    sold = [
-        row for row in _rows(live, entry) if row.side == "sell" and participant in (None, row.participant)
-    ]
-    buyers = {row.participant for row in _rows(live, entry) if row.side == "buy"} if entry.cleared else set()
-    mine = caller.only(sold, lambda row: deal(live, row.participant, *buyers))
+    rows = _rows(live, entry)
+    sold = [row for row in rows if row.side == "sell" and participant in (None, row.participant)]
+    buyers: dict[int, set[str]] = {}
+    for row in rows:
+        if row.side == "buy" and row.accepted_kw:
+            buyers.setdefault(row.period, set()).add(row.participant)
+
+    def whose(row: bodies.FlexBidRow) -> Subject:
+        return deal(live, row.participant, *(buyers.get(row.period, ()) if row.accepted_kw else ()))
+
+    mine = caller.only(sold, whose)
     numbered = list(enumerate(mine))
     return paged(page, response, numbered, key=lambda one: (one[0],), make=lambda one: one[1])
 
@@ -308,55 +320,3 @@ def carried(done: Any) -> bodies.Carried:
     """Return what a command that was carried out is answered with."""
     event = done.events[0]
     return bodies.Carried(event=done.first, at=utc(event.at), what=type(event).__name__)
-
-
-# --- tenders --------------------------------------------------------------------------------------
-
-
-@api.post("/flexibility/tenders", status_code=201, summary="Decide a tender")
-async def tender(
-    *, live: TheMarket, body: bodies.NewTender, caller: Buyer, repeat: Repeatable
-) -> bodies.TenderResult:
-    """Decide on the bids that came in for a tender: contracts for those who win, a reason for the others."""
-    caller.require(Subject(organisations=frozenset({body.buyer})))
-    product = dict(flex_terms(live).products).get(body.product)
-    if product is None:
-        raise wrong(
-            "reference_unknown", "product", body.product, fix="name a product of the flexibility market"
-        )
-    command = AwardTender(
-        at=live.now(),
-        product=body.product,
-        tender=Tender(
-            name=body.name,
-            buyer=body.buyer,
-            product=product,
-            area=tuple(body.area),
-            windows=tuple((one.first, one.count) for one in body.windows),
-            need_kw=np.array([one.need_kw for one in body.windows]),
-            expected_calls=body.expected_calls,
-        ),
-        bids=tuple(_tender_bid(one) for one in body.bids),
-    )
-    event = cast("TenderAwarded", (await live.do(command, repeat)).events[0])
-    rows = zip(event.bid, event.window, event.reason, strict=True)
-    return bodies.TenderResult(
-        name=event.tender,
-        bids=[
-            bodies.TenderBidResult(
-                participant=event.participant[bid], kw=float(event.volume_kw[bid, window]), reason=reason
-            )
-            for bid, window, reason in rows
-        ],
-        contracts=[contract.id for contract in event.contracts],
-    )
-
-
-def _tender_bid(one: bodies.TenderOffer) -> TenderBid:
-    return TenderBid(
-        participant=one.participant,
-        min_kw=one.min_kw,
-        max_kw=one.max_kw,
-        availability=one.availability,
-        utilisation=one.utilisation,
-    )

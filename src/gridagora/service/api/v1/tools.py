@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Annotated, Any, TypeVar, cast
@@ -18,6 +18,7 @@ from gridagora.engine.live.refusals import refusal
 from gridagora.engine.live.state import LiveState
 from gridagora.errors import InputError
 from gridagora.model.live import LiveTerms
+from gridagora.service.auth.needs import Caller
 from gridagora.service.auth.rights import Subject
 from gridagora.service.follow import Follower
 from gridagora.service.headers import Command
@@ -196,6 +197,15 @@ def paged(
     found = list(islice(wanted, asked.fetch))
     page = asked.page(response, found, key=key)
     return Page.model_construct(items=[make(row) for row in page.items], next=page.next)
+
+
+def named(live: Live, caller: Caller, participant: str | None, *, found: Sequence[object]) -> None:
+    """Refuse a list of a participant's things of which the caller may see none, whoever that is.
+
+    So it is answered alike whether the participant is there or not, and whether it has such things.
+    """
+    if participant is not None and not found:
+        caller.require(live.subject(participant))
 
 
 def known(found: T | None, what: str) -> T:
