@@ -151,9 +151,22 @@ class CommandsAnswered:
         return [data[end - size : end] for end, size in zip(ends.tolist(), self.length.tolist(), strict=True)]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DayClosed:
+    """A local day of a live market is over: the Merkle tree over its postings and trades.
+
+    ``day`` as in 2026-01-31, ``size`` records, ``root`` in hexadecimal.
+    """
+
+    at: int
+    day: str
+    size: int
+    root: str
+
+
 PoolEvent = StudyOpened | AuctionCleared | TradesDecided | ScheduleChecked | EnergyDelivered | SessionSettled
 
-Event = PoolEvent | FlexEvent | LiveEvent | MoneyEvent | CommandsAnswered
+Event = PoolEvent | FlexEvent | LiveEvent | MoneyEvent | CommandsAnswered | DayClosed
 
 
 def canonical_bytes(value: Any) -> bytes:

@@ -55,6 +55,7 @@ from gridagora.errors import InputError, check_faults, require
 from gridagora.model.events import (
     AuctionCleared,
     CommandsAnswered,
+    DayClosed,
     EnergyDelivered,
     Event,
     ScheduleChecked,
@@ -201,6 +202,7 @@ APPLIERS: Mapping[type, Callable[[LiveState, Any], None]] = MappingProxyType(
         DisputeRaised: settling.apply_raised,
         DisputeDecided: settling.apply_decision,
         CommandsAnswered: lambda _state, _event: None,  # the memory of what was asked; it changes nothing
+        DayClosed: lambda _state, _event: None,  # for those who check proofs
     }
 )
 """What changes the state by each event."""
