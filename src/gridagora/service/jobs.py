@@ -14,7 +14,6 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, delete, insert, select, update
 
-from gridagora.errors import StoreError
 from gridagora.errors import GridAgoraError
 from gridagora.service.auth.desk import Desk
 from gridagora.service.auth.tables import jobs
@@ -119,18 +118,19 @@ class Jobs:
             known = connection.execute(select(jobs.c.id, jobs.c.status).where(_of_key(id))).first()
             if known is not None and known.id != id:
                 raise Problem("idempotency_key_reused")
-            if known is not None and known.status in (*UNDER_WAY, "done"):
-                return self.get(id)
-            connection.execute(delete(jobs).where(jobs.c.id == id))
-            connection.execute(
-                insert(jobs).values(
-                    id=id, owner=owner, kind=kind, status="waiting", worker=self._worker,
-                    done=0, total=0, made_at=now, changed_at=now,
-                )
-            )  # fmt: skip
-        self._waiting += 1
-        self._held += held
-        self._pool.submit(self._carry_out, id, work, held)
+            is_new = known is None or known.status in ("failed", "cancelled")
+            if is_new:
+                connection.execute(delete(jobs).where(jobs.c.id == id))
+                connection.execute(
+                    insert(jobs).values(
+                        id=id, owner=owner, kind=kind, status="waiting", worker=self._worker,
+                        done=0, total=0, made_at=now, changed_at=now,
+                    )
+                )  # fmt: skip
+        if is_new:
+            self._waiting += 1
+            self._held += held
+            self._pool.submit(self._carry_out, id, work, held)
         return self.get(id)
 
     def cancel(self, id: str) -> Job:

@@ -62,17 +62,22 @@ class Buckets:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Taken:
-    """What bodies a route takes: media types, and bytes at most (None: what the settings say)."""
+    """What bodies a route takes: media types, and bytes at most (None: what the settings say).
+
+    JSON of more than ``unread_bytes`` (0: none) the endpoint parses itself.
+    """
 
     kinds: tuple[str, ...] = (JSON,)
     most_bytes: int | None = None
+    unread_bytes: int = 0
 
 
-def takes(*kinds: str, most_bytes: int | None = None) -> Callable[[F], F]:
+def takes(*kinds: str, most_bytes: int | None = None, unread_bytes: int = 0) -> Callable[[F], F]:
     """Say of an endpoint what bodies it takes: `@takes("text/csv", most_bytes=16 * MIB)`, below the route."""
 
     def marked(endpoint: F) -> F:
-        endpoint.taken = Taken(kinds=kinds or (JSON,), most_bytes=most_bytes)  # type: ignore[attr-defined]
+        taken = Taken(kinds=kinds or (JSON,), most_bytes=most_bytes, unread_bytes=unread_bytes)
+        endpoint.taken = taken  # type: ignore[attr-defined]
         return endpoint
 
     return marked
@@ -100,12 +105,13 @@ async def read_body(request: Request, taken: Taken, *, most_bytes: int, wait_s: 
     request._body = body
     if not body:
         return
-    kind = _media_type(request.headers.get("content-type", ""))
+    kind = media_type(request)
     if kind not in taken.kinds:
         some = " or ".join(taken.kinds)
         raise Problem("content_type_unsupported", f"send {some}, in UTF-8", headers={"Accept": some})
     if kind == JSON:
-        request._json = parse_json(body)
+        if not taken.unread_bytes or len(body) <= taken.unread_bytes:
+            request._json = parse_json(body)
     elif kind.startswith("text/") or kind == FORM:
         check_text(body)
 
@@ -126,8 +132,9 @@ def _too_large(most: int) -> Problem:
     return Problem("body_too_large", detail, headers={"Connection": "close"})
 
 
-def _media_type(header: str) -> str:
-    """Return the media type without its parameters; "" where the text is not in UTF-8."""
+def media_type(request: Request) -> str:
+    """Return the media type of a body without its parameters; "" where the text is not in UTF-8."""
+    header = request.headers.get("content-type", "")
     kind, *parameters = (part.strip().lower() for part in header.split(";"))
     for parameter in parameters:
         name, _, value = parameter.partition("=")

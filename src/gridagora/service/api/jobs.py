@@ -1,5 +1,6 @@
 """Jobs: the state of long work."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
@@ -7,10 +8,12 @@ from typing import Annotated, Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from gridagora.service.auth.needs import Caller, needs
+from gridagora.service.auth.audit import Note
+from gridagora.service.auth.needs import Caller, Refusal, needs
 from gridagora.service.auth.rights import Subject
 from gridagora.service.context import Here, Service
-from gridagora.service.jobs import Job, Work
+from gridagora.service.headers import Command
+from gridagora.service.jobs import Job, Progress, Work
 from gridagora.service.routes import PREFIX, router
 from gridagora.service.texts import Model
 
@@ -18,7 +21,7 @@ api = router("jobs")
 
 
 class JobState(Model):
-    """A piece of long work; `status` is waiting, running, done or failed."""
+    """A piece of long work; `status` is waiting, running, done, failed or cancelled."""
 
     id: str
     kind: str
@@ -35,7 +38,15 @@ def _told(job: Job) -> JobState:
     return JobState(**{name: getattr(job, name) for name in JobState.model_fields})
 
 
-async def accepted(service: Service, caller: Caller, kind: str, *, work: Work) -> Response:
+async def accepted(
+    service: Service,
+    caller: Caller,
+    kind: str,
+    *,
+    work: Work,
+    repeat: Command | None = None,
+    held: int = 0,
+) -> Response:
     """Take on long work for a caller and return the answer 202 with where to ask for it.
 
     Parameters
@@ -44,8 +55,26 @@ async def accepted(service: Service, caller: Caller, kind: str, *, work: Work) -
     caller : whose the job will be
     kind : a word for what it is
     work : called in a thread with a progress callback (done, total); returns the result as JSON values
+    repeat : idempotency key: the same request again is the same job
+    held : bytes that the work keeps while it waits
     """
-    job = await service.store.run(partial(service.jobs.start, caller.identity.id, kind, work))
+
+    def noted(progress: Progress) -> Mapping[str, Any]:
+        try:
+            return work(progress)
+        except Refusal as refusal:
+            who, action = refusal.identity, refusal.action
+            outcome, detail = "refused", {"job": kind}
+            service.desk.note(
+                Note(
+                    actor=who.id, organisation=who.organisation, action=action, outcome=outcome, detail=detail
+                )
+            )
+            raise
+
+    key, request = ("", b"") if repeat is None else (repeat.key, repeat.request)
+    start = partial(service.jobs.start, caller.identity.id, kind, noted, key=key, request=request, held=held)
+    job = await service.store.run(start)
     where = f"{PREFIX}/jobs/{job.id}"
     return JSONResponse(_told(job).model_dump(mode="json"), status_code=202, headers={"Location": where})
 
@@ -65,3 +94,11 @@ async def job(
     if found.status in ("waiting", "running"):
         response.headers["Retry-After"] = "1"
     return _told(found)
+
+
+@api.delete("/jobs/{id}", summary="Cancel a job")
+async def cancel(*, id: str, service: Here, caller: Annotated[Caller, needs("jobs.write")]) -> JobState:
+    """Cancel a job that has not ended: what was done of it stays; sent again it goes on where it was."""
+    found: Job = await service.store.run(partial(service.jobs.get, id))
+    caller.require(Subject(owner=found.owner))
+    return _told(await service.store.run(partial(service.jobs.cancel, id)))

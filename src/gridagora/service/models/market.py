@@ -1,7 +1,7 @@
 """Terms, sessions, bids, the order book, trades, prices and schedules."""
 
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -21,6 +21,8 @@ from gridagora.service.texts import check_text
 Side = Literal["buy", "sell"]
 SessionStatus = Literal["announced", "open", "cleared", "published", "settled"]
 MOST_BIDS = 10_000
+MOST_ROWS = 200_000
+"""Rows of a request that becomes a job."""
 
 
 class MarketState(Answer):
@@ -120,8 +122,10 @@ class ZoneResult(Answer):
     zone: str
     period: int
     price: Money | None
-    volume_wh: WattHours
-    import_wh: WattHours
+    volume_wh: WattHours | None = Field(
+        description="bought in it; null where few participants are, whom it would tell of"
+    )
+    import_wh: WattHours | None = Field(description="through its gate, + into it; null likewise")
 
 
 class SessionResults(Answer):
@@ -183,6 +187,14 @@ class BulkBids(Ask):
     participant: Place
     session: Count
     bids: Annotated[list[BidLine], Field(min_length=1, max_length=MOST_BIDS)]
+
+
+class ManyBids(Ask):
+    """Very many bids of one participant in one session: each is taken or refused by itself."""
+
+    participant: Place
+    session: Count
+    bids: Annotated[list[Any], Field(min_length=1, max_length=MOST_ROWS)]
 
 
 class BulkTaken(Answer):

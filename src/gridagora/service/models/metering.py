@@ -1,6 +1,6 @@
 """Meter readings, deliveries, settlements, disputes."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -19,6 +19,8 @@ from gridagora.service.models.base import (
 
 Quality = Literal["measured", "estimated", "corrected"]
 MOST_READINGS = 10_000
+MOST_ROWS = 200_000
+"""Rows of a request that becomes a job."""
 
 
 class NewReading(Ask):
@@ -44,6 +46,12 @@ class BulkReadings(Ask):
     readings: Annotated[list[NewReading], Field(min_length=1, max_length=MOST_READINGS)]
 
 
+class ManyReadings(Ask):
+    """Very many readings: each is taken or refused by itself."""
+
+    readings: Annotated[list[Any], Field(min_length=1, max_length=MOST_ROWS)]
+
+
 class MeterFinding(Answer):
     """What the rules of meter data found."""
 
@@ -51,6 +59,48 @@ class MeterFinding(Answer):
     point: str
     first: Moment | None
     done: str
+
+
+class Finding(Answer):
+    """What was found in the readings of a participant."""
+
+    id: str
+    participant: str
+    rule: str = Field(
+        description="rule of meter data, such as gap or clock_drift, or the code of what was refused"
+    )
+    moment: Moment = Field(description="what it is about; when it was found where that is not known")
+    found_at: Moment
+    source: str = Field(
+        description="api, file or mqtt; estimate and schedule are the market's own readings"
+    )
+    estimated: bool = Field(description="the market put an estimate in the place of what lacked")
+    text: str
+
+
+class SeriesFinding(Answer):
+    """What the rules of meter data find in the readings that count, over a span of time."""
+
+    rule: str
+    begin: Moment
+    end: Moment
+    value: float
+    limit: float | None
+    readings: int
+    done: str
+
+
+class SeriesCheck(Answer):
+    """The readings that count for a participant, checked as one series."""
+
+    participant: str
+    begin: Moment
+    end: Moment
+    periods: int
+    measured: int = Field(description="periods that were measured")
+    estimated: int = Field(description="periods with an estimate, the sender's or the market's")
+    usable: bool = Field(description="enough was measured to settle by")
+    findings: list[SeriesFinding]
 
 
 class ReadingsAnswer(Answer):

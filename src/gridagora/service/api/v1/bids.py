@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from typing import Annotated, Any
 
@@ -17,8 +17,9 @@ from gridagora.engine.live.refusals import refusal
 from gridagora.errors import Fault, InputError
 from gridagora.model.live import LiveTerms
 from gridagora.model.live_events import BidsTaken, BidsWithdrawn
-from gridagora.service.api.jobs import accepted
+from gridagora.service.api.jobs import JobState, accepted
 from gridagora.service.api.v1 import reads
+from gridagora.service.api.v1.parts import Tally, sound_rows, take_in_parts
 from gridagora.service.api.v1.tools import (
     AskedSpan,
     Live,
@@ -33,14 +34,18 @@ from gridagora.service.api.v1.tools import (
 from gridagora.service.auth.needs import Caller, needs
 from gridagora.service.context import Here, service_of
 from gridagora.service.headers import Command, Repeatable, command
-from gridagora.service.limits import JSON, Taken, read_body, takes
+from gridagora.service.jobs import Progress, Work
+from gridagora.service.limits import JSON, Taken, media_type, parse_json, read_body, takes
 from gridagora.service.models.base import Count, money
 from gridagora.service.models.market import (
     MOST_BIDS,
+    MOST_ROWS,
     Bid,
+    BidLine,
     BidTaken,
     BulkBids,
     BulkTaken,
+    ManyBids,
     NewBid,
     Withdrawal,
     Withdrawn,
@@ -54,6 +59,10 @@ from gridagora.units import MICRO, WH_PER_KWH
 api = router("bids")
 SIDE = {"buy": 1, "sell": -1}
 CSV = "text/csv"
+MOST_BODY = 32 * MIB
+LARGE_JSON = 4 * MIB
+"""Bytes of a body beyond which it is read in a job."""
+
 COLUMNS = ("period", "side", "price_micro", "quantity_wh")
 Writer = Annotated[Caller, needs("bids.write")]
 Reader = Annotated[Caller, needs("bids.read")]
@@ -149,6 +158,8 @@ def period_of(terms: LiveTerms, moment: int, place: str, *, faults: list[Fault])
 
 _BID = TypeAdapter(NewBid)
 _BULK = TypeAdapter(BulkBids)
+_MANY = TypeAdapter(ManyBids)
+_LINES = TypeAdapter(list[BidLine])
 SHORT_BODY = 16_384
 
 
@@ -157,7 +168,7 @@ SHORT_BODY = 16_384
     status_code=201,
     response_model=BulkTaken,
     summary="Bid many times at once",
-    responses={202: {"description": "With `Prefer: respond-async`: a job"}},
+    responses={202: {"model": JobState, "description": "For very many, and if preferred: a job"}},
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -168,7 +179,7 @@ SHORT_BODY = 16_384
         }
     },
 )
-@takes(JSON, CSV, most_bytes=4 * MIB)
+@takes(JSON, CSV, most_bytes=MOST_BODY, unread_bytes=LARGE_JSON)
 async def bulk(
     *,
     live: TheMarket,
@@ -179,49 +190,95 @@ async def bulk(
     participant: Annotated[str | None, Query(max_length=200, description="of a CSV file")] = None,
     session: Annotated[Count | None, Query(description="of a CSV file")] = None,
 ) -> Any:
-    """Take up to 10,000 bids of a participant in a session: all or none, with every fault.
+    """Take up to 10,000 bids of a participant in a session, all or none; or up to 200,000 in a job.
 
     A CSV file has the columns period, side (buy or sell), price_micro and quantity_wh; whose it is and for
-    which session are told by the address.  With ``Prefer: respond-async`` the answer is a job.
+    which session are told by the address.  With ``Prefer: respond-async`` the answer is a job.  More bids
+    than 10,000 become one in which each bid is taken or refused by itself.
     """
-    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if kind == CSV:
-        body = await request.body()
-        name, number, columns = (
-            _told(participant, session),
-            _whole(session),
-            read_csv(body.decode("utf-8-sig")),
-        )
+    body, told = await request.body(), None
+    if media_type(request) == CSV:
+        name, number = _told(participant, session), _whole(session)
+        caller.require(live.subject(name))
+        if body.count(b"\n") > MOST_BIDS + 1:
+            work: Work = partial(_file_in_parts, live, caller, body, name, number, repeat)
+            return await accepted(service, caller, "bids", work=work, repeat=repeat, held=len(body))
+        columns = read_csv(body.decode("utf-8-sig"))
     else:
-        told = validated(_BULK, await request.json() if await request.body() else None)
-        name, number = told.participant, told.session
-        columns = {
-            "period": [one.period for one in told.bids],
-            "side": [SIDE[one.side] for one in told.bids],
-            "price_micro": [one.price_micro for one in told.bids],
-            "quantity_wh": [one.quantity_wh for one in told.bids],
-        }
+        told = await request.json() if 0 < len(body) <= LARGE_JSON else None
+        lines = told.get("bids") if isinstance(told, dict) else None
+        if len(body) > LARGE_JSON or (isinstance(lines, list) and len(lines) > MOST_BIDS):
+            caller.only((), live.subject)  # the work asks for the participant
+            work = partial(_json_in_parts, live, caller, body, repeat)
+            return await accepted(service, caller, "bids", work=work, repeat=repeat, held=len(body))
+        many = validated(_BULK, told)
+        name, number, columns = many.participant, many.session, _columns(many.bids)
     caller.require(live.subject(name))
-    order = SubmitBids(
+    order = _order(live, caller, name, number, columns=columns)
+    if "respond-async" in request.headers.get("prefer", ""):
+        return await accepted(
+            service, caller, "bids", work=partial(_work, live, order, repeat), repeat=repeat, held=len(body)
+        )
+    done = await live.do(order, repeat)
+    return _bulk_taken(done.events[0])
+
+
+def _columns(lines: Iterable[BidLine]) -> dict[str, list[int]]:
+    found = [(one.period, SIDE[one.side], one.price_micro, one.quantity_wh) for one in lines]
+    return {name: [row[k] for row in found] for k, name in enumerate(COLUMNS)}
+
+
+def _order(
+    live: Live, caller: Caller, name: str, session: int, *, columns: Mapping[str, list[int]]
+) -> SubmitBids:
+    return SubmitBids(
         at=live.now(),
         actor=caller.identity.id,
-        session=number,
+        session=session,
         participant=name,
         period=np.array(columns["period"], np.int64),
         side=np.array(columns["side"], np.int64),
         price=np.array(columns["price_micro"], np.int64),
         quantity=np.array(columns["quantity_wh"], np.int64),
     )
-    if "respond-async" in request.headers.get("prefer", ""):
-        return await accepted(service, caller, "bids", work=partial(_work, live, order, repeat))
-    done = await live.do(order, repeat)
-    return _bulk_taken(done.events[0])
 
 
 def _work(live: Live, order: SubmitBids, repeat: Command, *_progress: Any) -> dict[str, Any]:
     """Carry a command out in the thread of jobs."""
     done = live.market.submit(order, key=repeat.key, request=repeat.request).result()
     return _bulk_taken(done.events[0]).model_dump(mode="json")
+
+
+def _json_in_parts(
+    live: Live, caller: Caller, body: bytes, repeat: Command, progress: Progress
+) -> dict[str, Any]:
+    """Take the bids of a JSON body one by one; called in the thread of jobs."""
+    told = validated(_MANY, parse_json(body))
+    caller.require(live.subject(told.participant))
+    tally = Tally(total=len(told.bids))
+    lines, numbers = sound_rows(_LINES, told.bids, "bids", tally=tally)
+    order = _order(live, caller, told.participant, told.session, columns=_columns(lines))
+    take_in_parts(
+        live, order, repeat, place_of=lambda row: f"bids[{numbers[row]}]", tally=tally, progress=progress
+    )
+    return tally.document()
+
+
+def _file_in_parts(
+    live: Live,
+    caller: Caller,
+    body: bytes,
+    name: str,
+    session: int,
+    repeat: Command,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Take the bids of a CSV file one by one; called in the thread of jobs."""
+    columns = read_csv(body.decode("utf-8-sig"), most=MOST_ROWS)
+    tally = Tally(total=len(columns["period"]))
+    order = _order(live, caller, name, session, columns=columns)
+    take_in_parts(live, order, repeat, place_of=lambda row: f"line {row + 2}", tally=tally, progress=progress)
+    return tally.document()
 
 
 def _bulk_taken(taken: Any) -> BulkTaken:
@@ -255,7 +312,7 @@ def validated(adapter: TypeAdapter[Any], value: Any) -> Any:
         raise RequestValidationError(faults) from None
 
 
-def read_csv(text: str) -> dict[str, list[int]]:
+def read_csv(text: str, *, most: int = MOST_BIDS) -> dict[str, list[int]]:
     r"""Return the columns of a CSV file of bids, with every fault of its first rows.
 
     >>> read_csv("period,side,price_micro,quantity_wh\n8,buy,250000,1500\n")["side"]
@@ -268,9 +325,9 @@ def read_csv(text: str) -> dict[str, list[int]]:
         fix = f"the first line is {','.join(COLUMNS)}"
         raise InputError([refusal("field_missing", f"column {name}", None, fix=fix) for name in missing])
     lines = [row for row in rows[1:] if row]
-    if not 0 < len(lines) <= MOST_BIDS:
+    if not 0 < len(lines) <= most:
         raise wrong(
-            "no_rows", "rows", len(lines), reason="too few or too many rows", fix=f"send 1 to {MOST_BIDS}"
+            "no_rows", "rows", len(lines), reason="too few or too many rows", fix=f"send 1 to {most:,}"
         )
     faults: list[Fault] = []
     columns = {name: [_cell(row, line, head.index(name), faults=faults) for line, row in enumerate(lines, 2)]

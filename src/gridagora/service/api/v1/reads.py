@@ -60,7 +60,7 @@ class Names:
         return RETAILER_NAME if number == RETAILER else self._names[number]
 
 
-def _within(live: Live, column: Any, span: Span) -> list[ColumnElement[bool]]:
+def within(live: Live, column: Any, span: Span) -> list[ColumnElement[bool]]:
     """Return conditions that a period begins within a span."""
     terms, found = live.terms, []
     if span.begin is not None:
@@ -88,7 +88,7 @@ def bids(
     bid, row, step = tables.live_bids.c, tables.bids.c, tables.sessions.c
     public = step.status.in_(PUBLIC)
     wanted: list[ColumnElement[bool]] = [bid.market == live.number, bid.number > after]
-    wanted += _of(bid.participant, names) + _within(live, bid.period, span)
+    wanted += _of(bid.participant, names) + within(live, bid.period, span)
     wanted += [] if session is None else [bid.session == session]
     wanted += [] if number is None else [bid.number == number]
     joined = tables.live_bids.join(
@@ -113,7 +113,7 @@ def trades(
     trade, step = tables.trades.c, tables.sessions.c
     wanted: list[ColumnElement[bool]] = [trade.market == live.number, step.status.in_(PUBLIC)]
     wanted.append((trade.session > after[0]) | and_(trade.session == after[0], trade.row > after[1]))
-    wanted += _within(live, trade.period, span)
+    wanted += within(live, trade.period, span)
     wanted += [] if session is None else [trade.session == session]
     if names is not None:
         wanted.append(trade.buyer.in_(names) | trade.seller.in_(names))
@@ -147,7 +147,7 @@ def prices(live: Live, span: Span, *, after: int = -1, most: int = 1) -> Select[
         ),
     )
     asked = select(price.period, price.price_micro, volume.label("volume_wh")).select_from(joined)
-    return asked.where(*wanted, *_within(live, price.period, span)).order_by(price.period).limit(most)
+    return asked.where(*wanted, *within(live, price.period, span)).order_by(price.period).limit(most)
 
 
 MONEY = ("energy_micro", "retail_micro", "imbalance_micro", "network_micro", "taxes_micro")
@@ -170,7 +170,7 @@ def settlements(
         line.market == live.number,
         (step.session > after[0]) | and_(step.session == after[0], line.participant > after[1]),
     ]
-    wanted += _of(line.participant, names) + _within(live, line.period, span)
+    wanted += _of(line.participant, names) + within(live, line.period, span)
     if session is not None:
         wanted += [line.period >= session * length, line.period < (session + 1) * length]
     joined = tables.settlement_lines.join(
@@ -201,7 +201,7 @@ def deliveries(
         line.market == live.number,
         (line.period > after[0]) | and_(line.period == after[0], line.participant > after[1]),
     ]
-    wanted += _of(line.participant, names) + _within(live, line.period, span)
+    wanted += _of(line.participant, names) + within(live, line.period, span)
     joined = tables.settlement_lines.outerjoin(
         tables.readings,
         and_(read.market == line.market, read.participant == line.participant, read.period == line.period),
@@ -219,7 +219,7 @@ def lines(live: Live, number: int, span: Span) -> Select[Any]:
         and_(read.market == line.market, read.participant == line.participant, read.period == line.period),
     )
     metered = (func.coalesce(read.import_wh, 0) - func.coalesce(read.export_wh, 0)).label("metered_wh")
-    wanted = [line.market == live.number, line.participant == number, *_within(live, line.period, span)]
+    wanted = [line.market == live.number, line.participant == number, *within(live, line.period, span)]
     asked = select(*tables.settlement_lines.columns, metered).select_from(joined).where(*wanted)
     return asked.order_by(line.period)
 
@@ -238,15 +238,63 @@ def readings(
         read.market == live.number,
         (read.participant > after[0]) | and_(read.participant == after[0], read.period > after[1]),
     ]
-    wanted += _of(read.participant, names) + _within(live, read.period, span)
+    wanted += _of(read.participant, names) + within(live, read.period, span)
     asked = select(*tables.readings.columns).where(*wanted)
     return asked.order_by(read.participant, read.period).limit(most)
+
+
+def findings(
+    live: Live,
+    names: list[int] | None,
+    span: Span,
+    *,
+    rule: str | None = None,
+    after: tuple[int, int] = (-1, -1),
+    most: int = 1,
+) -> Select[Any]:
+    """Return the statement for what was found in readings, in the order in which it was found."""
+    found = tables.findings.c
+    wanted: list[ColumnElement[bool]] = [
+        found.market == live.number,
+        (found.seq > after[0]) | and_(found.seq == after[0], found.row > after[1]),
+    ]
+    wanted += _of(found.participant, names)
+    wanted += [] if rule is None else [found.rule == rule]
+    wanted += [] if span.begin is None else [found.moment >= span.begin]
+    wanted += [] if span.end is None else [found.moment < span.end]
+    asked = select(*tables.findings.columns).where(*wanted)
+    return asked.order_by(found.seq, found.row).limit(most)
+
+
+def escrow(
+    live: Live,
+    number: int,
+    span: Span,
+    *,
+    session: int | None = None,
+    after: tuple[int, int] = (-1, -1),
+    most: int = 1,
+) -> Select[Any]:
+    """Return the statement for what was held for a participant's trades, with these; all that are public."""
+    held, trade, step = tables.escrow.c, tables.trades.c, tables.sessions.c
+    wanted: list[ColumnElement[bool]] = [held.market == live.number, step.status.in_(PUBLIC)]
+    wanted.append((held.session > after[0]) | and_(held.session == after[0], held.row > after[1]))
+    wanted.append((trade.buyer == number) | (trade.seller == number))
+    wanted += within(live, trade.period, span)
+    wanted += [] if session is None else [held.session == session]
+    joined = tables.escrow.join(
+        tables.trades,
+        and_(trade.market == held.market, trade.session == held.session, trade.row == held.row),
+    ).join(tables.sessions, and_(step.market == held.market, step.session == held.session))
+    columns = (trade.period, trade.buyer, trade.seller, trade.quantity_wh)
+    asked = select(*tables.escrow.columns, *columns).select_from(joined).where(*wanted)
+    return asked.order_by(held.session, held.row).limit(most)
 
 
 def postings(
     live: Live, number: int, span: Span, *, after: tuple[int, int] = (-1, -1), most: int = 1
 ) -> Select[Any]:
-    """Return the statement for postings on the bill and the wallet of a participant, with their events."""
+    """Return the statement for postings on the accounts of a participant, with their events."""
     row, event, sum_ = tables.journal.c, tables.events.c, tables.balances.c
     first = first_account(number)
     wanted: list[ColumnElement[bool]] = [
