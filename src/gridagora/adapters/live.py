@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from gridagora.adapters.clocks import ClockGuard, FastClock, RunningClock, SystemClock
+from gridagora.adapters.live_days import DayCloser
 from gridagora.adapters.live_inbox import Desk, Inbox, Post
 from gridagora.adapters.live_notices import notice_rows
 from gridagora.adapters.live_snapshots import Snapshots
@@ -103,6 +104,7 @@ class LiveRunner:
         self._open()
         self._thread = Thread(target=self._work, name=f"live {self.name}", daemon=True)
         self._thread.start()
+        self._days = DayCloser(self)
 
     def __enter__(self) -> "LiveRunner":
         return self
@@ -232,6 +234,7 @@ class LiveRunner:
 
     def close(self) -> None:
         """Finish what was handed in, then stop."""
+        self._days.close()
         self._stop.set()
         self._wake.set()
         self._thread.join()
@@ -374,9 +377,8 @@ class LiveRunner:
 
     def _note(self, seq: int, event: Event) -> None:
         """Take in what no command made: which keys were answered."""
-        state = self._state
-        if state is not None:
-            apply(state, event)
+        if self._state is not None:
+            apply(self._state, event)
         self._acknowledged = max(self._acknowledged, seq)
         for listener in tuple(self._listeners):
             listener(seq, (event,))

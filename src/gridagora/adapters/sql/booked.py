@@ -8,7 +8,7 @@ import numpy as np
 from gridagora.adapters.sql import tables
 from gridagora.adapters.sql.made import Rows
 from gridagora.model.columns import Ints, PoolTrades, SettlementLines
-from gridagora.model.events import CommandsAnswered
+from gridagora.model.events import CommandsAnswered, DayClosed
 
 
 def trade_rows(session: int, trades: PoolTrades, who: Ints) -> Rows:
@@ -79,6 +79,12 @@ def booked(seq: int, entry: Ints, account: Ints, *, amount: Ints) -> tuple[Rows,
     np.add.at(sums, place, amount)
     added = {"account": touched, "amount_micro": sums}
     return Rows(table=tables.journal, columns=posted), Rows(table=tables.balances, columns=added, mode="add")
+
+
+def root_rows(event: DayClosed, seq: int) -> Rows:
+    """Return the root of a day that was closed."""
+    columns = {"day": [event.day], "size": event.size, "root": event.root, "seq": seq}
+    return Rows(table=tables.day_roots, columns=columns)
 
 
 def answer_rows(event: CommandsAnswered) -> Rows:

@@ -355,6 +355,10 @@ def _closed(event: PaymentsClosed, seq: int, names: Names) -> Made:
     return (*_named(event, seq, names), closed_rows(event, seq)), names
 
 
+def _day_closed(event: DayClosed, seq: int, names: Names) -> Made:
+    return (root_rows(event, seq),), names
+
+
 def _raised(event: DisputeRaised, _: int, names: Names) -> Made:
     live = live_names(names)
     columns = {
@@ -458,7 +462,7 @@ LIVE_MAKERS: Mapping[type, Callable[[Any, int, Names], Made]] = {
     LimitDeclared: _limit,
     LimitsBroken: _broken,
     MoneyMoved: _moved,
-    DayClosed: lambda event, seq, names: ((root_rows(event, seq),), names),
+    DayClosed: _day_closed,
     InvoicesIssued: _issued,
     PaymentsOrdered: _ordered,
     PaymentsClosed: _closed,

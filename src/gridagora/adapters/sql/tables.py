@@ -421,7 +421,7 @@ day_roots = Table(
     *_texts("root"),
     *_whole("seq"),
 )
-"""Merkle trees of local days that are over: records, root (hexadecimal), and the event that closed the day."""
+"""Merkle trees of local days that are over: records, root (hexadecimal), and the event that closed each."""
 
 READ_TABLES = (
     commands,

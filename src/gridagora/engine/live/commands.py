@@ -271,6 +271,19 @@ class WithdrawMoney:
     reference: str = ""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CloseDay:
+    """Keep the Merkle tree of a local day that is over; the runner makes it, out of what is on disk.
+
+    ``day`` as in 2026-01-31, ``size`` records, ``root`` in hexadecimal.
+    """
+
+    at: int
+    day: str
+    size: int
+    root: str
+
+
 OwnCommand = (
     OpenLiveMarket
     | KeepResource
@@ -291,6 +304,7 @@ OwnCommand = (
     | DecideDispute
     | DepositMoney
     | WithdrawMoney
+    | CloseDay
     | FlexibilityCommand
 )
 

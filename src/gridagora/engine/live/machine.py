@@ -27,6 +27,7 @@ from gridagora.engine.live import (
 from gridagora.engine.live.commands import (
     AcceptClock,
     CallOffSession,
+    CloseDay,
     CloseGate,
     DecideDispute,
     DeclareLimit,
@@ -158,6 +159,7 @@ HANDLERS: Mapping[type, Handler] = MappingProxyType(
         NoteStuck: _alone(upkeep.note_stuck),
         SettleBySchedule: settling.settle_by_schedule,
         AcceptClock: _alone(upkeep.accept_clock),
+        CloseDay: _alone(upkeep.close_day),
         RaiseDispute: _alone(settling.raise_dispute),
         DecideDispute: settling.decide_dispute,
         DepositMoney: _alone(money.deposit),

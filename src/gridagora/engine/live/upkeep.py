@@ -1,9 +1,10 @@
-"""What keeps a market going when something is wrong: a settlement that fails, a clock that leapt."""
+"""What keeps a market going: a settlement that fails, a clock that leapt, a day that is over."""
 
-from gridagora.engine.live.commands import AcceptClock, NoteStuck
+from gridagora.engine.live.commands import AcceptClock, CloseDay, NoteStuck
 from gridagora.engine.live.refusals import refusal
 from gridagora.engine.live.state import LiveState
 from gridagora.errors import InputError
+from gridagora.model.events import DayClosed
 from gridagora.model.live_events import ClockAccepted, SettlementStuck
 
 
@@ -27,3 +28,8 @@ def accept_clock(state: LiveState, command: AcceptClock) -> ClockAccepted:
         fix = "say how you know that the clock is right"
         raise InputError([refusal("field_missing", "reason", command.reason, fix=fix)])
     return ClockAccepted(at=command.at, actor=command.actor, since=state.at, reason=command.reason)
+
+
+def close_day(_: LiveState, command: CloseDay) -> DayClosed:
+    """Keep the root of a day; that it is over, and what was booked on it, the runner knows."""
+    return DayClosed(at=command.at, day=command.day, size=command.size, root=command.root)

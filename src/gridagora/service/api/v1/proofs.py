@@ -1,57 +1,30 @@
-"""Proofs: a Merkle tree for each local day over all postings booked and all trades settled on it.
+"""Proofs: a Merkle tree for each local day over all postings booked and all trades settled on it."""
 
-Records and trees are those of a study (`gridagora.ledger.records`, `gridagora.ledger.merkle`), so the script
-of the docs checks them.  A tree is final when its day is over: what is booked later belongs to a later day.
-The key of a participant's salts follows from the hash of the event that registered it; who does not hold the
-log cannot try records against a root.
-"""
-
-import hashlib
-import hmac
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from functools import partial
-from typing import Annotated, Any
-from zoneinfo import ZoneInfo
+from typing import Annotated
 
-import numpy as np
 from fastapi import Query
-from sqlalchemy import Connection, select
-from sqlalchemy.sql import and_
 from starlette.responses import Response
 
-from gridagora.adapters.sql import tables
-from gridagora.adapters.sql.projections_live import RETAILER
-from gridagora.ledger.merkle import MerkleTree
-from gridagora.ledger.records import Record, checkpoint, leaf_salt, seal
-from gridagora.service.api.v1 import reads
+from gridagora.adapters.sql.day_trees import DayTree, day_tree
+from gridagora.ledger.records import checkpoint
 from gridagora.service.api.v1.accounts import number_of
-from gridagora.service.api.v1.invoices import local_day
-from gridagora.service.api.v1.tools import Live, TheMarket, utc, wrong
+from gridagora.service.api.v1.months import local_day
+from gridagora.service.api.v1.tools import Live, TheMarket, wrong
 from gridagora.service.auth.needs import Caller, needs, public
 from gridagora.service.context import Here
 from gridagora.service.models.accounts import Proof, ProofRoot, Proofs
 from gridagora.service.pages import AskedPage, Page
 from gridagora.service.routes import router
-from gridagora.units import amount_micro
 
 api = router("proofs")
 FORMAT = "gridagora-proofs-1"
 MOST_DAYS = 31
 KEPT_TREES = 400
 Day = Annotated[date | None, Query(examples=["2026-01-31"])]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DayTree:
-    """The records of a day with whose they are, their salts, and the tree over them."""
-
-    day: str
-    records: tuple[tuple[str, Record], ...]
-    salts: tuple[bytes, ...]
-    tree: MerkleTree
 
 
 class Trees:
@@ -68,7 +41,7 @@ class Trees:
                 live, live.state.at
             )  # by the log: what is on its way may be of the day yet
             with live.market.database.reading() as connection:
-                found = _tree(live, connection, day)
+                found = day_tree(connection, live.number, live.terms, day=day)
             if over:
                 self._made[day] = found
                 while len(self._made) > KEPT_TREES:
@@ -152,105 +125,3 @@ def _root(live: Live, one: DayTree) -> ProofRoot:
         root=root.hex(),
         checkpoint=checkpoint(f"gridagora/{name}/{one.day}", one.tree.size, root),
     )
-
-
-def _tree(live: Live, connection: Connection, day: date) -> DayTree:
-    zone = ZoneInfo(live.terms.timezone)
-    begin = int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp())
-    after = day + timedelta(days=1)
-    end = int(datetime(after.year, after.month, after.day, tzinfo=zone).timestamp())
-    span = begin, end
-    records = [*_postings(live, connection, span), *_trades(live, connection, span)]
-    keys = _keys(live, connection, {who for who, _ in records})
-    label = day.isoformat()
-    salts = [leaf_salt(keys[who], label, index) for index, (who, _) in enumerate(records)]
-    sealed = [seal(record, salt) for (_, record), salt in zip(records, salts, strict=True)]
-    return DayTree(day=label, records=tuple(records), salts=tuple(salts), tree=MerkleTree.of(sealed))
-
-
-def _postings(live: Live, connection: Connection, span: tuple[int, int]) -> list[tuple[str, Record]]:
-    row, event, sum_ = tables.journal.c, tables.events.c, tables.balances.c
-    joined = tables.journal.join(tables.events, and_(event.market == row.market, event.seq == row.seq)).join(
-        tables.balances, and_(sum_.market == row.market, sum_.account == row.account)
-    )
-    asked = (
-        select(row.seq, row.row, row.entry, row.amount_micro, event.at, sum_.name)
-        .select_from(joined)
-        .where(row.market == live.number, event.at >= span[0], event.at < span[1])
-        .order_by(row.seq, row.row)
-    )
-    return [
-        (
-            _owner(one.name),
-            {
-                "kind": "posting",
-                "event": one.seq,
-                "row": one.row,
-                "entry": one.entry,
-                "at": one.at,
-                "account": one.name,
-                "amount_micro": one.amount_micro,
-            },
-        )
-        for one in connection.execute(asked)
-    ]
-
-
-def _owner(account: str) -> str:
-    """Return whose an account is; "" for those of the system, whatever participants are called."""
-    kind, _, name = account.partition(":")
-    return name if kind in ("wallet", "participant") else ""
-
-
-def _trades(live: Live, connection: Connection, span: tuple[int, int]) -> list[tuple[str, Record]]:
-    trade, step = tables.trades.c, tables.sessions.c
-    joined = tables.trades.join(
-        tables.sessions, and_(step.market == trade.market, step.session == trade.session)
-    )
-    asked = select(*tables.trades.columns).select_from(joined)
-    asked = asked.where(trade.market == live.number, step.settled >= span[0], step.settled < span[1])
-    names, found = reads.Names(live), []
-    for one in connection.execute(asked.order_by(trade.session, trade.row)):
-        sides = (
-            ("buy", one.buyer, one.seller, one.buyer_price_micro, -1),
-            ("sell", one.seller, one.buyer, one.seller_price_micro, 1),
-        )
-        for side, who, other, price, sign in sides:
-            if who != RETAILER:
-                amount = sign * int(amount_micro(np.int64(one.quantity_wh), np.int64(price)))
-                found.append(
-                    (names[who], _side(live, one, side, told=(names[who], names[other], price, amount)))
-                )
-    return found
-
-
-def _side(live: Live, one: Any, side: str, *, told: tuple[str, str, int, int]) -> Record:
-    start = utc(live.terms.begins(one.period))
-    return {
-        "kind": "trade",
-        "trade": f"{one.session}-{one.row}",
-        "side": side,
-        "participant": told[0],
-        "other": told[1],
-        "start": f"{start:%Y-%m-%dT%H:%M:%SZ}",
-        "quantity_wh": one.quantity_wh,
-        "price_micro_per_kwh": told[2],
-        "amount_micro": told[3],
-    }
-
-
-def _keys(live: Live, connection: Connection, names: set[str]) -> dict[str, bytes]:
-    """Return the key of each name: by the event that registered it, else by the first one."""
-    births = {name: live.follower.births.get(("participant", name), 1) for name in names}
-    column = tables.events.c
-    hashes: dict[int, bytes] = {}
-    seqs = sorted(set(births.values()))
-    for first in range(0, len(seqs), 500):
-        asked = select(column.seq, column.hash).where(
-            column.market == live.number, column.seq.in_(seqs[first : first + 500])
-        )
-        hashes.update((seq, bytes(hashed)) for seq, hashed in connection.execute(asked))
-    return {
-        name: hmac.digest(hashes[seq], hashlib.sha256(name.encode()).digest(), "sha256")
-        for name, seq in births.items()
-    }
