@@ -4,22 +4,19 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from sqlalchemy import Connection, Table, func, insert, select
+from sqlalchemy import Connection, Table, func, select
 
 from gridagora.adapters.sql import tables
-from gridagora.adapters.sql.address import read_address
 from gridagora.adapters.sql.audit_answers import broken_answers
+from gridagora.adapters.sql.audit_roots import broken_roots
 from gridagora.adapters.sql.audit_rows import MOST_FINDINGS, differing, head_seen, rows_of
+from gridagora.adapters.sql.audit_scratch import made_anew
 from gridagora.adapters.sql.codec import canonical_of, decode
 from gridagora.adapters.sql.database import Database, Head, Progress, StoredEvent, quiet
-from gridagora.adapters.sql.engines import make_engine
-from gridagora.adapters.sql.made import Names, Rows
-from gridagora.adapters.sql.projections import VERSION, project
-from gridagora.adapters.sql.rows import write_rows
-from gridagora.errors import DamagedEvent, InvariantError, StoreError
+from gridagora.adapters.sql.made import Names
+from gridagora.adapters.sql.projections import VERSION
+from gridagora.errors import DamagedEvent, StoreError
 from gridagora.model.events import GENESIS
 
 
@@ -33,7 +30,7 @@ class Audit:
 
 
 def verify(database: Database, name: str, *, head: str | None = None, progress: Progress = quiet) -> Audit:
-    """Check a market: its chain of events, the journal, the balances of accounts, and the answers it keeps.
+    """Check a market: its chain of events, the journal, the balances of accounts, answers, and roots of days.
 
     Parameters
     ----------
@@ -63,6 +60,7 @@ def verify(database: Database, name: str, *, head: str | None = None, progress: 
             found += _broken_books(connection, known)
             rows = _count(connection, tables.journal, known.market)
         found += broken_answers(database, known)
+        found += broken_roots(database, known, progress=progress)
     except StoreError as error:
         return Audit(head=known, rows=0, findings=(*found, f"cannot be read further: {error}"))
     return Audit(head=known, rows=rows, findings=tuple(found))
@@ -157,6 +155,7 @@ def replay(database: Database, name: str, *, progress: Progress = quiet) -> Audi
 
     Examples
     --------
+    >>> from tempfile import TemporaryDirectory
     >>> from gridagora.adapters.sql.store import SqlStore
     >>> from gridagora.model.events import StudyOpened
     >>> with TemporaryDirectory() as folder, Database(f"{folder}/a.db", write=True, create=True) as database:
@@ -167,45 +166,18 @@ def replay(database: Database, name: str, *, progress: Progress = quiet) -> Audi
     ((), 7)
     """
     head = database.head(name)
-    with TemporaryDirectory(prefix="gridagora-") as folder:
-        engine = make_engine(read_address(str(Path(folder) / "replay.db")), write=True)
-        try:
-            with engine.connect() as scratch, database.reading() as connection:
-                head = head_seen(connection, head)
-                names = _make_anew(database, head, scratch, progress=progress)
-                found = _other_names(connection, head, names)
-                rows = 0
-                for number, table in enumerate(tables.READ_TABLES):
-                    theirs, ours = (rows_of(one, table, head.market) for one in (connection, scratch))
-                    differences, count = differing(table, theirs, ours)
-                    found += differences
-                    rows += count
-                    progress(number + 1, len(tables.READ_TABLES), "comparing tables")
-        finally:
-            engine.dispose()
+    with database.reading() as connection:
+        head = head_seen(connection, head)
+        with made_anew(database, head, progress=progress) as (scratch, names):
+            found = _other_names(connection, head, names)
+            rows = 0
+            for number, table in enumerate(tables.READ_TABLES):
+                theirs, ours = (rows_of(one, table, head.market) for one in (connection, scratch))
+                differences, count = differing(table, theirs, ours)
+                found += differences
+                rows += count
+                progress(number + 1, len(tables.READ_TABLES), "comparing tables")
     return Audit(head=head, rows=rows, findings=tuple(found))
-
-
-def _make_anew(database: Database, head: Head, scratch: Connection, *, progress: Progress) -> Names:
-    names = Names()
-    with scratch.begin():
-        tables.metadata.create_all(scratch)
-        scratch.execute(insert(tables.heads).values(market=head.market, name=head.name, seq=0, hash=GENESIS))
-        rows: list[Rows] = []
-        for stored in database.stored(head.name):
-            if stored.seq > head.seq:
-                break
-            try:
-                made, names = project(decode(stored.body), stored.seq, names)
-            except (DamagedEvent, InvariantError, ValueError, LookupError) as error:
-                raise DamagedEvent(f"event {stored.seq} makes no rows: {error}") from error
-            rows.extend(made)
-            if stored.seq % 100 == 0 or stored.seq == head.seq:
-                write_rows(scratch, head.market, rows)
-                rows.clear()
-                progress(stored.seq, head.seq, "making read tables")
-        write_rows(scratch, head.market, rows)
-    return names
 
 
 def _other_names(connection: Connection, head: Head, names: Names) -> list[str]:
