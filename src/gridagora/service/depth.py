@@ -1,8 +1,13 @@
 """Depth of order books: what is bid at each price, without who bids; a bid costs the same whatever stands."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from gridagora.engine.live.state import LiveState
+from sqlalchemy import Select, func, select
+
+from gridagora.adapters.sql import tables
+from gridagora.engine.live.state import Book, LiveState
 from gridagora.model.live_events import BidsTaken, BidsWithdrawn
 
 
@@ -18,7 +23,9 @@ class Level:
 
 
 class Depth:
-    """Sums of the bids that stand, by session, period, side and price; ``changes`` counts per session.
+    """Sums of the bids that stand in sessions whose results are not public yet.
+
+    They are by session, period, side and price; ``changes`` counts per session.
 
     Examples
     --------
@@ -48,11 +55,23 @@ class Depth:
                     _add(sums, key, quantity=-int(bids.quantity[row]), bids=-1)
         self.changes[event.session] = self.changes.get(event.session, 0) + len(wanted)
 
-    def forget(self, *, before: int) -> None:
-        """Forget sessions that are not kept any more."""
-        for number in [number for number in self._sums if number < before]:
-            del self._sums[number]
-            self.changes.pop(number, None)
+    def begin(self, session: int, book: Book) -> None:
+        """Begin with the bids of a book, as if each had been taken, and some taken back."""
+        sums = self._sums.setdefault(session, {}) if book.taken else {}
+        for bids in book.taken:
+            stands = book.standing(bids)
+            columns = (
+                getattr(bids, name)[stands].tolist() for name in ("period", "side", "price", "quantity")
+            )
+            for period, side, price, quantity in zip(*columns, strict=True):
+                _add(sums, (period, side, price), quantity=quantity, bids=1)
+        if book.taken:
+            self.changes[session] = book.count + len(book.withdrawn)
+
+    def forget(self, session: int) -> None:
+        """Forget a session whose bids change no more."""
+        self._sums.pop(session, None)
+        self.changes.pop(session, None)
 
     def levels(self, session: int, *, period: int | None = None) -> list[Level]:
         """Return what stands: by period, bids to buy dearest first, then bids to sell cheapest first."""
@@ -61,7 +80,22 @@ class Depth:
             for (p, side, price), (quantity, bids) in self._sums.get(session, {}).items()
             if period in (None, p)
         ]
-        return sorted(found, key=lambda level: (level.period, -level.side, -level.side * level.price))
+        return sorted_levels(found)
+
+
+def depth_kept(market: int, session: int, period: int | None) -> Select[Any]:
+    """Return the statement for the levels of a session by the read tables, however long ago it was."""
+    bid = tables.live_bids.c
+    columns = (bid.period, bid.side, bid.price_micro.label("price"))
+    sums = (func.sum(bid.quantity_wh).label("quantity"), func.count().label("bids"))
+    asked = select(*columns, *sums).where(bid.market == market, bid.session == session, bid.withdrawn == 0)
+    asked = asked if period is None else asked.where(bid.period == period)
+    return asked.group_by(bid.period, bid.side, bid.price_micro)
+
+
+def sorted_levels(levels: Iterable[Level]) -> list[Level]:
+    """Return levels by period, bids to buy dearest first, then bids to sell cheapest first."""
+    return sorted(levels, key=lambda level: (level.period, -level.side, -level.side * level.price))
 
 
 def _add(

@@ -2,31 +2,30 @@
 
 The writer's state belongs to the writer's thread.  Each process of the service folds the same events by the
 same function into a state of its own, so that a read asks nobody, waits for nothing, and is never a second
-truth: a follower that begins anew comes to the same state.
+truth.  It begins with a copy of the writer's state, or by the newest snapshot, and so comes to the same state
+as one that followed from the first event.  What lies further back than the state is in the database.
 """
 
 import asyncio
-import json
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
+from sqlalchemy import select
+
+from gridagora.adapters.sql import tables
+from gridagora.adapters.sql.codec import decode
 from gridagora.engine.live.machine import apply
-from gridagora.engine.live.notices import Notice, notices
 from gridagora.engine.live.state import LiveState
 from gridagora.errors import StoreError
 from gridagora.model.events import Event
 from gridagora.model.flexibility_events import DeliveryOrdered, FlexEvent, FlexSettled
-from gridagora.model.live_events import BidsTaken, BidsWithdrawn, GateClosed, ResourceKept, SessionOpened
+from gridagora.model.live_events import BidsTaken, BidsWithdrawn, SessionPublished
 from gridagora.service.depth import Depth
-from gridagora.service.expected import Expected, expected_of
 from gridagora.service.platform import Market
 
-KEPT_NOTICES = 500
-"""Notifications that are kept for each participant."""
-
-KEPT_MESSAGES = 20_000
-"""Events that a stream can go back."""
+FLEXIBLE = tuple(kind for kind in get_args(FlexEvent) if kind not in (DeliveryOrdered, FlexSettled))
+"""Events of flexibility that are kept: what was offered, agreed and called."""
 
 Reader = Callable[[int, Event], None]
 
@@ -55,17 +54,13 @@ class Follower:
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._readers: set[Reader] = set()
         self._failed = ""
-        self._state = LiveState()
-        self.seq = 0
-        self._made: dict[str, tuple[str, str]] = {}
-        self.births: dict[tuple[str, str], int] = {}
-        self.recent: deque[Numbered] = deque(maxlen=KEPT_MESSAGES)
-        self.notices: dict[str, deque[Notice]] = {}
         self.depth = Depth()
-        self.expected: dict[int, dict[str, Expected]] = {}
-        self.flex: list[Numbered] = []
         market.watch(self._told)
-        self._catch_up()
+        self._state = market.known()
+        self.seq = self._state.events
+        for session in self._state.kept():
+            self.depth.begin(session.times.number, session.book)
+        self.flex = [] if self._state.flex.terms is None else self._flexible()
 
     @property
     def state(self) -> LiveState:
@@ -118,45 +113,38 @@ class Follower:
     def _fold(self, seq: int, event: Event) -> None:
         apply(self._state, event)
         self.seq = seq
-        self.recent.append(Numbered(seq=seq, event=event))
         self._keep(seq, event)
-        for notice in notices(seq, event, self._state):
-            self.notices.setdefault(notice.participant, deque(maxlen=KEPT_NOTICES)).append(notice)
         for reader in tuple(self._readers):
             reader(seq, event)
 
     def _keep(self, seq: int, event: Event) -> None:
-        """Keep what the state does not: who made a record, depth, forecasts, events of flexibility."""
+        """Keep what the state does not: depth, events of flexibility."""
         match event:
-            case ResourceKept():
-                self._keep_record(seq, event)
             case BidsTaken():
                 self.depth.take(event)
             case BidsWithdrawn():
                 self.depth.withdraw(event, self._state)
-            case GateClosed():
-                self.expected[event.session] = expected_of(self._state, event)
-            case SessionOpened():
-                self.depth.forget(before=self._state.oldest)
-                for number in [number for number in self.expected if number < self._state.oldest]:
-                    del self.expected[number]
-            case _ if isinstance(event, FlexEvent) and not isinstance(event, DeliveryOrdered | FlexSettled):
+            case SessionPublished():
+                self.depth.forget(event.session)
+            case _ if isinstance(event, FLEXIBLE):
                 self.flex.append(Numbered(seq=seq, event=event))
 
-    def _keep_record(self, seq: int, event: ResourceKept) -> None:
-        """Note who registered a participant, until it moves to another organisation."""
-        if event.version == 1:
-            self.births[event.kind, event.id] = seq
-        if event.kind == "participant":
-            organisation = json.loads(event.body).get("organisation", "")
-            if event.version == 1:
-                self._made[event.id] = event.actor, organisation
-            elif self._made.get(event.id, ("", ""))[1] != organisation:
-                self._made.pop(event.id, None)
+    def _flexible(self) -> list[Numbered]:
+        """Return the events of flexibility up to now, from the database."""
+        column, database = tables.events.c, self._market.database
+        asked = select(column.seq, column.body).where(
+            column.market == database.head(self._market.name).market,
+            column.kind.in_([kind.__name__ for kind in FLEXIBLE]),
+            column.seq <= self.seq,
+        )
+        with database.reading() as connection:
+            rows = connection.execute(asked.order_by(column.seq)).all()
+        return [Numbered(seq=row.seq, event=decode(bytes(row.body))) for row in rows]
 
     def registrar(self, participant: str) -> str:
         """Return who registered a participant that is still where it was then, "" for nobody."""
-        return self._made.get(participant, ("", ""))[0]
+        record = self._state.register.get("participant", participant)
+        return "" if record is None else record.maker
 
     def _wake(self) -> None:
         done = [one for one in self._waiting if one[0] <= self.seq or self._failed]

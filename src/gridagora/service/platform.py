@@ -7,6 +7,7 @@ from typing import Protocol
 
 from gridagora.engine.live.commands import LiveCommand
 from gridagora.engine.live.context import LiveContext
+from gridagora.engine.live.state import LiveState
 from gridagora.model.events import Event
 from gridagora.service.ports import Platform
 
@@ -51,6 +52,9 @@ class Market(Platform, Protocol):
         ``key`` is an idempotency key and ``request`` the hash of what was asked with it.  The future's error
         is an `InputError` with every fault where the command is refused.
         """
+
+    def known(self) -> LiveState:
+        """Return the state of now, as a copy of whoever asks."""
 
     def watch(self, told: Callable[[int, Sequence[Event]], None]) -> None:
         """Call ``told(first, events)`` from now on, from any thread, with events that came on disk.

@@ -12,6 +12,7 @@ from gridagora.adapters.sql.database import Database
 from gridagora.adapters.sql.store import Receipt
 from gridagora.engine.live.commands import LiveCommand
 from gridagora.engine.live.context import LiveContext
+from gridagora.engine.live.state import LiveState
 from gridagora.errors import GridAgoraError, StoreError
 from gridagora.model.events import Event
 from gridagora.model.live import LiveTerms
@@ -86,6 +87,10 @@ class Running:
         handed = self.runner.submit(command, key=key, request=request)
         handed.add_done_callback(lambda receipt: self._hand_on(receipt, answer))
         return answer
+
+    def known(self) -> LiveState:
+        """Return the state of now, as a copy of whoever asks."""
+        return self.runner.known()
 
     def watch(self, told: Callable[[int, Sequence[Event]], None]) -> None:
         """Call ``told(first, events)`` from now on, from any thread, with events that came on disk."""

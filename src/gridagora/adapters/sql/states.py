@@ -20,7 +20,7 @@ from gridagora.adapters.sql.codec import classes_of, decode_items, head_of_items
 from gridagora.engine.flexibility.state import FlexMarketState
 from gridagora.engine.live.billed import IssuedMonth, Payment
 from gridagora.engine.live.copying import CHANGING
-from gridagora.engine.live.state import Dispute, LiveState, Meters, Record
+from gridagora.engine.live.state import BusForecast, Dispute, LiveState, Meters, Record
 from gridagora.errors import DamagedEvent
 from gridagora.model.events import Event
 from gridagora.model.live import SessionTimes
@@ -32,6 +32,9 @@ EVENTS = frozenset(get_args(Event))
 SCALARS = frozenset({str, int, float, bool, type(None), np.ndarray})
 NUMBERED, OBJECT, RECORD, ITEMS, LIST, SET, MAP, SHARED, AGAIN = range(9)
 """What a tuple of the bytes stands for, its first entry: `_Flat` writes them, `_Whole` reads them."""
+
+HELD = (FlexMarketState, Record, Dispute, BusForecast, IssuedMonth, Payment, SessionTimes)
+"""Classes that stand in a state and in no event."""
 
 FETCHED = 500
 """Events that are asked for at a time."""
@@ -259,6 +262,6 @@ class _Whole:
             kind = _records()[flat[1]]
             return kind(**dict(zip((f.name for f in fields(kind)), values, strict=True)))
         kind = _BY_NAME[flat[1]]
-        made = object.__new__(kind)
+        made: Any = object.__new__(kind)
         vars(made).update(zip(CHANGING[kind], values, strict=True))
         return made

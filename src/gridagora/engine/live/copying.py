@@ -62,5 +62,7 @@ def _map(held: dict[Any, Any]) -> dict[Any, Any]:
     kind = type(next(iter(held.values()), None))
     if kind not in _DEEP:
         return held.copy()
-    copied = _object if kind in CHANGING else _map if kind is dict else kind.copy  # type: ignore[attr-defined]
+    if kind in _FLAT:
+        return {key: value.copy() for key, value in held.items()}
+    copied = _object if kind in CHANGING else _map
     return {key: copied(value) for key, value in held.items()}

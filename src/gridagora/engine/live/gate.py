@@ -6,11 +6,11 @@ import numpy as np
 
 from gridagora.engine.commands import ClearAuction
 from gridagora.engine.live.bidding import connection_of
+from gridagora.engine.live.bus_forecasts import bus_forecasts, forecast_kw
 from gridagora.engine.live.commands import CallOffSession, CloseGate, OpenSession, PublishSession
 from gridagora.engine.live.context import (
     PRICE_COLUMNS,
     LiveContext,
-    axis_of,
     market_session,
     session_context,
 )
@@ -18,15 +18,14 @@ from gridagora.engine.live.limits import limits_of, places_of, within_limits
 from gridagora.engine.live.money import hold
 from gridagora.engine.live.refusals import refusal
 from gridagora.engine.live.state import BookColumns, LiveState, Meters, SessionState
+from gridagora.engine.live.tariffs import session_tariff
 from gridagora.engine.machine import MarketContext, clear_auction, session_trades
 from gridagora.engine.pool import nominated_kwh
 from gridagora.errors import InputError, require
 from gridagora.model.bids import Bids
 from gridagora.model.columns import Floats
 from gridagora.model.events import AuctionCleared, Event, ScheduleChecked, TradesDecided
-from gridagora.model.live import SessionTimes
 from gridagora.model.live_events import GateClosed, SessionCalledOff, SessionOpened, SessionPublished
-from gridagora.settlement import Prices
 from gridagora.units import MICRO, WH_PER_KWH
 
 
@@ -148,6 +147,7 @@ def apply_gate(state: LiveState, event: GateClosed) -> None:
     """Close a session's gate; its bids bind no money any more."""
     session = state.sessions[event.session]
     session.gate, session.limits = event, limits_of(state, session.times)
+    session.forecasts = bus_forecasts(state, event)
     for participant, amount in session.book.reserved.items():
         left = state.reserved.pop(participant, 0) - amount
         if left:
@@ -199,7 +199,7 @@ def gate_of(
     state: LiveState, session: SessionState, at: int, *, context: LiveContext, book: BookColumns
 ) -> GateClosed:
     """Return who is in a session, its prices, and its bids: those of participants that may still bid."""
-    terms, times = state.open_terms, session.times
+    times = session.times
     names, buses, phases, passive = [], [], [], []
     for record in state.register.all("participant"):
         point = connection_of(state, record.id) if record.status == "active" else None
@@ -209,7 +209,8 @@ def gate_of(
             phases.append(int(point.get("phase", 0)))
             passive.append(bool(record.body.get("passive", False)))
     inside = set(names)
-    prices = Prices.from_tariffs(context.tariffs(axis_of(terms, times.first, times.count)))
+    tariff = session_tariff(state, times, context)
+    prices = tariff.prices
     return GateClosed(
         at=at,
         session=times.number,
@@ -221,6 +222,8 @@ def gate_of(
         **{name: getattr(prices, name) for name in PRICE_COLUMNS},
         local_network_share=prices.local_network_share,
         imbalance_netted=prices.imbalance_netted,
+        tariffs=tariff.tariffs,
+        stale=tariff.stale,
     )
 
 
@@ -251,16 +254,3 @@ def expected_loads(
     for code in sorted(silent):
         kw[:, code] = np.nan_to_num(forecast_kw(state, gate.participants[code], session.times))
     return Loads(kw=kw, kvar=np.maximum(kw, 0.0) * share)
-
-
-def forecast_kw(state: LiveState, participant: str, times: SessionTimes) -> Floats:
-    """Return the newest forecast of a participant's net import in a session, kW; NaN where there is none."""
-    kw = np.full(times.count, np.nan)
-    for record in state.register.owned("forecast", participant):
-        if record.status != "issued":
-            continue
-        first, values = int(record.body["first"]), np.asarray(record.body["kw"], dtype=np.float64)
-        begin, end = max(times.first, first), min(times.first + times.count, first + len(values))
-        if begin < end:
-            kw[begin - times.first : end - times.first] = values[begin - first : end - first]
-    return kw

@@ -54,16 +54,22 @@ def keep_resource(state: LiveState, command: KeepResource, context: LiveContext)
 def apply_kept(state: LiveState, event: ResourceKept) -> None:
     """Put a record into the register; records of a kind are numbered as they come, from 0."""
     before = state.register.get(event.kind, event.id)
-    number = len(state.register.all(event.kind)) if before is None else before.number
+    number = state.register.count(event.kind) if before is None else before.number
+    body = json.loads(event.body)
+    maker = event.actor
+    if before is not None:
+        same = before.body.get("organisation", "") == body.get("organisation", "")
+        maker = before.maker if same else ""
     state.register.keep(
         Record(
             kind=event.kind,
             id=event.id,
             version=event.version,
             status=event.status,
-            body=json.loads(event.body),
+            body=body,
             at=event.at,
             number=number,
+            maker=maker,
         )
     )
 

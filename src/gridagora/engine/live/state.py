@@ -46,7 +46,10 @@ NO_READING = -1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
-    """A record of the register as it is now; ``body`` is its JSON, read."""
+    """A record of the register as it is now; ``body`` is its JSON, read.
+
+    ``maker`` made it, "" once it belongs to another organisation than then.
+    """
 
     kind: str
     id: str
@@ -55,6 +58,7 @@ class Record:
     body: Mapping[str, Any]
     at: int
     number: int
+    maker: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +67,14 @@ class Dispute:
 
     raised: DisputeRaised
     open: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BusForecast:
+    """Forecasts at a bus: how many points have one in each period of a session, and their sum, Wh."""
+
+    points: Ints
+    net_wh: Ints
 
 
 class Book:
@@ -167,6 +179,7 @@ class SessionState:
         self.book = Book()
         self.gate: GateClosed | None = None
         self.limits: tuple[LimitDeclared, ...] = ()
+        self.forecasts: dict[str, BusForecast] = {}
         self.cleared: AuctionCleared | None = None
         self.decided: TradesDecided | None = None
         self.checked: ScheduleChecked | None = None
@@ -259,6 +272,10 @@ class Register:
     def all(self, kind: str) -> tuple[Record, ...]:
         """Return the records of a kind in the order in which they were made."""
         return tuple(self._records.get(kind, {}).values())
+
+    def count(self, kind: str) -> int:
+        """Return how many records of a kind there are."""
+        return len(self._records.get(kind, ()))
 
     def owned(self, kind: str, participant: str) -> tuple[Record, ...]:
         """Return the records of a kind that belong to a participant, in the order in which they were made."""

@@ -1,6 +1,6 @@
 """The market as everybody may see it: state, sessions, timetable, prices, results, order book, zones."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 import numpy as np
@@ -11,9 +11,11 @@ from starlette.responses import Response
 from gridagora.engine.live.state import SessionState
 from gridagora.model.live import SessionTimes
 from gridagora.service.api.v1 import reads
+from gridagora.service.api.v1.aggregates import Areas, zones_withheld
 from gridagora.service.api.v1.tools import AskedSpan, Live, Span, TheMarket, known, paged, utc
 from gridagora.service.auth.needs import public
 from gridagora.service.context import Here
+from gridagora.service.depth import Level, depth_kept, sorted_levels
 from gridagora.service.headers import etag, tagged
 from gridagora.service.models.base import Count, money
 from gridagora.service.models.market import (
@@ -156,7 +158,7 @@ async def results(
         status=one.status,
         periods=[_price(live, row) for row in rows],
         grid_findings=list(_findings(kept)) if kept is not None and is_public else [],
-        zones=list(_zones(kept)) if kept is not None and is_public else [],
+        zones=list(_zones(live, kept)) if kept is not None and is_public else [],
     )
     tagged(request, response, etag(found.model_dump_json()))
     return found
@@ -190,10 +192,12 @@ def _findings(session: SessionState) -> Iterator[GridFinding]:
             yield GridFinding(period=period, kind=kind, element=element, value=value, limit=limit)
 
 
-def _zones(session: SessionState) -> Iterator[ZoneResult]:
+def _zones(live: Live, session: SessionState) -> Iterator[ZoneResult]:
+    """Yield what the markets of zones came to, without volumes and exchange of few participants."""
     zonal = session.auction.zonal
     if zonal is None:
         return
+    no_exchange, no_volume = zones_withheld(Areas(live), session.closed.buses)
     for row in range(len(zonal.price)):
         for place, name in enumerate(zonal.zones):
             price = int(zonal.price[row, place])
@@ -201,8 +205,8 @@ def _zones(session: SessionState) -> Iterator[ZoneResult]:
                 zone=name,
                 period=session.times.first + row,
                 price=None if price == -1 else money(price),
-                volume_wh=int(zonal.volume_wh[row, place]),
-                import_wh=int(zonal.import_wh[row, place]),
+                volume_wh=None if name in no_volume else int(zonal.volume_wh[row, place]),
+                import_wh=None if name in no_exchange else int(zonal.import_wh[row, place]),
             )
 
 
@@ -222,6 +226,7 @@ async def prices(
 @public
 async def book(
     *,
+    service: Here,
     live: TheMarket,
     session: Count,
     request: Request,
@@ -235,11 +240,19 @@ async def book(
         response,
         etag("book", session, period, live.follower.depth.changes.get(session, 0), one.status),
     )
-    return order_book(live, one, period)
+    if one.status in ("announced", "open", "cleared"):
+        return order_book(live, one, live.follower.depth.levels(session, period=period))
+    rows = await reads.fetch(service, live, depth_kept(live.number, session, period))
+    return order_book(live, one, sorted_levels(map(_level, rows)))
 
 
-def order_book(live: Live, one: Session, period: int | None = None) -> OrderBook:
-    """Return the depth of a session."""
+def _level(row: Any) -> Level:
+    names = ("period", "side", "price", "quantity", "bids")
+    return Level(**{name: int(getattr(row, name)) for name in names})
+
+
+def order_book(live: Live, one: Session, found: Iterable[Level]) -> OrderBook:
+    """Return a session's depth."""
     levels = [
         BookLevel(
             period=level.period,
@@ -249,7 +262,7 @@ def order_book(live: Live, one: Session, period: int | None = None) -> OrderBook
             quantity_wh=level.quantity,
             bids=level.bids,
         )
-        for level in live.follower.depth.levels(one.session, period=period)
+        for level in found
     ]
     return OrderBook(session=one.session, status=one.status, levels=levels)
 

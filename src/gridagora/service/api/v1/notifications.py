@@ -3,12 +3,17 @@
 from typing import Annotated
 
 from fastapi import Query
+from sqlalchemy import select, tuple_
 from starlette.responses import Response
 
+from gridagora.adapters.sql import tables
 from gridagora.engine.live.notices import OPERATORS, Notice
-from gridagora.service.api.v1.tools import AskedSpan, TheMarket, paged, utc
+from gridagora.service.api.v1 import reads
+from gridagora.service.api.v1.past import notice_of
+from gridagora.service.api.v1.tools import AskedSpan, TheMarket, utc
 from gridagora.service.auth.needs import Caller, needs
 from gridagora.service.auth.rights import NOBODYS
+from gridagora.service.context import Here
 from gridagora.service.models.accounts import Notification
 from gridagora.service.models.records import Topic
 from gridagora.service.pages import AskedPage, Page
@@ -20,6 +25,7 @@ api = router("notifications")
 @api.get("/notifications", summary="List notifications")
 async def notifications(
     *,
+    service: Here,
     live: TheMarket,
     page: AskedPage,
     response: Response,
@@ -30,26 +36,23 @@ async def notifications(
     ] = None,
     topic: Annotated[list[Topic] | None, Query()] = None,
 ) -> Page[Notification]:
-    """Return what happened to a participant, or to the market, oldest first: the newest 500 are kept."""
+    """Return what happened to a participant, or to the market, oldest first, as far back as it goes."""
     caller.require(NOBODYS if participant is None else live.subject(participant))
-    notices = live.follower.notices.get(participant or OPERATORS, ())
-    numbered = _numbered([one for one in notices if _wanted(one, topic) and span.holds(one.at)])
-    return paged(
-        page, response, numbered, key=lambda one: one[0], make=lambda one: shown(one[1]), kinds=(int, int)
+    column, after = tables.notices.c, page.after(int, int)
+    asked = select(tables.notices).where(
+        column.market == live.number, column.participant == (participant or OPERATORS)
     )
-
-
-def _wanted(one: Notice, topics: list[Topic] | None) -> bool:
-    return not topics or one.topic in topics
-
-
-def _numbered(notices: list[Notice]) -> list[tuple[tuple[int, ...], Notice]]:
-    """Return notices with their keys: the event, and the place among those of it."""
-    found: list[tuple[tuple[int, ...], Notice]] = []
-    for one in notices:
-        place = found[-1][0][1] + 1 if found and found[-1][1].id == one.id else 0
-        found.append(((one.id, place), one))
-    return found
+    if after is not None:
+        asked = asked.where(tuple_(column.seq, column.place) > tuple_(*after))
+    if topic:
+        asked = asked.where(column.topic.in_(topic))
+    if span.begin is not None:
+        asked = asked.where(column.at >= span.begin)
+    if span.end is not None:
+        asked = asked.where(column.at < span.end)
+    rows = await reads.fetch(service, live, asked.order_by(column.seq, column.place).limit(page.fetch))
+    found = page.page(response, rows, key=lambda row: (row.seq, row.place))
+    return Page.model_construct(items=[shown(notice_of(row)) for row in found.items], next=found.next)
 
 
 def shown(one: Notice) -> Notification:

@@ -1,8 +1,10 @@
 """Streams: what happens, as it happens (server-sent events), and again from where a client left off.
 
 The id of a message is the number of its event in the chain, so ``Last-Event-ID`` says exactly what a client
-has seen.  A client that is too slow is cut off, and goes on with its last id.  A stream ends with its token:
-within `BEAT_S` s of its expiry, or of the end of its session.
+has seen; what came since is read from the database, however much that is.  What cannot be told any more,
+since its session is long settled, is one message ``gap`` that says where to read it.  A client that is too
+slow is cut off, and goes on with its last id.  A stream ends with its token: within `BEAT_S` s of its expiry,
+or of the end of its session.
 """
 
 import asyncio
@@ -15,7 +17,7 @@ from fastapi import Header, Query
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
-from gridagora.engine.live.notices import notices
+from gridagora.engine.live.notices import Notice, notices
 from gridagora.model.events import AuctionCleared, Event
 from gridagora.model.flexibility_events import ContractDispatched, ReservationsCalled
 from gridagora.model.live_events import (
@@ -30,6 +32,7 @@ from gridagora.service.api.v1.deals import deal
 from gridagora.service.api.v1.limits import place_of, told
 from gridagora.service.api.v1.market import order_book, shown
 from gridagora.service.api.v1.notifications import shown as notification
+from gridagora.service.api.v1.past import Wanted, past
 from gridagora.service.api.v1.tools import Live, TheMarket, utc
 from gridagora.service.auth.needs import Caller, needs
 from gridagora.service.auth.rights import NOBODYS, Identity, may
@@ -48,6 +51,13 @@ Topics = Annotated[
 LastId = Annotated[str | None, Header(alias="Last-Event-ID", max_length=20)]
 KIND = "text/event-stream"
 SENT: dict[int | str, dict[str, Any]] = {200: {"content": {KIND: {"schema": {"type": "string"}}}}}
+
+STEPS = (SessionOpened, GateClosed, SessionPublished)
+TOLD = (*STEPS, LimitDeclared, ReservationsCalled, ContractDispatched)
+"""Events that a stream tells of, beside bids and notices."""
+
+READ_ANEW = ("/api/v1/sessions", "/api/v1/prices")
+"""Lists that hold what a stream cannot tell again."""
 
 Message = tuple[int, str, Any]
 """Number of the event, topic, JSON values."""
@@ -91,13 +101,25 @@ class Watcher:
 
     def messages(self, seq: int, event: Event) -> Iterator[Message]:
         """Yield the messages of an event, without those of the order book."""
-        for topic, value in self._of(event):
+        yield from self.again(seq, event)
+        if self.own is not None:
+            for one in notices(seq, event, self._live.state):
+                if one.participant == self.own:
+                    yield from self.again(seq, one)
+
+    def again(self, seq: int, what: Event | Notice) -> Iterator[Message]:
+        """Yield the messages of what happened before the stream began, notices apart from their events."""
+        if isinstance(what, Notice):
+            yield seq, "notices", notification(what).model_dump(mode="json")
+            return
+        for topic, value in self._of(what):
             if self.wants(topic):
                 yield seq, topic, value
-        if self._participant is not None and self.wants("notices"):
-            for one in notices(seq, event, self._live.state):
-                if one.participant == self._participant:
-                    yield seq, "notices", notification(one).model_dump(mode="json")
+
+    @property
+    def own(self) -> str | None:
+        """Whose notices are told; None: nobody's."""
+        return self._participant if self.wants("notices") else None
 
     def _of(self, event: Event) -> Iterator[tuple[str, Any]]:
         live = self._live
@@ -156,7 +178,8 @@ async def stream(
     """Tell sessions, prices, the order book, limits and activations as they come, as far as one may see them.
 
     The order book is told at most once a second for each session that it changed in.  ``Last-Event-ID``
-    resumes; what is older than the newest 20,000 events is gone (410).
+    resumes, however old it is: where sessions of that time are kept no more, a message ``gap`` tells up to
+    which event (`to`) they are to be read anew, and from which lists (`read`).
     """
     caller.require(NOBODYS)
     watcher = Watcher(live, caller.identity, participant=None, topics=topic)
@@ -188,18 +211,15 @@ async def own_stream(
 def _answer(
     live: Live, watcher: Watcher, request: Request, *, last_id: str | None, once: bool
 ) -> StreamingResponse:
-    follower = live.follower
-    after = follower.seq
+    after = seq = live.follower.seq
     if last_id is not None:
         if not (last_id.isascii() and last_id.isdigit()):
             raise Problem("header_invalid", "Last-Event-ID is the id of a message of this stream")
         after = int(last_id)
-        oldest = follower.recent[0].seq if follower.recent else follower.seq + 1
-        if after + 1 < oldest or after > follower.seq:
-            raise Problem("gone", f"events from {oldest} to {follower.seq} can be told again")
-    past = [one for one in follower.recent if one.seq > after]
+        if after > seq:
+            raise Problem("gone", f"the market has {seq} events, and the last that you saw was {last_id}")
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    told_ = _told(live, watcher, past, request=request, once=once)
+    told_ = _told(live, watcher, after, request=request, once=once)
     return StreamingResponse(told_, media_type=KIND, headers=headers)
 
 
@@ -212,20 +232,40 @@ async def has_ended(watcher: Watcher, request: Request) -> bool:
     return not watcher.admitted()
 
 
+async def _before(live: Live, watcher: Watcher, wanted: Wanted, request: Request) -> AsyncIterator[Message]:
+    """Yield the messages of what happened before; a gap first where sessions of it are kept no more."""
+    oldest, lost = live.state.oldest, 0
+    async for one in past(service_of(request), live, wanted):
+        if isinstance(one.what, STEPS) and one.what.session < oldest:
+            lost = one.seq
+            continue
+        if lost:
+            yield _gap(wanted.after, lost)
+            lost = 0
+        for message in watcher.again(one.seq, one.what):
+            yield message
+    if lost:
+        yield _gap(wanted.after, lost)
+
+
+def _gap(after: int, seq: int) -> Message:
+    return seq, "gap", {"after": after, "to": seq, "read": list(READ_ANEW)}
+
+
 async def _told(
-    live: Live, watcher: Watcher, past: list[Any], *, request: Request, once: bool
+    live: Live, watcher: Watcher, after: int, *, request: Request, once: bool
 ) -> AsyncIterator[str]:
     live.follower.add(watcher.take)
-    changed: set[int] = set()
     seq = live.follower.seq
+    changed = set(live.follower.depth.changes) if after < seq else set[int]()
     loop = asyncio.get_running_loop()
     next_book = loop.time()
     try:
         yield "retry: 2000\n\n"
-        for one in past:
-            changed |= _touched(one.event)
-            for message in watcher.messages(one.seq, one.event):
-                yield _text(message)
+        kinds = tuple(kind.__name__ for kind in TOLD)
+        wanted = Wanted(after=after, last=seq, kinds=kinds, participant=watcher.own)
+        async for message in _before(live, watcher, wanted, request):
+            yield _text(message)
         while not watcher.late and not await has_ended(watcher, request):
             if changed and watcher.wants("book") and (once or loop.time() >= next_book):
                 for message in _books(live, seq, changed):
@@ -256,7 +296,11 @@ def _books(live: Live, seq: int, sessions: set[int]) -> Iterator[Message]:
     for number in sorted(sessions):
         one = shown(live, live.terms.session(number))
         if one.status == "open":
-            yield seq, "book", order_book(live, one).model_dump(mode="json")
+            yield (
+                seq,
+                "book",
+                order_book(live, one, live.follower.depth.levels(number)).model_dump(mode="json"),
+            )
 
 
 def _text(message: Message) -> str:
