@@ -35,9 +35,6 @@ MOST = 512
 PAUSE_S = 0.004
 """Between two looks at the table while something is expected."""
 
-REQUEST = 32
-"""Bytes before a command in the table: the hash of what was asked with its key."""
-
 FORGET_S = 3600
 """Answers that nobody fetched for so long are dropped."""
 
@@ -202,7 +199,8 @@ class Post:
             answer.set_exception(StoreError(self._failed))
             return answer
         try:
-            self._out.put((uuid4().hex, key, request.ljust(REQUEST, b"\0") + packed(command), answer))
+            body = bytes([len(request)]) + request + packed(command)
+            self._out.put((uuid4().hex, key, body, answer))
         except InputError as error:
             answer.set_exception(error)
         return answer
@@ -295,7 +293,8 @@ class Desk:
         for id_, key, body in found:
             self._taken.add(id_)
             try:
-                request, command = body[:REQUEST] if key else b"", decode_command(body[REQUEST:])
+                end = 1 + body[0]  # first the hash of what was asked with the key, and its length
+                request, command = body[1:end], decode_command(body[end:])
                 future = self._submit(command, key or f"inbox:{id_}", request)
             except GridAgoraError as error:
                 self._answers.put((id_, told(error, None)))
