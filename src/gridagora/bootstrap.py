@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gridagora.adapters.clocks import SimulatedClock
 from gridagora.adapters.feeders import name_of_net
+from gridagora.adapters.files import read_price_file
 from gridagora.adapters.stores import BufferedStore, MemoryStore
 from gridagora.adapters.studies import more_faults, resolve
 from gridagora.adapters.worker import Worker
@@ -40,7 +41,7 @@ from gridagora.model.network import Network
 from gridagora.model.study import Study
 from gridagora.model.time import SECONDS_PER_DAY
 from gridagora.scenario import load_scenario, parse_scenario, scenario_yaml
-from gridagora.scenario.prices import lasting_tariffs
+from gridagora.scenario.prices import LastingTariffs, without_price_files
 from gridagora.scenario.yaml_text import read_yaml
 from gridagora.settlement import Prices
 from gridagora.units import to_micro
@@ -107,8 +108,11 @@ def prepare(
     overrides: Mapping[str, Any],
     seed: int | None = None,
     net: Any = None,
+    live: bool = False,
 ) -> Prepared:
     """Read a scenario and everything it names; a pandapower net takes the place of its grid.
+
+    ``live`` leaves files of prices to `live_context`: a live market has other periods than the scenario.
 
     Raises
     ------
@@ -123,7 +127,7 @@ def prepare(
         spec = parse_scenario(scenario, changes, more=more)
     else:
         spec = load_scenario(scenario, changes, more=more)
-    study, network = resolve(spec, net=net)
+    study, network = resolve(without_price_files(spec) if live else spec, net=net)
     return Prepared(study=study, network=network, scenario_yaml=scenario_yaml(spec))
 
 
@@ -205,11 +209,12 @@ def live_context(prepared: Prepared) -> LiveContext:
     Raises
     ------
     InputError
-        for prices out of a file, which end while a market goes on.
+        for files of prices with faults.
     """
     study = prepared.study
     spec = parse_scenario(read_yaml(prepared.scenario_yaml, "scenario").data)
     grid, zones = GridModel(prepared.network), study.zones
+    tariffs = LastingTariffs(spec, partial(read_price_file, mtu_s=study.axis.mtu_s))
     kept: dict[tuple[Any, ...], Wires] = {}
 
     def wires(of: Study) -> Wires:
@@ -220,7 +225,8 @@ def live_context(prepared: Prepared) -> LiveContext:
         return kept[who]
 
     return LiveContext(
-        tariffs=lasting_tariffs(spec),
+        tariffs=tariffs,
+        tariffs_end=tariffs.end,
         wires=wires,
         mechanism=MECHANISMS[study.market.mechanism],
         rules=study.market,
@@ -273,12 +279,12 @@ def live_runner(
     terms = _terms_kept(url, market, new=scenario is not None)
     clock = clock or SystemClock()
     if terms is not None:
-        prepared = prepare(read_yaml(terms.scenario, terms.name).data, overrides={})
+        prepared = prepare(read_yaml(terms.scenario, terms.name).data, overrides={}, live=True)
         return LiveRunner(url, live_context(prepared), terms, clock=clock)
     if scenario is None:
         reason, fix = "holds no live market", "name a scenario to make one of"
         raise InputError([Fault(source=url, place="market", value=market, reason=reason, fix=fix)])
-    prepared = prepare(scenario, overrides={})
+    prepared = prepare(scenario, overrides={}, live=True)
     now = clock.now()
     begin = now - now % SECONDS_PER_DAY if epoch is None else epoch
     named = {} if market is None else {"name": market}

@@ -87,6 +87,7 @@ FLEX |= {"first": 0, "periods": 9}
 POINT = {"participant": "ann", "bus": BUSES[0]}
 ASSET = {"participant": "ann", "type": "pv", "power_kw": 1.0}
 FORECAST = {"participant": "ann", "first": 900, "kw": [1.0]}
+TARIFF = {"first": 900, "retail": [0.3]}
 SUBSCRIPTION = {"participant": "ann", "topics": ["bids"]}
 PAYMENT = {"amount_micro": 1}
 BID = {"participant": "ann", "side": "buy", "period": 9, "price": "0.1", "quantity_wh": 1}
@@ -109,6 +110,9 @@ WRITES = {
     ("POST", "/forecasts"): ("/forecasts", FORECAST, ANN),
     ("PUT", "/forecasts/{id}"): ("/forecasts/f1", FORECAST, ANN),
     ("DELETE", "/forecasts/{id}"): ("/forecasts/f1", None, ANN),
+    ("POST", "/tariffs"): ("/tariffs", TARIFF, NOBODYS),
+    ("PUT", "/tariffs/{id}"): ("/tariffs/t1", TARIFF, NOBODYS),
+    ("DELETE", "/tariffs/{id}"): ("/tariffs/t1", None, NOBODYS),
     ("POST", "/subscriptions"): ("/subscriptions", SUBSCRIPTION, ANN),
     ("PUT", "/subscriptions/{id}"): ("/subscriptions/s1", SUBSCRIPTION, ANN),
     ("PUT", "/subscriptions/{id}/status"): ("/subscriptions/s1/status", STATUS, ANN),
@@ -202,6 +206,7 @@ def world(tmp_path_factory):
     own = tokens["ann"]
     api.made("/api/v1/assets", own, ASSET | {"id": "ann-pv"})
     api.made("/api/v1/forecasts", own, FORECAST | {"id": "f1"})
+    api.made("/api/v1/tariffs", admin, TARIFF | {"id": "t1"})
     api.made("/api/v1/subscriptions", own, SUBSCRIPTION | {"id": "s1"})
     api.made("/api/v1/products", admin, {"id": "p1", "name": "x", "market": "energy"})
     api.made("/api/v1/limits", admin, LIMIT | {"id": "l1"})

@@ -141,11 +141,8 @@ def same(ours, theirs, names, rows=slice(None)):
         assert np.array_equal(getattr(ours, name), getattr(theirs, name)[rows], equal_nan=True), name
 
 
-@pytest.mark.parametrize("mechanism", ["pay_as_cleared", "pay_as_bid", "vickrey"])
-def test_homes_that_bid_through_the_live_market_get_what_the_study_gave_them(mechanism):
-    changes = {"period.length": "6h", "agents.ems": "rule_based", "market.mechanism": mechanism}
-    changes |= {"period.start": "2016-05-09T09:00"}
-    prepared = prepare("village", overrides=changes)
+def is_played(prepared):
+    """Run a study, then its bids and readings through a live market; hold both against each other."""
     study = prepared.study
     done = simulate(prepared, wires_of(prepared), progress=lambda *_: None, stop=never).events
     epoch = int(study.axis.start.astype(np.int64))
@@ -166,6 +163,28 @@ def test_homes_that_bid_through_the_live_market_get_what_the_study_gave_them(mec
     market.until(market.state.open_terms.begins(study.axis.periods) + READINGS_S)
 
     is_the_study(market.events, done, homes=len(study.homes))
+    return done
+
+
+@pytest.mark.parametrize("mechanism", ["pay_as_cleared", "pay_as_bid", "vickrey"])
+def test_homes_that_bid_through_the_live_market_get_what_the_study_gave_them(mechanism):
+    changes = {"period.length": "6h", "agents.ems": "rule_based", "market.mechanism": mechanism}
+    changes |= {"period.start": "2016-05-09T09:00"}
+    prepared = prepare("village", overrides=changes)
+    is_played(prepared)
+
+
+def test_a_day_of_varying_prices_gives_what_the_study_gave_with_the_same_file(tmp_path):
+    hours = np.arange(np.datetime64("2016-05-08T00"), np.datetime64("2016-05-12T00"), dtype="datetime64[h]")
+    rows = [f"{hour}:00Z,{200 + (37 * k) % 180}" for k, hour in enumerate(hours.astype(str).tolist())]
+    file = tmp_path / "prices.csv"
+    file.write_text("\n".join(["time,price", *rows]), encoding="utf-8")
+    changes = {"period.start": "2016-05-09", "period.length": "1d", "agents.ems": "rule_based"}
+    prices = {"file": str(file), "per": "MWh", "timezone": "UTC"}
+    prepared = prepare("village", overrides=changes | {"tariffs.retail": prices})
+    done = is_played(prepared)
+    paid = {price for event in of(done, SessionSettled) for price in event.trades.buyer_price.tolist()}
+    assert len(paid) > 10
 
 
 def test_homes_that_bid_through_a_served_store_get_what_the_study_gave_them(tmp_path):

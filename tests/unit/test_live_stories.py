@@ -578,15 +578,6 @@ def small_scenario(**more):
     }
 
 
-def test_prices_out_of_a_file_are_refused_since_they_end(tmp_path):
-    rows = "".join(f"2016-05-{d:02d}T{h:02d}:00,0.3\n" for d in (22, 23, 24) for h in range(24))
-    (tmp_path / "p.csv").write_text("time,price\n" + rows)
-    tariffs = {"retail": {"file": str(tmp_path / "p.csv"), "timezone": "UTC"}, "feed_in": 0.08}
-    scenario = small_scenario() | {"tariffs": tariffs, "resolution": "60min"}
-    with pytest.raises(InputError, match=r"tariffs\.retail: ends"):
-        live_context(prepare(scenario, overrides={}))
-
-
 def test_the_small_scenario_has_four_homes():
     assert len(small().study.homes) == len(NAMES)
 

@@ -181,7 +181,7 @@ class ClockGuard:
         if self._seen is not None and self._seen[0] is clock:
             leap = (self._seen[1] - left) - (real - self._seen[2])
             if leap > self.most_leap_s:
-                return int(leap)
+                return round(leap)
         self._seen = clock, left, real
         return 0
 

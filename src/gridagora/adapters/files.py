@@ -24,9 +24,10 @@ from pydantic import ValidationError
 
 from gridagora.adapters.tables import RawTable, column_faults, decimal_comma, numbers, read_table
 from gridagora.adapters.template import write_template
-from gridagora.adapters.timeline import TIME, read_timeline
-from gridagora.errors import Fault
+from gridagora.adapters.timeline import TIME, read_timeline, utc_times
+from gridagora.errors import Fault, check_faults, require
 from gridagora.model.time import TimeAxis
+from gridagora.scenario.prices import PriceFile
 from gridagora.scenario.spec import ParticipantSpec, SeriesSpec
 from gridagora.scenario.suggest import near
 from gridagora.scenario.translate import words
@@ -169,6 +170,31 @@ def read_price_series(series: SeriesSpec, axis: TimeAxis) -> tuple[Floats, list[
     if timeline is None or faults or found:
         return nothing, [*faults, *found]
     return timeline.on_axis(prices) / (1000.0 if series.per == "MWh" else 1.0), []
+
+
+def read_price_file(series: SeriesSpec, mtu_s: int) -> PriceFile:
+    """Read all prices of a file, in periods of a market; there may be no gap between the first and the last.
+
+    Raises
+    ------
+    InputError
+        with every fault of the file.
+    """
+    table, faults = read_table(series.file)
+    check_faults(faults)
+    require(table is not None, "a table without faults is there")
+    check_faults(column_faults(table, [TIME, series.column]))  # type: ignore[arg-type]
+    times, faults = utc_times(table, series.timezone)  # type: ignore[arg-type]
+    check_faults(faults)
+    rows = np.unique(np.asarray(times).astype(np.int64))
+    step = int(np.diff(rows).min()) if len(rows) > 1 else mtu_s
+    start = int(rows[0] // mtu_s) * mtu_s
+    axis = TimeAxis(
+        start=np.datetime64(start, "s"), periods=(int(rows[-1]) + step - start) // mtu_s, mtu_s=mtu_s
+    )
+    prices, faults = read_price_series(series, axis)
+    check_faults(faults)
+    return PriceFile(start=start, mtu_s=mtu_s, prices=prices)
 
 
 def read_gate_series(

@@ -6,8 +6,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from gridagora.client.flexibility import Flexibility
+from gridagora.client.money import Money
 from gridagora.client.transport import Message, Transport
 from gridagora.service.models import accounts, market, metering, records
+from gridagora.service.models.aggregates import Aggregate
 
 if TYPE_CHECKING:
     import httpx
@@ -58,6 +60,7 @@ class Market:
             url, client_id=client_id, secret=secret, token=token, timeout_s=timeout_s, http=http
         )
         self.flexibility = Flexibility(self._api)
+        self.money = Money(self._api)
 
     def __enter__(self) -> "Market":
         return self
@@ -160,6 +163,14 @@ class Market:
         """Issue a forecast of a participant's net import."""
         return self._api.post("/forecasts", new, records.Forecast)
 
+    def tariffs(self) -> Iterator[records.Tariff]:
+        """Yield the tariffs that were sent."""
+        return self._api.pages("/tariffs", records.Tariff)
+
+    def issue_tariff(self, new: records.NewTariff) -> records.Tariff:
+        """Send prices ahead, as the retailer or the operator."""
+        return self._api.post("/tariffs", new, records.Tariff)
+
     # --- trading ----------------------------------------------------------------------------------
 
     def bid(self, new: market.NewBid) -> market.BidTaken:
@@ -195,6 +206,12 @@ class Market:
         return self._api.pages("/schedules", market.ScheduleEntry, participant=participant, **span)
 
     # --- the grid ---------------------------------------------------------------------------------
+
+    def aggregates(
+        self, place: str | None = None, *, begin: datetime | None = None, end: datetime | None = None
+    ) -> Iterator[Aggregate]:
+        """Yield sums of the areas that one may see, by period."""
+        return self._api.pages("/aggregates", Aggregate, place=place, **_span(begin, end))
 
     def limits(self) -> Iterator[accounts.Limit]:
         """Yield limits of the grid that one may see."""

@@ -85,7 +85,9 @@ class GateClosed:
     ``participants`` in the order of their codes, ``buses`` and ``phases`` (0: all three) where they stand,
     ``passive`` who never trades: all its energy is the retailer's at tariff.
     ``bids`` are the numbers of the bids in the order of the rows that `AuctionCleared` has for them, ahead of
-    the retailer's.  Prices are micro-currency per kWh, one entry per period of the session.
+    the retailer's.  Prices are micro-currency per kWh, one entry per period of the session; ``tariffs`` are
+    the records that they were sent in, "" for the scenario's, and () where all are; ``stale`` are periods for
+    which nobody sent any after the scenario's file had ended: what held at that time of its last day.
     """
 
     at: int
@@ -103,6 +105,8 @@ class GateClosed:
     imbalance_long: Ints
     local_network_share: float
     imbalance_netted: bool
+    tariffs: tuple[str, ...] = ()
+    stale: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,19 +1,22 @@
 """Prices outside the local market: from a tariff's number, windows or series to one price per period."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gridagora.errors import Fault, InvariantError, check_faults
+from gridagora.errors import Fault, check_faults, require
 from gridagora.model.study import Tariffs
-from gridagora.model.time import TimeAxis
+from gridagora.model.time import SECONDS_PER_DAY, TimeAxis
 from gridagora.scenario.clock import LocalClock, local_clock
 from gridagora.scenario.spec import PriceSpec, ScenarioSpec, SeriesSpec, WindowSpec
 from gridagora.scenario.values import MINUTES_PER_DAY, clock_text
 
 Floats = NDArray[np.float64]
 SeriesReader = Callable[[SeriesSpec, str], Floats]
+NOTHING: Mapping[str, Floats] = MappingProxyType({})
 
 LARGEST_PRICE = 1e6
 """Currency per kWh from which on a price can only be a slip."""
@@ -22,7 +25,12 @@ _DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"
 
 
 def scenario_tariffs(
-    spec: ScenarioSpec, axis: TimeAxis, read_series: SeriesReader, *, faults: list[Fault]
+    spec: ScenarioSpec,
+    axis: TimeAxis,
+    read_series: SeriesReader,
+    *,
+    faults: list[Fault],
+    sent: Mapping[str, Floats] = NOTHING,
 ) -> Tariffs:
     """Return the tariffs of a scenario, one price per period; faults are added to the list.
 
@@ -32,6 +40,7 @@ def scenario_tariffs(
     axis : periods of the study
     read_series : reads a price series for the axis; gets the series and its key for faults
     faults : list that faults are added to
+    sent : prices by column that go before those of the scenario, NaN where there are none
     """
     clock = local_clock(axis)
 
@@ -45,9 +54,12 @@ def scenario_tariffs(
         return np.full(axis.periods, float(price))
 
     def prices(price: PriceSpec, key: str) -> Floats:
-        found = per_period(price, key)
+        found = sent_over(per_period(price, key), key.removeprefix("tariffs.").replace(".", "_"))
         faults.extend(_size_faults(found, key=key, source=spec.origin))
         return found
+
+    def sent_over(found: Floats, name: str) -> Floats:
+        return np.where(np.isnan(sent[name]), found, sent[name]) if name in sent else found
 
     tariffs, imbalance = spec.tariffs, spec.tariffs.imbalance
     retail, feed_in = prices(tariffs.retail, "tariffs.retail"), prices(tariffs.feed_in, "tariffs.feed_in")
@@ -58,51 +70,98 @@ def scenario_tariffs(
         network=prices(tariffs.network, "tariffs.network"),
         taxes=prices(tariffs.taxes, "tariffs.taxes"),
         imbalance_netted=imbalance.netted,
-        imbalance_short=retail + imbalance.spread
+        imbalance_short=sent_over(retail + imbalance.spread, "imbalance_short")
         if short is None
         else prices(short, "tariffs.imbalance.short"),
-        imbalance_long=feed_in - imbalance.spread if long is None else prices(long, "tariffs.imbalance.long"),
+        imbalance_long=sent_over(feed_in - imbalance.spread, "imbalance_long")
+        if long is None
+        else prices(long, "tariffs.imbalance.long"),
         local_network_share=tariffs.local_network_share,
         standing_per_day=tariffs.standing_per_day,
         currency=tariffs.currency,
     )
 
 
-def lasting_tariffs(spec: ScenarioSpec) -> Callable[[TimeAxis], Tariffs]:
-    """Return the tariffs of a scenario for the periods of any axis: for a market that goes on and on.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PriceFile:
+    """All prices of a file, currency per kWh, one for each ``mtu_s`` seconds from ``start`` on, UTC."""
 
-    Raises
-    ------
-    InputError
-        for prices out of a file, which end.
+    start: int
+    mtu_s: int
+    prices: Floats
+
+    @property
+    def end(self) -> int:
+        """Moment at which the last price ends."""
+        return self.start + len(self.prices) * self.mtu_s
+
+    def on(self, axis: TimeAxis) -> Floats:
+        """Return the prices of an axis: what lies beyond the file has the prices of its nearest day.
+
+        >>> file = PriceFile(start=0, mtu_s=43_200, prices=np.array([1.0, 2.0, 3.0, 4.0]))
+        >>> file.on(TimeAxis(start=np.datetime64("1970-01-02T12"), periods=4, mtu_s=43_200)).tolist()
+        [4.0, 3.0, 4.0, 3.0]
+        """
+        count = len(self.prices)
+        day = min(count, SECONDS_PER_DAY // self.mtu_s)
+        place = (axis.starts.astype("datetime64[s]").astype(np.int64) - self.start) // self.mtu_s
+        place = np.where(place < count, place, count - day + (place - count) % day)
+        return np.asarray(self.prices[np.where(place < 0, place % day, place)], dtype=np.float64)
+
+
+def without_price_files(spec: ScenarioSpec) -> ScenarioSpec:
+    """Return a scenario with prices of 0 in the place of those out of files.
+
+    >>> spec = ScenarioSpec(grid="cigre-lv", tariffs={"retail": 0.3})
+    >>> without_price_files(spec).tariffs.retail
+    0.3
+    """
+    tariffs = spec.tariffs
+    flat = {name: 0.0 for name, price in tariffs if isinstance(price, SeriesSpec)}
+    imbalance = {name: 0.0 for name, price in tariffs.imbalance if isinstance(price, SeriesSpec)}
+    changed = {**flat, "imbalance": tariffs.imbalance.model_copy(update=imbalance)}
+    return spec.model_copy(update={"tariffs": tariffs.model_copy(update=changed)})
+
+
+class LastingTariffs:
+    """The tariffs of a scenario for the periods of any axis: for a market that goes on and on.
+
+    Parameters
+    ----------
+    spec : the scenario
+    read_file : returns all prices of a file
 
     Examples
     --------
-    >>> tariffs = lasting_tariffs(ScenarioSpec(grid="cigre-lv", tariffs={"retail": 0.3}))
-    >>> tariffs(TimeAxis(start=np.datetime64("2030-01-01"), periods=2)).retail.tolist()
-    [0.3, 0.3]
+    >>> tariffs = LastingTariffs(ScenarioSpec(grid="cigre-lv", tariffs={"retail": 0.3}))
+    >>> axis = TimeAxis(start=np.datetime64("2030-01-01"), periods=2)
+    >>> tariffs(axis).retail.tolist(), tariffs(axis, {"retail": np.array([np.nan, 0.2])}).retail.tolist()
+    ([0.3, 0.3], [0.3, 0.2])
     """
-    tariffs = spec.tariffs
-    named = {f"tariffs.{name}": getattr(tariffs, name) for name in ("retail", "feed_in", "network", "taxes")}
-    named |= {f"tariffs.imbalance.{name}": getattr(tariffs.imbalance, name) for name in ("short", "long")}
-    check_faults(
-        _fault(spec.origin, key, str(price.file), reason="ends, and a live market goes on", fix=fix)
-        for fix in ("write a number, or windows by the clock",)
-        for key, price in named.items()
-        if isinstance(price, SeriesSpec)
-    )
 
-    def at(axis: TimeAxis) -> Tariffs:
+    def __init__(
+        self, spec: ScenarioSpec, read_file: Callable[[SeriesSpec], PriceFile] | None = None
+    ) -> None:
+        tariffs = spec.tariffs
+        named = [getattr(tariffs, name) for name in ("retail", "feed_in", "network", "taxes")]
+        named += [getattr(tariffs.imbalance, name) for name in ("short", "long")]
+        series = [price for price in named if isinstance(price, SeriesSpec)]
+        require(read_file is not None or not series, "prices out of files are read by somebody")
+        self._spec = spec
+        self._files = [(one, read_file(one)) for one in series if read_file is not None]
+        self.end = min((file.end for _, file in self._files), default=None)
+        """Moment from which on not all prices are told by their files; None: there are none."""
+
+    def __call__(self, axis: TimeAxis, sent: Mapping[str, Floats] = NOTHING) -> Tariffs:
+        """Return the tariffs of an axis; prices that were sent go before them, NaN where none were."""
         faults: list[Fault] = []
-        found = scenario_tariffs(spec, axis, _no_series, faults=faults)
+
+        def read_series(series: SeriesSpec, _: str) -> Floats:
+            return next(file for one, file in self._files if one is series).on(axis)
+
+        found = scenario_tariffs(self._spec, axis, read_series, faults=faults, sent=sent)
         check_faults(faults)
         return found
-
-    return at
-
-
-def _no_series(_: SeriesSpec, key: str) -> Floats:
-    raise InvariantError(f"{key} is no price that lasts")
 
 
 def window_prices(windows: tuple[WindowSpec, ...], clock: LocalClock) -> Floats:

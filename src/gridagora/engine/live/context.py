@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -37,6 +38,13 @@ class LiveZones:
     most_kwh: float = np.inf
 
 
+class LiveTariffs(Protocol):
+    """Prices outside the market for the periods of any axis."""
+
+    def __call__(self, axis: TimeAxis, sent: Mapping[str, Floats] = ..., /) -> Tariffs:
+        """Return them; what was sent goes before them, by column, NaN where nothing was."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LiveContext:
     """What decisions of a live market ask beside its events; replaying events asks none of it.
@@ -44,6 +52,7 @@ class LiveContext:
     Parameters
     ----------
     tariffs : prices outside the market for the periods of any axis
+    tariffs_end : moment from which on those out of a file repeat its last day; None: there are none
     wires : the grid with the homes of a study on it
     mechanism : the clearing rule
     rules, limits : of the pool and of the grid; sessions take their length from the terms of the market
@@ -52,13 +61,14 @@ class LiveContext:
     reactive_share : reactive import per active import, kvar per kW, that is taken where nobody tells
     """
 
-    tariffs: Callable[[TimeAxis], Tariffs]
+    tariffs: LiveTariffs
     wires: Callable[[Study], Wires]
     mechanism: Mechanism
     rules: MarketRules
     limits: GridLimits
     buses: frozenset[str]
     zones: LiveZones | None = None
+    tariffs_end: int | None = None
     reactive_share: float = 0.0
 
     @property

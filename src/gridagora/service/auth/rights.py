@@ -123,8 +123,8 @@ settlements.read     all           all       own  org      org        own
 disputes.read        all           all       own  org      org        own
 disputes.write       -             -         own  org      org        own
 disputes.decide      all           -         -    -        -          -
-invoices.read        all           all       own  org      org        own
-accounts.read        all           all       own  org      org        own
+invoices.read        all           all       org  org      org        own
+accounts.read        all           all       org  org      org        own
 accounts.write       all           -         -    -        -          -
 notifications.read   all           all       own  org      org        own
 notifications.write  all           -         own  org      org        own

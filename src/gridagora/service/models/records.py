@@ -33,6 +33,11 @@ class ParticipantFields(Ask):
     overdraft_micro: Count | None = Field(
         None, description="micro-units that its wallet may go below zero; only the operator sets it"
     )
+    street: Text | None = Field(None, description="address for its invoices")
+    postcode: Text | None = None
+    city: Text | None = None
+    country: Text | None = Field(None, examples=["DE"])
+    vat_id: Text | None = Field(None, description="number for value added tax")
     iban: Text | None = Field(None, description="account to which it is paid, capitals without spaces")
     bic: Text | None = None
 
@@ -87,6 +92,21 @@ class ForecastFields(Ask):
     method: Text | None = None
 
 
+Prices = Annotated[list[Number] | None, Field(min_length=1, max_length=20_000)]
+
+
+class TariffFields(Ask):
+    """Prices of retailer, grid and state from a period on; a column left out keeps those of the scenario."""
+
+    first: Count = Field(description="first period; the gate of its session must be open")
+    retail: Prices = Field(None, description="what the retailer sells at, currency per kWh, by period")
+    feed_in: Prices = Field(None, description="what it buys at")
+    network: Prices = Field(None, description="use of the grid, on import")
+    taxes: Prices = Field(None, description="on import")
+    imbalance_short: Prices = Field(None, description="what lacks of the schedule; left out: with retail")
+    imbalance_long: Prices = Field(None, description="what is left of it; left out: with feed_in")
+
+
 class SubscriptionFields(Ask):
     """Who wants to be told what, and where."""
 
@@ -129,6 +149,10 @@ class Forecast(_Kept, ForecastFields):
     """A forecast as it was issued."""
 
 
+class Tariff(_Kept, TariffFields):
+    """A tariff as it was issued."""
+
+
 class Subscription(_Kept, SubscriptionFields):
     """A subscription as it is registered."""
 
@@ -159,6 +183,12 @@ class NewProduct(ProductFields):
 
 class NewForecast(ForecastFields):
     """A forecast to be issued."""
+
+    id: Id | None = Field(None, description="chosen here; made by the platform where left out")
+
+
+class NewTariff(TariffFields):
+    """A tariff to be issued."""
 
     id: Id | None = Field(None, description="chosen here; made by the platform where left out")
 

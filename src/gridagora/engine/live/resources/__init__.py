@@ -9,11 +9,21 @@ from gridagora.engine.live.resources.kind import Kind
 from gridagora.engine.live.resources.participants import CONNECTION_POINT, ORGANISATION, PARTICIPANT
 from gridagora.engine.live.resources.products import PRODUCT
 from gridagora.engine.live.resources.subscriptions import SUBSCRIPTION
+from gridagora.engine.live.resources.tariffs import TARIFF
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         kind.name: kind
-        for kind in (ORGANISATION, PARTICIPANT, CONNECTION_POINT, ASSET, PRODUCT, FORECAST, SUBSCRIPTION)
+        for kind in (
+            ORGANISATION,
+            PARTICIPANT,
+            CONNECTION_POINT,
+            ASSET,
+            PRODUCT,
+            FORECAST,
+            TARIFF,
+            SUBSCRIPTION,
+        )
     }
 )
 """Every kind of record by its name."""

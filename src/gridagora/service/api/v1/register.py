@@ -14,7 +14,7 @@ from gridagora.engine.live.resources import KINDS
 from gridagora.engine.live.state import Record
 from gridagora.model.live_events import ResourceKept
 from gridagora.service.api.v1.owners import belong_to, check_name, check_owner, know_organisations
-from gridagora.service.api.v1.tools import Live, TheMarket, known, new_id, paged, utc, wrong
+from gridagora.service.api.v1.tools import Live, TheMarket, known, named, new_id, paged, utc, wrong
 from gridagora.service.auth.needs import Caller, needs, public
 from gridagora.service.auth.rights import NOBODYS, Subject
 from gridagora.service.context import Here
@@ -63,8 +63,7 @@ class Shelf:
             return NOBODYS
         subject = live.subject(participant)
         if self.kind == "connection_point":
-            areas = subject.areas | live.areas_of_bus(body.get("bus", ""))
-            return replace(subject, areas=areas)
+            return replace(subject, areas=live.areas_of_bus(body.get("bus", "")))
         return subject
 
     def shown(self, record: Record) -> Answer:
@@ -145,6 +144,17 @@ SHELVES = (
         ends="withdrawn",
     ),
     Shelf(
+        kind="tariff",
+        path="/tariffs",
+        tag="tariffs",
+        answer=records.Tariff,
+        new=records.NewTariff,
+        fields=records.TariffFields,
+        read="",
+        write="tariffs.write",
+        ends="withdrawn",
+    ),
+    Shelf(
         kind="subscription",
         path="/subscriptions",
         tag="notifications",
@@ -197,6 +207,7 @@ def _add_list(api: APIRouter, shelf: Shelf) -> None:
             status: Annotated[str | None, Query(max_length=20)] = None,
         ) -> Any:
             mine = caller.only(found(live, participant, status), lambda r: shelf.subject(live, r.body, r.id))
+            named(live, caller, participant, found=mine)
             return paged(page, response, _numbered(mine), key=_number, make=shelf.shown)
     else:
 
@@ -412,7 +423,14 @@ def _keep(
 
 
 def _subject_of_new(shelf: Shelf, live: Live, caller: Caller, *, fields: dict[str, Any]) -> Subject:
-    """Return whose a new record would be; who registers a participant for its organisation owns it."""
+    """Return whose a new record would be; who registers a participant for its organisation owns it.
+
+    A grid operator connects at its own buses those who are connected nowhere, or in its area.
+    """
+    if shelf.kind == "connection_point":
+        areas = live.areas(fields["participant"])
+        if areas:
+            caller.require(live.subject(fields["participant"]))
     if shelf.kind != "participant":
         return shelf.subject(live, fields)
     organisations = {fields.get("organisation", caller.identity.organisation)}
@@ -430,6 +448,7 @@ def _kept(shelf: Shelf, done: Done) -> Record:
         body=json.loads(event.body),
         at=event.at,
         number=0,
+        maker=event.actor,
     )
 
 
