@@ -1,7 +1,6 @@
 """Machine clients: programs that act for an organisation or person, with no more rights than needed."""
 
 from datetime import datetime
-from functools import partial
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
@@ -170,8 +169,7 @@ async def client(
     *, id: str, request: Request, response: Response, service: Here, caller: Reader
 ) -> ClientState:
     """Return a machine."""
-    found: Client = await service.store.run(partial(read, service, tables.clients, id))
-    caller.require(subject_of(found))
+    found: Client = await read(service, caller, id, table=tables.clients, subject_of=subject_of)
     tagged(request, response, etag(found.version))
     return told(found)
 
@@ -188,7 +186,7 @@ async def change_client(
     caller: Writer,
 ) -> ClientState:
     """Change what the body names."""
-    caller.require(subject_of(await service.store.run(partial(read, service, tables.clients, id))))
+    await read(service, caller, id, table=tables.clients, subject_of=subject_of)
     values = body.model_dump(exclude_none=True)
 
     def work() -> Client:
@@ -207,7 +205,7 @@ async def change_client(
 @api.post("/clients/{id}/secret", summary="Give a machine a new secret")
 async def renew_secret(*, id: str, request: Request, service: Here, caller: Writer) -> NewSecret:
     """Replace the secret of a machine; the old one and all its tokens end at once."""
-    caller.require(subject_of(await service.store.run(partial(read, service, tables.clients, id))))
+    await read(service, caller, id, table=tables.clients, subject_of=subject_of)
     secret = new_secret("client")
     hashed = await service.desk.hashes.make(secret)
 

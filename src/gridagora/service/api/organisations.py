@@ -1,11 +1,11 @@
 """Organisations: who takes part in the market and runs it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import partial
 from typing import Annotated, Any
 
 from pydantic import Field
+from sqlalchemy import Table
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -124,16 +124,25 @@ async def organisation(
     *, id: str, request: Request, response: Response, service: Here, caller: Reader
 ) -> OrganisationState:
     """Return an organisation."""
-    caller.require(Subject(organisations=frozenset({id})))
-    found: Organisation = await service.store.run(partial(read, service, tables.organisations, id))
+    found: Organisation = await read(service, caller, id, table=tables.organisations, subject_of=subject_of)
     tagged(request, response, etag(found.version))
     return told(found)
 
 
-def read(service: Service, table: Any, id: str) -> Any:
-    """Return a record by its id; called in a thread."""
-    with service.desk.reading() as connection:
-        return records.get(connection, table, id)
+async def read(
+    service: Service, caller: Caller, id: str, *, table: Table, subject_of: Callable[[Any], Subject]
+) -> Any:
+    """Return a record that is the caller's; one that is not there is nobody's, so that none is given away."""
+
+    def work() -> Any:
+        with service.desk.reading() as connection:
+            return records.find(connection, table, id)
+
+    found = await service.store.run(work)
+    caller.require(Subject() if found is None else subject_of(found))
+    if found is None:
+        raise records.missing(table, id)
+    return found
 
 
 @api.patch("/organisations/{id}", summary="Change an organisation")

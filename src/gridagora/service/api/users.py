@@ -1,7 +1,6 @@
 """People: made, changed, blocked and helped by administrators."""
 
 from datetime import datetime
-from functools import partial
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -141,8 +140,7 @@ def _fresh(hashed: str, now: int) -> dict[str, Any]:
 @api.get("/users/{id}", summary="One person")
 async def user(*, id: str, request: Request, response: Response, service: Here, caller: Reader) -> UserState:
     """Return a person."""
-    found: User = await service.store.run(partial(read, service, tables.users, id))
-    caller.require(subject_of(found))
+    found: User = await read(service, caller, id, table=tables.users, subject_of=subject_of)
     tagged(request, response, etag(found.version))
     return told(found)
 

@@ -127,8 +127,13 @@ def get(connection: Connection, table: Table, id: str) -> Any:
     """Return a record by its id; raise the problem ``not_found`` where there is none."""
     found = find(connection, table, id)
     if found is None:
-        raise Problem("not_found", f"there is no {table.name.removeprefix('auth_')[:-1]} {id}")
+        raise missing(table, id)
     return found
+
+
+def missing(table: Table, id: str) -> Problem:
+    """Return the problem of a record that is not there."""
+    return Problem("not_found", f"there is no {table.name.removeprefix('auth_')[:-1]} {id}")
 
 
 def user_by_email(connection: Connection, email: str) -> User | None:

@@ -14,8 +14,10 @@ def _faults(state: LiveState, change: Change) -> Iterator[Fault]:
     point = change.body.get("connection_point")
     known = None if point is None else state.register.get("connection_point", point)
     if known is not None and known.body.get("participant") != change.body["participant"]:
-        reason, fix = "belongs to somebody else", "name a connection point of the participant"
-        yield refusal("reference_unknown", "connection_point", point, reason=reason, fix=fix)
+        # told as where there is none: whose points there are is nobody else's business
+        yield refusal(
+            "reference_unknown", "connection_point", point, fix="name a connection point that is there"
+        )
     if change.status == "rejected" and not str(change.body.get("reason", "")).strip():
         yield refusal("field_missing", "reason", None, fix="say why the asset was rejected")
 

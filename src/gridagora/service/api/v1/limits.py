@@ -11,7 +11,17 @@ from starlette.responses import Response
 from gridagora.adapters.sql import tables
 from gridagora.engine.live.commands import DeclareLimit
 from gridagora.model.live_events import LimitDeclared
-from gridagora.service.api.v1.tools import AskedSpan, Live, TheMarket, known, new_id, paged, seconds, utc
+from gridagora.service.api.v1.tools import (
+    AskedSpan,
+    Live,
+    TheMarket,
+    known,
+    new_id,
+    paged,
+    seconds,
+    utc,
+    wrong,
+)
 from gridagora.service.auth.needs import Caller, needs
 from gridagora.service.auth.rights import Subject
 from gridagora.service.context import Here
@@ -107,15 +117,13 @@ async def emergency(
 
 
 async def _declare(live: Live, body: NewLimit, caller: Caller, *, repeat: Any, emergency: bool) -> Limit:
-    subject = place_of(live, body.place_kind, body.place)
-    if caller.action == "activations.write":  # a grid operator's right goes as far as its own areas
-        areas = frozenset({*caller.identity.areas} & {*subject.areas, "*"})
-        organisations = frozenset({caller.identity.organisation}) if areas else frozenset()
-        subject = Subject(organisations=organisations)
-    caller.require(subject)
+    caller.require(_limited(live, caller, body.place_kind, place=body.place))
     before = live.state.limits.get(body.id or "")
     if before is not None:
-        caller.require(place_of(live, before.place_kind, before.place) if not emergency else subject)
+        caller.require(_limited(live, caller, before.place_kind, place=before.place))
+        if (before.place_kind, before.place) != (body.place_kind, body.place):
+            reason = "is that of a limit of another place, whose breaches are not this one's"
+            raise wrong("id_invalid", "id", body.id, reason=reason, fix="choose another one")
     command = DeclareLimit(
         at=live.now(),
         actor=caller.identity.id,
@@ -131,6 +139,15 @@ async def _declare(live: Live, body: NewLimit, caller: Caller, *, repeat: Any, e
     )
     event = (await live.do(command, repeat)).events[0]
     return told(event)  # type: ignore[arg-type]
+
+
+def _limited(live: Live, caller: Caller, kind: str, *, place: str) -> Subject:
+    """Return whose a place is to who limits it; in an emergency a grid operator its own areas."""
+    subject = place_of(live, kind, place)
+    if caller.action != "activations.write":
+        return subject
+    areas = frozenset({*caller.identity.areas} & {*subject.areas, "*"})
+    return Subject(organisations=frozenset({caller.identity.organisation}) if areas else frozenset())
 
 
 @api.get("/breaches", summary="List deliveries beyond limits")

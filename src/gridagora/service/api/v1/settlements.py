@@ -3,13 +3,16 @@
 from collections.abc import Iterable
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import Query
 from starlette.responses import Response
 
 from gridagora.engine.live.commands import DecideDispute, RaiseDispute
 from gridagora.engine.live.state import Dispute as Raised
+from gridagora.engine.live.state import SessionState
+from gridagora.model.columns import SettlementLines
 from gridagora.service.api.v1 import reads
-from gridagora.service.api.v1.tools import AskedSpan, Live, TheMarket, known, new_id, paged, utc
+from gridagora.service.api.v1.tools import AskedSpan, Live, TheMarket, known, named, new_id, paged, utc
 from gridagora.service.auth.needs import Caller, needs
 from gridagora.service.auth.rights import NOBODYS, Subject
 from gridagora.service.context import Here
@@ -82,7 +85,6 @@ def _lines(live: Live, rows: Iterable[Any]) -> list[SettlementLine]:
     for row in rows:
         sums = {name: int(getattr(row, name)) for name in (*reads.ENERGY, *reads.MONEY)}
         total = sum(sums[name] for name in reads.MONEY)
-        kept = live.state.sessions.get(row.session)
         found.append(
             SettlementLine(
                 participant=called[row.participant],
@@ -90,11 +92,23 @@ def _lines(live: Live, rows: Iterable[Any]) -> list[SettlementLine]:
                 settled_at=utc(row.settled),
                 total=money(total),
                 total_micro=total,
-                corrections=0 if kept is None else len(kept.corrections),
+                corrections=_corrections(live.state.sessions.get(row.session), called[row.participant]),
                 **sums,
             )
         )
     return found
+
+
+def _corrections(kept: SessionState | None, participant: str) -> int:
+    """Return how often what a participant is settled was corrected; corrections of others tell it nothing."""
+    if kept is None or not kept.corrections:
+        return 0
+    code = kept.closed.participants.index(participant)
+    columns = SettlementLines.__dataclass_fields__
+    return sum(
+        any(np.any(getattr(correction.lines, name)[:, code]) for name in columns)
+        for correction in kept.corrections
+    )
 
 
 def _key(after: tuple[int | str, ...] | None) -> tuple[int, int]:
@@ -114,11 +128,9 @@ async def disputes(
     """Return disputes, by their ids."""
     found = sorted(live.state.disputes.items())
     mine = caller.only(found, lambda one: live.subject(one[1].raised.participant))
-    rows = [
-        one
-        for one in mine
-        if participant in (None, one[1].raised.participant) and open in (None, one[1].open)
-    ]
+    mine = [one for one in mine if participant in (None, one[1].raised.participant)]
+    named(live, caller, participant, found=mine)
+    rows = [one for one in mine if open in (None, one[1].open)]
     return paged(page, response, rows, key=lambda one: (one[0],), make=_told, kinds=(str,))
 
 
