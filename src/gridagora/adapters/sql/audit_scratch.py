@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from sqlalchemy import Connection, insert
+from sqlalchemy.exc import DBAPIError
 
 from gridagora.adapters.sql import tables
 from gridagora.adapters.sql.address import read_address
@@ -48,7 +49,6 @@ def _filled(database: Database, head: Head, scratch: Connection, *, progress: Pr
         tables.metadata.create_all(scratch)
         scratch.execute(insert(tables.heads).values(market=market, name=head.name, seq=0, hash=GENESIS))
         rows, known = list[Rows](), list[tuple[object, ...]]()
-        columns = [column.name for column in tables.events.columns]
         for stored in database.stored(head.name):
             if stored.seq > head.seq:
                 break
@@ -56,14 +56,23 @@ def _filled(database: Database, head: Head, scratch: Connection, *, progress: Pr
             rows.extend(made)
             known.append((market, stored.seq, stored.at, stored.kind, b"", stored.hash))
             if stored.seq % AT_A_TIME == 0 or stored.seq == head.seq:
-                insert_rows(scratch, tables.events, names=columns, rows=known)
-                write_rows(scratch, market, rows)
-                rows.clear()
-                known.clear()
+                _write(scratch, market, known, rows=rows)
                 progress(stored.seq, head.seq, "making read tables")
-        insert_rows(scratch, tables.events, names=columns, rows=known)
-        write_rows(scratch, market, rows)
+        _write(scratch, market, known, rows=rows)
     return names
+
+
+def _write(scratch: Connection, market: int, known: list[tuple[object, ...]], *, rows: list[Rows]) -> None:
+    """Write some events and the rows that they make; both lists are empty after that."""
+    names = [column.name for column in tables.events.columns]
+    try:
+        insert_rows(scratch, tables.events, names=names, rows=known)
+        write_rows(scratch, market, rows)
+    except DBAPIError as error:
+        last = known[-1][1] if known else 0
+        raise DamagedEvent(f"events up to {last} make rows that contradict others: {error.orig}") from error
+    rows.clear()
+    known.clear()
 
 
 def _made(stored: StoredEvent, names: Names) -> tuple[tuple[Rows, ...], Names]:
