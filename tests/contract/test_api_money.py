@@ -7,14 +7,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 from api_market import BUSES, EPOCH, SCENARIO, MarketApi
 
 BID = {"participant": "ann", "side": "buy", "period": 4, "price": "0.25", "quantity_wh": 500_000}
-IBAN = "DE89370400440532013000"
-PAY = {"name": "Market Ltd", "iban": IBAN, "execution": "2026-02-03"}
 
 
 @pytest.fixture(scope="module")
@@ -115,22 +112,3 @@ def test_the_operator_calls_a_session_off(world):
     assert (told["status"], told["called_off"]) == ("cleared", "the transformer burns")
     again = world.post(path, token=world.admin, json={"reason": "again"})
     assert again.json()["errors"][0]["code"] == "session_state"
-
-
-def test_pay_outs_of_a_month_are_a_sepa_file_and_all_that_lacks_is_told(world):
-    answer = world.post("/api/v1/payments/2026-01", token=world.admin, json=PAY)
-    assert answer.json()["errors"][0]["code"] == "session_state"
-    world.until(EPOCH + 31 * 86_400 + 7200, status="settled", session=30)
-    answer = world.post("/api/v1/payments/2026-01", token=world.admin, json=PAY | {"iban": "DE00"})
-    assert answer.status_code == 422
-    places = [error["place"] for error in answer.json()["errors"]]
-    assert "operator, iban" in places
-    assert len(places) > 1
-    for name in ("ann", "bob"):
-        body = {"name": name.title(), "organisation": "homes", "iban": IBAN}
-        assert world.put(f"/api/v1/participants/{name}", 2, token=world.admin, json=body).is_success
-    answer = world.post("/api/v1/payments/2026-01", token=world.admin, json=PAY)
-    assert answer.status_code == 200, answer.text
-    root = ElementTree.fromstring(answer.content)
-    assert root.tag.endswith("}Document")
-    assert b"<CtrlSum>" in answer.content

@@ -18,6 +18,7 @@ import pytest
 import gridagora as ga
 from gridagora.adapters.run_folder import read_run_folder
 from gridagora.billing import Bill
+from gridagora.billing.page import bill_page
 from gridagora.cli import main
 from gridagora.errors import InputError, InvariantError
 from gridagora.studies.bill_sums import month_sums, trade_sides
@@ -167,13 +168,17 @@ def test_bills_of_other_markets_sum_to_the_journal_too(changes: dict[str, object
     for one in run_bills(folder, Choice(proof=False)).bills:
         totals[one.recipient.participant] -= one.total
     assert dict(totals) == booked(folder)
-    operator = {one.number[-1] for one in check_trades(folder) if one.issuer.participant == "operator"}
-    assert operator <= {"B", "S"}
-    assert bool(operator) == ("market.mechanism" in changes)  # both rules have two prices
+    bills = check_trades(folder)
+    assert {one.issuer.participant for one in bills} <= {"operator"}
+    assert all((one.number[-1] == "B") == (one.lines[0].text.startswith("Energy from")) for one in bills)
 
 
 def test_bills_of_trades_sum_to_the_journals_trades(village: Path, tmp_path: Path) -> None:
     bills = check_trades(village)
+    other = {name for name in read_run_folder(village).participants if name != ANN}
+    parties = parties_of(village, tmp_path / "parties.csv", **{name: {"name": "Secret"} for name in other})
+    named = run_bills(village, Choice(kind="trade", participant=ANN, parties=parties)).bills
+    assert not any("Secret" in json.dumps(bill_page(one)) for one in named)
     own = run_bills(village, Choice(kind="trade", participant=ANN)).bills
     told = {one.number: one for one in bills}
     assert own

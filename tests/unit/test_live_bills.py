@@ -8,7 +8,8 @@ from live_village import BUSES, EPOCH, NAMES, Live
 from gridagora.adapters.sql.database import Database
 from gridagora.adapters.sql.store import SqlStore
 from gridagora.engine.live.commands import DepositMoney
-from gridagora.service.api.v1.invoices import bills_of, month_of
+from gridagora.service.api.v1.bills import bills_of
+from gridagora.service.api.v1.months import month_of
 from gridagora.service.api.v1.proofs import Trees
 
 HOUR = 3600
@@ -34,8 +35,9 @@ def test_a_bill_is_what_was_booked_for_settled_sessions(tmp_path):
             state=market.state,
             terms=market.state.terms,
             number=1,
+            now=lambda: market.now,
         )
-        bills = bills_of(live, NAMES, month_of(live, "2026-01"))
+        bills = [one.bill for one in bills_of(live, NAMES, month_of(live, "2026-01"))]
     for bill in bills:
         name = bill.recipient.participant
         assert bill.total == -market.state.balance.get(f"participant:{name}", 0)

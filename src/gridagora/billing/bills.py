@@ -12,6 +12,9 @@ from datetime import date, timedelta
 from gridagora.billing.amounts import Rounded, divide, tax_included, to_cents
 from gridagora.billing.parties import Party
 
+DRAFT = "draft"
+"""Number of a bill that is not issued: it may still change, and asks for nothing."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BillLine:
@@ -61,6 +64,7 @@ class Bill:
     lines : exact amounts
     opening : carried from the bill before it, micro-units
     proof : digest of the records of the days covered; "" where none was made
+    paid_with : what this is paid with where not by itself, as in "the invoice of 2016-06"
 
     Examples
     --------
@@ -81,6 +85,7 @@ class Bill:
     lines: tuple[BillLine, ...]
     opening: int = 0
     proof: str = ""
+    paid_with: str = ""
 
     @property
     def charges(self) -> int:

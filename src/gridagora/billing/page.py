@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gridagora.billing.amounts import BASIS_POINTS, energy_text, money_text
-from gridagora.billing.bills import Bill, BillLine
+from gridagora.billing.bills import DRAFT, Bill, BillLine
 from gridagora.billing.parties import Party
 
 WORDS = {
@@ -45,31 +45,45 @@ def bill_page(bill: Bill, *, code: str = "") -> dict[str, Any]:
     {'name': 'To pay, EUR', 'value': '5.00'}
     """
     currency = bill.terms.currency
-    out = bill.payable < 0
+    asks = not bill.paid_with and bill.number != DRAFT
     return {
-        "title": "Credit note" if out else "Invoice",
+        "title": _title(bill),
         "words": WORDS,
         "footer": plain(f"{bill.issuer.name} · {bill.number}"),
         "facts": [
             ["Number", plain(bill.number)],
             ["Date", bill.issued.isoformat()],
             ["Period", period_text(bill)],
-            ["Due", bill.due.isoformat()],
+            *([["Due", bill.due.isoformat()]] if asks and bill.payable else []),
         ],
         "issuer": _party(bill.issuer),
         "recipient": _party(bill.recipient),
         "columns": ["What for", "kWh", f"{currency} / kWh", currency],
         "lines": [_line(line) for line in bill.lines],
         "sums": _sums(bill),
-        "demand": {
-            "name": f"{'To be paid out' if out else 'To pay'}, {currency}",
-            "value": money_text(abs(bill.payable), digits=2),
-        },
-        "carried": _carried(bill),
+        "demand": _demand(bill),
+        "carried": "" if bill.paid_with else _carried(bill),
         "terms": _terms(bill),
-        "code": code,
+        "code": code if asks else "",
         "proof": bill.proof,
     }
+
+
+def _demand(bill: Bill) -> dict[str, str]:
+    """Return what the page comes to; a bill that is paid with another one asks for no whole cents."""
+    currency, names = bill.terms.currency, ("To be paid out", "To pay")
+    if bill.paid_with:
+        name = "Credited" if bill.total < 0 else "Charged"
+        return {"name": f"{name}, {currency}", "value": money_text(abs(bill.total))}
+    return {
+        "name": f"{names[bill.payable >= 0]}, {currency}",
+        "value": money_text(abs(bill.payable), digits=2),
+    }
+
+
+def _title(bill: Bill) -> str:
+    kind = "Credit note" if (bill.total if bill.paid_with else bill.payable) < 0 else "Invoice"
+    return f"{kind}, draft" if bill.number == DRAFT else kind
 
 
 def period_text(bill: Bill) -> str:
@@ -117,6 +131,10 @@ def _carried(bill: Bill) -> str:
 
 
 def _terms(bill: Bill) -> list[str]:
+    if bill.paid_with:
+        return [f"This is paid with {plain(bill.paid_with)}: nothing is to be paid by this page."]
+    if bill.number == DRAFT:
+        return ["This is a draft: it can still change, and nothing is to be paid by it."]
     amount = f"{money_text(abs(bill.payable), digits=2)} {bill.terms.currency}"
     by = bill.due.isoformat()
     if bill.payable > 0:

@@ -14,7 +14,7 @@ from gridagora.adapters.parties_file import Parties, read_parties
 from gridagora.adapters.run_folder import RunFolder, read_run_folder
 from gridagora.billing.bills import Bill, BillLine, Terms, carry_over, month_bills
 from gridagora.billing.page import LINE_COLUMNS, STATEMENT_COLUMNS, line_rows, statement_rows
-from gridagora.billing.parties import OPERATOR
+from gridagora.billing.parties import OPERATOR, RETAILER
 from gridagora.billing.sepa import CreditTransfer, pain_001, transfer_faults
 from gridagora.errors import Fault, check_faults
 from gridagora.scenario.suggest import near
@@ -195,7 +195,10 @@ def _with_proofs(run: RunFolder, bills: Sequence[Bill], progress: Progress | Non
 
 
 def _trade_bills(run: RunFolder, choice: Choice, parties: Parties) -> tuple[Bill, ...]:
-    """Return a bill for each trade: seller to buyer, or the operator to both where their prices differ."""
+    """Return two bills for each trade: the operator bills the buyer, and writes the seller a credit note.
+
+    Neither side is told the name or the bank account of the other.
+    """
     trades = run.trades
     if choice.participant is not None:
         who = choice.participant
@@ -203,32 +206,29 @@ def _trade_bills(run: RunFolder, choice: Choice, parties: Parties) -> tuple[Bill
     received = _received(trades)
     bills: list[Bill] = []
     for index, trade, income in zip(trades.index, trades.to_dict("records"), received, strict=True):
-        buyer, seller = parties.of(str(trade["buyer"])), parties.of(str(trade["seller"]))
+        buyer, seller = str(trade["buyer"]), str(trade["seller"])
         day = date.fromisoformat(run.day[trade["period"]])
-        what = f"Energy, {trade['start']:%Y-%m-%d %H:%M} UTC"
-        paid = int(trade["amount_micro"])
-        sides = [("", seller, buyer, paid)]
-        if paid != income:
-            operator = parties.of(OPERATOR)
-            sides = [("B", operator, buyer, paid), ("S", operator, seller, -income)]
+        when = f"{trade['start']:%Y-%m-%d %H:%M} UTC, trade {index}"
+        sides = [
+            ("B", buyer, f"Energy from {seller}, {when}", int(trade["amount_micro"])),
+            ("S", seller, f"Energy to {buyer}, {when}", -income),
+        ]
         bills += [
             Bill(
                 number=f"{day:%Y%m%d}-T{index}{letter}",
-                issuer=issuer,
-                recipient=recipient,
+                issuer=parties.of(OPERATOR),
+                recipient=parties.of(who),
                 first=day,
                 last=day,
                 issued=choice.issued or day + timedelta(days=1),
                 terms=choice.terms,
                 lines=(BillLine(text=what, quantity_wh=int(trade["quantity_wh"]), amount=amount),),
             )
-            for letter, issuer, recipient, amount in sides
+            for letter, who, what, amount in sides
+            if who != RETAILER
         ]
     wanted = choice.participant
-    whole = carry_over(bills)
-    return tuple(
-        bill for bill in whole if wanted in (None, bill.issuer.participant, bill.recipient.participant)
-    )
+    return tuple(bill for bill in carry_over(bills) if wanted in (None, bill.recipient.participant))
 
 
 def _received(trades: "pd.DataFrame") -> list[int]:

@@ -22,6 +22,7 @@ from gridagora.billing.amounts import CENT
 from gridagora.billing.parties import OPERATOR, Party, iban_error
 from gridagora.billing.sepa import CreditTransfer, pain_001
 from gridagora.engine.live.billed import IssuedMonth, Payment
+from gridagora.engine.live.flexing import is_buyer
 from gridagora.engine.live.money import TRANSIT, bill, book_named, invoiced, wallet
 from gridagora.engine.live.payment_commands import ClosePayments, IssueInvoices, OrderPayments
 from gridagora.engine.live.refusals import clock, refusal
@@ -60,7 +61,7 @@ def issue(state: LiveState, command: IssueInvoices) -> InvoicesIssued:
 
 
 def _issue_faults(state: LiveState, command: IssueInvoices) -> Iterator[Fault]:
-    begin = state.billed.end(command.first)
+    begin = state.billed.end(state.first)
     if command.first != begin:
         fix = f"the next month to be issued begins with session {begin}"
         yield refusal("month_state", "month", command.month, fix=fix)
@@ -70,7 +71,8 @@ def _issue_faults(state: LiveState, command: IssueInvoices) -> Iterator[Fault]:
     if command.seen != state.billed.booked:
         yield refusal("bills_changed", "month", command.month, fix="make the bills again")
     for name, times in Counter(command.participants).items():
-        if times > 1 or state.register.get("participant", name) is None:
+        known = state.register.get("participant", name) is not None or is_buyer(state, name)
+        if times > 1 or not known:
             yield refusal("participant_unknown", "participants", name, fix="bill each participant once")
     wanted = [f"{command.month.replace('-', '')}-{k:04d}" for k in range(1, len(command.participants) + 1)]
     if list(command.numbers) != wanted:

@@ -19,6 +19,9 @@ from gridagora.service.models.base import (
 )
 from gridagora.service.texts import check_text
 
+Line = Annotated[str, Field(max_length=140), AfterValidator(check_text)]
+"""A line of a name or an address."""
+
 
 class Account(Answer):
     """Money of a participant."""
@@ -27,11 +30,21 @@ class Account(Answer):
     currency: str
     wallet: Money = Field(description="paid in and not spent")
     wallet_micro: Micro
-    bill: Money = Field(description="booked by sessions, + to the participant's credit")
+    bill: Money = Field(description="booked and on no invoice yet, + to the participant's credit")
     bill_micro: Micro
+    invoiced: Money = Field(description="invoices that are not paid, + to the participant's credit")
+    invoiced_micro: Micro
     reserved_micro: int = Field(description="that bids which stand may cost")
     available: Money = Field(description="that can still be bound or paid out")
     available_micro: Micro
+
+
+class PostingPart(Answer):
+    """The part of a posting that is for one trade."""
+
+    trade: str
+    amount: Money
+    amount_micro: Micro
 
 
 class Posting(Answer):
@@ -44,6 +57,7 @@ class Posting(Answer):
     reference: str
     amount: Money
     amount_micro: Micro
+    trades: list[PostingPart] = Field(description="for escrow: the parts by trade, which sum to the amount")
 
 
 class Payment(Ask):
@@ -54,12 +68,101 @@ class Payment(Ask):
 
 
 class PayOut(Ask):
-    """From which account the pay-outs of a month are made, and when."""
+    """From which account payments are made, and when."""
 
     name: Annotated[str, Field(min_length=1, max_length=70), AfterValidator(check_text)]
     iban: Text
     bic: Text = ""
     execution: date = Field(description="day on which the bank is to pay")
+    message: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9-]{0,34})?$")] = Field(
+        "", description="name of the file; the same one is written once, and given again word for word"
+    )
+    leave_out_without_account: bool = Field(
+        False, description="leave open what goes to participants without an IBAN; else nothing is written"
+    )
+
+
+PaymentState = Literal["open", "in_transit", "paid", "returned"]
+
+
+class Issuer(Ask):
+    """Who writes invoices, as the law wants it told; the name of the market where none is given."""
+
+    name: Line = Field("", max_length=140)
+    street: Line = ""
+    postcode: Line = ""
+    city: Line = ""
+    country: Line = Field("", examples=["DE"])
+    vat_id: Line = ""
+    iban: Line = Field("", description="account to which invoices are paid")
+    bic: Line = ""
+
+
+class IssueBills(Ask):
+    """What all invoices of a month say."""
+
+    issuer: Issuer = Issuer()
+    vat_percent: float = Field(0.0, ge=0, le=100, multiple_of=0.01, description="that the amounts include")
+    due_days: int = Field(14, ge=0, le=365)
+
+
+class IssuedBills(Answer):
+    """What a month came to when its invoices were issued."""
+
+    month: str
+    invoices: int
+    to_pay_micro: Micro = Field(description="that participants are to pay")
+    paid_out_micro: Micro = Field(description="that is to be paid out to participants")
+    carried_micro: Micro = Field(description="that goes into the next invoices, + owed by participants")
+
+
+class BankPayment(Answer):
+    """A payment over the bank: an invoice to be paid or paid out, or a withdrawal from a wallet."""
+
+    id: str = Field(description="number of the invoice, or of the withdrawal")
+    kind: Literal["collection", "pay_out", "withdrawal"]
+    participant: str
+    month: str = Field(description='of the invoice; "" for a withdrawal')
+    amount: Money
+    amount_micro: Micro
+    status: PaymentState
+    message: str = Field(description='name of the payment file that it is in, "" for none')
+    reason: str
+    at: Moment
+    ordered_at: Moment | None
+    closed_at: Moment | None
+
+
+class CloseBankPayments(Ask):
+    """What the bank told of payments: all are noted, or none."""
+
+    payments: list[Place] = Field(min_length=1, max_length=10_000, examples=[["202601-0001"]])
+    outcome: Literal["paid", "returned"] = Field(
+        description='"paid": booked by the bank; "returned": it came back, and the money is in the wallet'
+    )
+    reason: Text = ""
+
+
+class EscrowEntry(Answer):
+    """What was held for a trade from its match on, and what became of it when delivery was proven.
+
+    ``held`` is paid + fee + returned once it is released.
+    """
+
+    trade: str
+    session: int
+    period: int
+    start: Moment
+    buyer: str
+    seller: str
+    quantity_wh: int
+    held: Money
+    held_micro: Micro
+    held_at: Moment
+    paid_micro: Micro = Field(description="to the seller's wallet, for the part that was delivered")
+    fee_micro: Micro = Field(description="kept by the operator, of the seller's part")
+    returned_micro: Micro = Field(description="to the buyer's wallet")
+    released_at: Moment | None
 
 
 class InvoiceLine(Answer):
@@ -73,7 +176,7 @@ class InvoiceLine(Answer):
 
 
 class Invoice(Answer):
-    """The bill of a participant and month, of the sessions that are settled; amounts + owed."""
+    """The invoice of a participant and month, of the sessions that are settled; amounts + owed."""
 
     id: str = Field(description="participant and month", examples=["ann:2026-01"])
     number: str
@@ -87,8 +190,12 @@ class Invoice(Answer):
     lines: list[InvoiceLine]
     total: Money
     total_micro: Micro
+    opening_micro: Micro = Field(description="carried from the invoice before, below a cent")
     payable_micro: int = Field(description="whole cents; below zero it is paid out")
+    carried_micro: Micro = Field(description="below a cent: the next invoice begins with it")
     complete: bool = Field(description="all sessions of the month are settled")
+    status: Literal["draft", "issued"] = Field(description="an issued invoice never changes")
+    payment: PaymentState | Literal["none"] = Field(description='"none": nothing is to be paid')
 
 
 class Notification(Answer):

@@ -1,88 +1,39 @@
 """Invoices: the bill of a participant and month, from the settled sessions that were delivered in it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import replace
 from functools import partial
-from typing import Annotated, Any
-from zoneinfo import ZoneInfo
+from typing import Annotated
 
-import numpy as np
 from fastapi import Path, Query
-from sqlalchemy import Connection
 from starlette.responses import Response
 
 from gridagora.adapters.bill_files import bill_pdf
-from gridagora.adapters.sql.projections_live import RETAILER
-from gridagora.billing.bills import Bill, BillLine, MonthSums, Terms, month_lines
-from gridagora.billing.parties import Party
-from gridagora.errors import require
-from gridagora.ledger.journal import KINDS, EntryKind
+from gridagora.billing.bills import BillLine, Terms
+from gridagora.billing.documents import bill_document
+from gridagora.billing.parties import OPERATOR, Party, compact, party_errors
+from gridagora.engine.live.payment_commands import IssueInvoices
+from gridagora.engine.live.refusals import refusal
+from gridagora.errors import InputError, check_faults
 from gridagora.service.api.v1 import reads
-from gridagora.service.api.v1.accounts import movements
-from gridagora.service.api.v1.tools import Live, Span, TheMarket, known, paged, wrong
+from gridagora.service.api.v1.bills import Drafting, Heading, MonthBill, bills_of, draft
+from gridagora.service.api.v1.flexibility_bills import flexibility_is_settled
+from gridagora.service.api.v1.months import Month, issued_months, local_day, month_of
+from gridagora.service.api.v1.tools import Live, TheMarket, known, paged, wrong
 from gridagora.service.auth.needs import Caller, needs
+from gridagora.service.auth.rights import NOBODYS
 from gridagora.service.context import Here, Service
-from gridagora.service.models.accounts import Invoice, InvoiceLine
+from gridagora.service.headers import Repeatable
+from gridagora.service.models.accounts import Invoice, InvoiceLine, IssueBills, IssuedBills
 from gridagora.service.models.base import money
 from gridagora.service.pages import AskedPage, Page
 from gridagora.service.routes import router
-from gridagora.units import amount_micro
 
 api = router("invoices")
 Reader = Annotated[Caller, needs("invoices.read")]
 InvoiceId = Annotated[str, Path(pattern=r"^.{1,200}:[0-9]{4}-(0[1-9]|1[0-2])$", examples=["ann:2026-01"])]
-MOST_ROWS = 1_000_000
-
-MOVED = {
-    "release": "Paid and returned by escrow",
-    "fee": "Fee of the market",
-    "breach": "Energy beyond a declared limit",
-    "emergency": "Compensation for having kept an emergency limit",
-}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Month:
-    """A local month of a market: its days, and the sessions ``[first, end)`` whose delivery begins in it."""
-
-    begin: date
-    last: date
-    first: int
-    end: int
-
-    @property
-    def label(self) -> str:
-        """Name of the month, as in "2026-01"."""
-        return f"{self.begin:%Y-%m}"
-
-
-def month_of(live: Live, label: str) -> Month:
-    """Return a month by its label."""
-    try:
-        begin = date.fromisoformat(f"{label}-01")
-        after = (begin + timedelta(days=31)).replace(day=1)
-    except (ValueError, OverflowError):
-        raise wrong("time_invalid", "month", label, fix="write year and month, such as 2026-01") from None
-    return Month(
-        begin=begin,
-        last=after - timedelta(days=1),
-        first=_first_session(live, begin),
-        end=_first_session(live, after),
-    )
-
-
-def _first_session(live: Live, day: date) -> int:
-    """Return the first session whose delivery begins on a local day or later."""
-    terms = live.terms
-    local = datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(terms.timezone))
-    length = terms.session_periods * terms.mtu_s
-    return max(0, -((terms.epoch - int(local.timestamp())) // length))
-
-
-def local_day(live: Live, moment: int) -> date:
-    """Return the local day of a moment."""
-    return datetime.fromtimestamp(moment, UTC).astimezone(ZoneInfo(live.terms.timezone)).date()
+MonthLabel = Annotated[str, Path(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", examples=["2026-01"])]
+TRIES = 5
+"""How often bills are made again when something is booked on one meanwhile."""
 
 
 @api.get("/invoices", summary="List invoices")
@@ -100,20 +51,19 @@ async def invoices(
     wanted = month_of(live, month or f"{local_day(live, live.now()):%Y-%m}")
     names = reads.whose(live, caller, participant)
     rows = [
-        record
-        for record in live.state.register.all("participant")
-        if names is None or record.id in set(names)
+        (reads.number_of(live, name) or 0, name)
+        for name in reads.payers(live)
+        if names is None or name in set(names)
     ]
-    cut = paged(page, response, rows, key=lambda record: (record.number,), make=lambda record: record.id)
+    cut = paged(page, response, rows, key=lambda row: (row[0],), make=lambda row: row[1])
     bills = await service.store.run(partial(bills_of, live, tuple(cut.items), wanted))
-    return Page(items=[_told(live, bill, wanted) for bill in bills], next=cut.next)
+    return Page(items=[_told(one, live) for one in bills], next=cut.next)
 
 
 @api.get("/invoices/{id}", summary="Read an invoice")
 async def invoice(*, live: TheMarket, service: Here, id: InvoiceId, caller: Reader) -> Invoice:
-    """Return the invoice of a participant and month; it may still grow until ``complete``."""
-    bill, month = await _one(live, service, id, caller=caller)
-    return _told(live, bill, month)
+    """Return the invoice of a participant and month: a draft until it is issued, then the same for ever."""
+    return _told(await _one(live, service, id, caller=caller), live)
 
 
 @api.get(
@@ -124,140 +74,104 @@ async def invoice(*, live: TheMarket, service: Here, id: InvoiceId, caller: Read
 )
 async def pdf(*, live: TheMarket, service: Here, id: InvoiceId, caller: Reader) -> Response:
     """Return the invoice as a page to be printed."""
-    bill, month = await _one(live, service, id, caller=caller)
-    content = await service.store.run(partial(bill_pdf, bill))
-    name = f'inline; filename="invoice-{month.label}.pdf"'
+    one = await _one(live, service, id, caller=caller)
+    content = await service.store.run(partial(bill_pdf, one.bill))
+    name = f'inline; filename="invoice-{one.month.label}.pdf"'
     return Response(content, media_type="application/pdf", headers={"Content-Disposition": name})
 
 
-async def _one(live: Live, service: Service, id_: str, *, caller: Caller) -> tuple[Bill, Month]:
+async def _one(live: Live, service: Service, id_: str, *, caller: Caller) -> MonthBill:
     participant, _, label = id_.rpartition(":")
     caller.require(live.subject(participant))
-    known(live.state.register.get("participant", participant), f"participant {participant!r}")
-    month = month_of(live, label)
-    bills = await service.store.run(partial(bills_of, live, (participant,), month))
-    return bills[0], month
+    known(reads.number_of(live, participant), f"participant {participant!r}")
+    found = await service.store.run(partial(bills_of, live, (participant,), month_of(live, label)))
+    return known(found[0] if found else None, f"bill of {participant!r} in {label}: it came to nothing")
 
 
-def bills_of(live: Live, participants: tuple[str, ...], month: Month) -> list[Bill]:
-    """Return the bills of participants; all is read from one state of the database."""
+@api.post("/invoices/months/{month}/issue", status_code=201, summary="Issue the invoices of a month")
+async def issue(
+    *,
+    live: TheMarket,
+    service: Here,
+    month: MonthLabel,
+    body: IssueBills,
+    caller: Annotated[Caller, needs("accounts.write")],
+    repeat: Repeatable,
+) -> IssuedBills:
+    """Issue the invoices of a settled month, one month after the other: nothing changes them from then on.
+
+    What is booked later for its sessions stands on the next invoice, with a reference to this one.
+    """
+    caller.require(NOBODYS)
+    wanted = month_of(live, month)
+    if live.state.next_settle < wanted.end:
+        reason, fix = "has sessions that are not settled", "wait until all of them are"
+        raise wrong("month_state", "month", month, reason=reason, fix=fix)
+    heading = _heading(live, body)
+    for left in reversed(range(TRIES)):
+        command = await service.store.run(partial(_bills_to_issue, live, wanted, heading))
+        try:
+            await live.do(replace(command, at=live.now(), actor=caller.identity.id), repeat)
+            break
+        except InputError as error:
+            if not left or any(fault.code != "bills_changed" for fault in error.faults):
+                raise
+    bills = await service.store.run(partial(bills_of, live, reads.payers(live), wanted))
+    sums = [one.bill.payable for one in bills]
+    return IssuedBills(
+        month=month,
+        invoices=len(bills),
+        to_pay_micro=sum(amount for amount in sums if amount > 0),
+        paid_out_micro=-sum(amount for amount in sums if amount < 0),
+        carried_micro=sum(one.bill.carried for one in bills),
+    )
+
+
+def _heading(live: Live, body: IssueBills) -> Heading:
+    """Return what all bills say; every fault of the issuer is told."""
+    told = {name: value for name, value in body.issuer.model_dump().items() if value}
+    told |= {name: compact(told[name]) for name in ("iban", "bic") if name in told}
+    issuer = Party(participant=OPERATOR, **{"name": live.terms.name} | told)
+    check_faults(
+        refusal("field_invalid", f"issuer.{place}", getattr(issuer, place), reason=reason, fix=fix)
+        for place, reason, fix in party_errors(issuer)
+    )
+    terms = Terms(currency=live.terms.currency, vat_bp=round(body.vat_percent * 100), due_days=body.due_days)
+    return Heading(issuer=issuer, terms=terms, day=local_day(live, live.now()))
+
+
+def _bills_to_issue(live: Live, month: Month, heading: Heading) -> IssueInvoices:
+    """Return the command that issues the bills of a month by what is booked now."""
+    seen = live.state.billed.booked  # before the database is read: what is booked meanwhile is found out
     with live.market.database.reading() as connection:
-        return [_bill(live, connection, participant, month=month) for participant in participants]
-
-
-def _bill(live: Live, connection: Connection, participant: str, *, month: Month) -> Bill:
-    record = live.state.register.get("participant", participant)
-    require(record is not None, "a bill is of a participant that is registered")
-    number = record.number  # type: ignore[union-attr]
-    sums = _sums(live, connection, number, month=month)
-    name = str(record.body["name"])[:140]  # type: ignore[union-attr]
-    return Bill(
-        number=f"{month.begin:%Y%m}-{number + 1:04d}",
-        issuer=Party(participant="operator", name=live.terms.name),
-        recipient=Party(participant=participant, name=name),
-        first=month.begin,
-        last=month.last,
-        issued=month.last + timedelta(days=1),
-        terms=Terms(currency=live.terms.currency),
-        lines=month_lines(sums),
+        asked = Drafting(month=month, issued=issued_months(live, connection), heading=heading)
+        made = [draft(live, connection, one, asked=asked) for one in reads.payers(live)]
+    bills = [
+        replace(one, number=f"{month.begin:%Y%m}-{k:04d}")
+        for k, one in enumerate((one for one in made if one.lines or one.payable), start=1)
+    ]
+    return IssueInvoices(
+        at=0,
+        actor="",
+        month=month.label,
+        first=month.first if asked.issued.labels else max(month.first, live.state.first),
+        end=month.end,
+        seen=seen,
+        numbers=tuple(one.number for one in bills),
+        participants=tuple(one.recipient.participant for one in bills),
+        payable=tuple(one.payable for one in bills),
+        carried=tuple(one.carried for one in bills),
+        documents=tuple(bill_document(one) for one in bills),
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Booked:
-    """Postings of a month by kind of entry, and by kind of movement of money."""
-
-    kinds: Mapping[str, int]
-    moved: Mapping[str, int]
-
-
-def _sums(live: Live, connection: Connection, number: int, *, month: Month) -> MonthSums:
-    """Return what a month comes to; its sum is that of the postings on the participant's bill."""
-    terms = live.terms
-    span = Span(terms.session(month.first).delivery_start, terms.session(month.end).delivery_start)
-    lines = connection.execute(reads.lines(live, number, span)).all()
-    trades = connection.execute(reads.trades(live, [number], span, most=MOST_ROWS)).all()
-    booked = _booked(live, connection, number, month=month)
-    settled = {line.period for line in lines}
-    bought, sold, local = _local([row for row in trades if row.period in settled], number)
-    retail = feed_in = retail_wh = feed_in_wh = 0
-    for line in lines:
-        rest_wh = line.traded_wh - line.local_bought_wh + line.local_sold_wh
-        rest = line.retail_micro + line.energy_micro - local.get(line.period, 0)
-        if rest_wh > 0:
-            retail, retail_wh = retail + rest, retail_wh + rest_wh
-        else:
-            feed_in, feed_in_wh = feed_in + rest, feed_in_wh - rest_wh
-    total = {name: sum(int(getattr(line, f"{name}_micro")) for line in lines) for name in _LINES}
-    for name in _LINES:
-        found = booked.kinds.get("trade" if name == "energy" else name, 0)
-        require(found == total[name], f"{name} of a bill is {total[name]}, and {found} was booked")
-    return MonthSums(
-        days=len({local_day(live, terms.begins(line.period)) for line in lines}),
-        bought_wh=sum(line.local_bought_wh for line in lines),
-        bought=bought,
-        sold_wh=sum(line.local_sold_wh for line in lines),
-        sold=sold,
-        retail_wh=retail_wh,
-        retail=retail,
-        feed_in_wh=feed_in_wh,
-        feed_in=feed_in,
-        imbalance_wh=sum(line.metered_wh - line.traded_wh for line in lines),
-        imbalance=total["imbalance"],
-        network=total["network"],
-        taxes=total["taxes"],
-        standing=booked.kinds.get("standing", 0),
-        journal=tuple((MOVED.get(kind, kind), amount) for kind, amount in booked.moved.items() if amount),
-    )
-
-
-_LINES = ("energy", "retail", "imbalance", "network", "taxes")
-
-
-def _local(trades: Any, number: int) -> tuple[int, int, dict[int, int]]:
-    """Return what local trades cost and brought, and their money by period; + received."""
-    bought = sold = 0
-    by_period: dict[int, int] = {}
-    for row in trades:
-        if RETAILER in (row.buyer, row.seller):
-            continue
-        wh, due = np.int64(row.quantity_wh), 0
-        if row.buyer == number:
-            due = -int(amount_micro(wh, np.int64(row.buyer_price_micro)))
-            bought += due
-        if row.seller == number:  # both: who sells to itself
-            paid = int(amount_micro(wh, np.int64(row.seller_price_micro)))
-            sold, due = sold + paid, due + paid
-        by_period[row.period] = by_period.get(row.period, 0) + due
-    return bought, sold, by_period
-
-
-def _booked(live: Live, connection: Connection, number: int, *, month: Month) -> _Booked:
-    """Return what was booked on a participant's bill for the sessions of a month."""
-    begin = live.terms.session(month.first).delivery_start
-    asked = reads.postings(live, number, Span(begin, None), most=MOST_ROWS)
-    rows = [row for row in connection.execute(asked) if row.name.startswith("participant:")]
-    moved = movements(live, rows)
-    kinds: dict[str, int] = {}
-    moves: dict[str, int] = {}
-    for row in rows:
-        if row.seq in moved:
-            session = moved[row.seq].reference.rpartition(" ")[2]
-            if session.isdigit() and month.first <= int(session) < month.end:
-                kind = moved[row.seq].kind
-                moves[kind] = moves.get(kind, 0) + row.amount_micro
-        elif row.kind != "FlexSettled" and month.first <= row.entry // KINDS < month.end:
-            kind = EntryKind(row.entry % KINDS).name.lower()
-            kinds[kind] = kinds.get(kind, 0) + row.amount_micro
-    return _Booked(kinds=kinds, moved=moves)
-
-
-def _told(live: Live, bill: Bill, month: Month) -> Invoice:
+def _told(one: MonthBill, live: Live) -> Invoice:
+    bill = one.bill
     return Invoice(
-        id=f"{bill.recipient.participant}:{month.label}",
+        id=f"{bill.recipient.participant}:{one.month.label}",
         number=bill.number,
         participant=bill.recipient.participant,
-        month=month.label,
+        month=one.month.label,
         first=bill.first.isoformat(),
         last=bill.last.isoformat(),
         issued=bill.issued.isoformat(),
@@ -266,8 +180,12 @@ def _told(live: Live, bill: Bill, month: Month) -> Invoice:
         lines=[_line(line) for line in bill.lines],
         total=money(bill.total),
         total_micro=bill.total,
+        opening_micro=bill.opening,
         payable_micro=bill.payable,
-        complete=live.state.next_settle >= month.end,
+        carried_micro=bill.carried,
+        complete=live.state.next_settle >= one.month.end and flexibility_is_settled(live, one.month),
+        status="issued" if one.issued else "draft",
+        payment=one.payment,
     )
 
 

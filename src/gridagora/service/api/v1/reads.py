@@ -8,7 +8,8 @@ from sqlalchemy import ColumnElement, Row, Select, select
 from sqlalchemy.sql import and_, case, func
 
 from gridagora.adapters.sql import tables
-from gridagora.adapters.sql.projections_live import RETAILER, first_account
+from gridagora.adapters.sql.projections_live import BUYER_FIRST, RETAILER, first_account
+from gridagora.engine.live.flexing import is_buyer
 from gridagora.service.api.v1.tools import Live, Span
 from gridagora.service.auth.needs import Caller
 from gridagora.service.auth.rights import Reach
@@ -38,16 +39,29 @@ def whose(live: Live, caller: Caller, participant: str | None) -> list[str] | No
         return [participant]
     if caller.reach is Reach.ALL:
         return None
-    names = [record.id for record in live.state.register.all("participant")]
-    return caller.only(names, live.subject)
+    return caller.only(payers(live), live.subject)
 
 
 def numbers(live: Live, names: Sequence[str] | None) -> list[int] | None:
     """Return the numbers of participants in the read tables."""
     if names is None:
         return None
-    records = (live.state.register.get("participant", name) for name in names)
-    return [record.number for record in records if record is not None]
+    return [number for number in (number_of(live, name) for name in names) if number is not None]
+
+
+def number_of(live: Live, name: str) -> int | None:
+    """Return the number of a participant in the read tables, or of a grid operator that buys flexibility."""
+    record = live.state.register.get("participant", name)
+    if record is not None:
+        return record.number
+    return BUYER_FIRST + live.state.flex.open_terms.buyers.index(name) if is_buyer(live.state, name) else None
+
+
+def payers(live: Live) -> list[str]:
+    """Return all that have accounts: participants as they were registered, then buyers of flexibility."""
+    terms = live.state.flex.terms
+    names = [record.id for record in live.state.register.all("participant")]
+    return names + ([] if terms is None else list(terms.buyers))
 
 
 class Names:
