@@ -34,8 +34,9 @@ def expected_of(state: LiveState, number: int, context: LiveContext) -> Expected
     times = state.open_terms.session(number)
     session = state.sessions.get(number) or SessionState(times)
     gate = session.gate or gate_of(state, session, state.at, context=context, book=BookColumns.none())
-    bidders = set(session.book.columns().participant) if session.cleared is not None else set()
-    firm = frozenset(name for name in gate.participants if name in bidders)
+    firm = frozenset[str]()
+    if session.cleared is not None:  # bids first, in the order of the gate, then what nobody bid
+        firm = frozenset(gate.participants[k] for k in session.cleared.participant[: len(gate.bids)].tolist())
     silent = frozenset(code for code, name in enumerate(gate.participants) if name not in firm)
     loads = expected_loads(state, session, gate, silent=silent, share=context.reactive_share)
     kw = loads.kw
