@@ -24,6 +24,7 @@ READS = {
     "/invoices/{id}/pdf": ("/invoices/ann:2026-01/pdf", ANN),
     "/accounts/{participant}": ("/accounts/ann", ANN),
     "/accounts/{participant}/postings": ("/accounts/ann/postings", ANN),
+    "/accounts/{participant}/escrow": ("/accounts/ann/escrow", ANN),
     "/accounts/{participant}/statement": ("/accounts/ann/statement", ANN),
     "/notifications": ("/notifications?participant=ann", ANN),
     "/proofs": ("/proofs?participant=ann", ANN),
@@ -52,6 +53,7 @@ LISTS = (
     "/disputes",
     "/invoices",
     "/accounts",
+    "/payments",
     "/flexibility/contracts",
     "/activations",
     "/bids/{number}",
@@ -62,6 +64,8 @@ LISTS = (
 
 OPEN = ("/flexibility/market", "/flexibility/auctions", "/flexibility/requests", "/flexibility/book")
 OPEN += ("/flexibility/auctions/{number}", "/flexibility/auctions/{number}/offers", "/flexibility/deliveries")
+OPEN += ("/flexibility/tenders", "/flexibility/tenders/{name}", "/flexibility/tenders/{name}/bids")
+OPEN += ("/flexibility/redispatch-orders", "/flexibility/redispatch")
 """Of everybody who has a role with the right."""
 
 STATUS = {"status": "active"}
@@ -81,7 +85,10 @@ TENDER = {
     "product": "cap",
     "windows": [{"first": 1, "count": 1, "need_kw": 1.0}],
 }
-TENDER |= {"bids": [{"participant": "ann", "max_kw": 1.0, "availability": 0.0, "utilisation": 0.0}]}
+TENDER |= {"closes": "2026-01-01T00:00:00Z"}
+TENDER_BID = {"participant": "ann", "max_kw": 1.0, "availability": 0.0, "utilisation": 0.0}
+WILLING = {"participant": "ann", "side": "sell", "period": 9, "kw": 1.0, "price": 0.1}
+REDISPATCH = {"buyer": "grid", "area": [BUSES[0]], "relieves": "import", "needs": [{"period": 9, "kw": 1.0}]}
 FLEX = {"buyers": ["grid"], "products": [{"name": "cap", "direction": "cap", "settlement": "x"}]}
 FLEX |= {"first": 0, "periods": 9}
 POINT = {"participant": "ann", "bus": BUSES[0]}
@@ -134,11 +141,20 @@ WRITES = {
     ("POST", "/disputes/{id}/decision"): ("/disputes/d0/decision", {"accepted": True}, NOBODYS),
     ("POST", "/accounts/{participant}/deposits"): ("/accounts/ann/deposits", PAYMENT, ANN),
     ("POST", "/accounts/{participant}/withdrawals"): ("/accounts/ann/withdrawals", PAYMENT, ANN),
+    ("POST", "/invoices/months/{month}/issue"): ("/invoices/months/2026-01/issue", {}, NOBODYS),
+    ("POST", "/payments/outcomes"): ("/payments/outcomes", {"payments": ["x"], "outcome": "paid"}, NOBODYS),
     ("POST", "/payments/{month}"): ("/payments/2026-01", {
         "name": "x", "iban": "DE89370400440532013000", "execution": "2026-02-02"}, NOBODYS),
     ("POST", "/flexibility/market"): ("/flexibility/market", FLEX, NOBODYS),
     ("POST", "/flexibility/requests"): ("/flexibility/requests", REQUEST, GRID),
     ("POST", "/flexibility/tenders"): ("/flexibility/tenders", TENDER, GRID),
+    ("POST", "/flexibility/tenders/{name}/bids"): ("/flexibility/tenders/t/bids", TENDER_BID, ANN),
+    ("DELETE", "/flexibility/tenders/{name}/bids/{participant}"): (
+        "/flexibility/tenders/t/bids/ann", None, ANN),
+    ("POST", "/flexibility/redispatch-orders"): ("/flexibility/redispatch-orders", WILLING, ANN),
+    ("DELETE", "/flexibility/redispatch-orders/{participant}/{period}"): (
+        "/flexibility/redispatch-orders/ann/9", None, ANN),
+    ("POST", "/flexibility/redispatch"): ("/flexibility/redispatch", REDISPATCH, GRID),
     ("POST", "/flexibility/operator-orders"): (
         "/flexibility/operator-orders", ORDER | {"participant": "grid"}, GRID),
     ("POST", "/flexibility/orders"): ("/flexibility/orders", ORDER | {"participant": "ann"}, ANN),
@@ -156,6 +172,7 @@ ELSEWHERE = {
     ("DELETE", "/bids/{number}"): "by what is found",
     ("POST", "/emergencies"): "tested with areas below",
     ("POST", "/flexibility/calls"): "by the contract's buyer",
+    ("POST", "/flexibility/tenders/{name}/decision"): "by the tender's buyer",
     ("POST", "/flexibility/contracts/{id}/releases"): "by the contract's buyer",
     ("POST", "/flexibility/contracts/{id}/dispatches"): "by the contract's buyer",
     ("DELETE", "/flexibility/orders/{product}/{number}"): "by the order's owner",
