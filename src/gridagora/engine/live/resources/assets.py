@@ -34,8 +34,6 @@ ASSET = Kind(
         "reason": Field(type="text"),
     },
     statuses=("pending", "approved", "rejected", "withdrawn"),
-    writers=frozenset({"administrator", "dso", "own"}),
-    approvers=frozenset({"administrator", "dso"}),
     check=_faults,
 )
 """A device; "approved": it is prequalified, so that its owner can sell."""

@@ -24,7 +24,6 @@ FORECAST = Kind(
         "method": Field(type="text"),
     },
     statuses=("issued", "withdrawn"),
-    writers=frozenset({"administrator", "retailer", "own"}),
     check=_faults,
 )
 """Net import, kW, + import, one entry per period from ``first`` on."""

@@ -1,4 +1,4 @@
-"""What a kind of record is: its fields, the words of its status, who may write it, and checks of its own."""
+"""What a kind of record is: its fields, the words of its status, and checks of its own."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -69,23 +69,19 @@ class Kind:
     name : of the kind
     fields : by name
     statuses : the first is that of a new record
-    writers : roles that may make and change records of it; "own": of the organisation that it belongs to
-    approvers : roles that may set another status
     check : what the fields alone do not tell
     """
 
     name: str
     fields: Mapping[str, Field]
     statuses: tuple[str, ...]
-    writers: frozenset[str]
-    approvers: frozenset[str] = frozenset()
     check: Check | None = None
 
 
 def field_faults(kind: Kind, state: LiveState, change: Change) -> Iterator[Fault]:
     """Yield every fault of a record's fields.
 
-    >>> kind = Kind(name="a", fields={"x": Field(type="whole", low=0)}, statuses=("on",), writers=frozenset())
+    >>> kind = Kind(name="a", fields={"x": Field(type="whole", low=0)}, statuses=("on",))
     >>> change = Change(at=0, id="1", status="on", body={"x": -1, "y": 2}, before=None, context=None)
     >>> [fault.code for fault in field_faults(kind, LiveState(), change)]
     ['field_unknown', 'field_invalid']

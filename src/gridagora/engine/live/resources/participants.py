@@ -13,7 +13,6 @@ from gridagora.ledger.escrow import LARGEST
 
 ROLES = ("administrator", "regulator", "dso", "retailer", "aggregator", "prosumer")
 PUBLIC_KEY = re.compile(r"[0-9a-f]{64}")
-OPERATOR = frozenset({"administrator"})
 
 ORGANISATION = Kind(
     name="organisation",
@@ -24,8 +23,6 @@ ORGANISATION = Kind(
         "address": Field(type="text"),
     },
     statuses=("active", "closed"),
-    writers=OPERATOR,
-    approvers=OPERATOR,
 )
 """A company, an authority or a household: whom people and machines act for."""
 
@@ -53,6 +50,9 @@ def _participant_faults(state: LiveState, change: Change) -> Iterator[Fault]:
         yield refusal("insufficient_funds", "overdraft_micro", value, reason=reason, fix=fix)
 
 
+ADDRESS = ("street", "postcode", "city", "country", "vat_id")
+"""What bills show below the name."""
+
 PARTICIPANT = Kind(
     name="participant",
     fields={
@@ -62,13 +62,12 @@ PARTICIPANT = Kind(
         "aggregator": Field(type="text", refers_to="organisation"),
         "email": Field(type="text"),
         "passive": Field(type="truth"),
+        **{name: Field(type="text") for name in ADDRESS},
         "overdraft_micro": Field(type="whole", low=0, high=LARGEST),
         "iban": Field(type="text"),
         "bic": Field(type="text"),
     },
     statuses=("pending", "active", "suspended", "closed"),
-    writers=frozenset({"administrator", "own"}),
-    approvers=OPERATOR,
     check=_participant_faults,
 )
 """Who buys and sells; ``overdraft_micro`` is how far below zero its wallet may go, ``iban`` where it is paid.
@@ -103,8 +102,6 @@ CONNECTION_POINT = Kind(
         "public_key": Field(type="text"),
     },
     statuses=("pending", "active", "closed"),
-    writers=frozenset({"administrator", "dso", "own"}),
-    approvers=frozenset({"administrator", "dso"}),
     check=_point_faults,
 )
 """Where a participant is on the grid: ``phase`` 0 is all three, ``import_kw`` and ``export_kw`` the fuse.

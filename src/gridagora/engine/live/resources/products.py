@@ -14,7 +14,5 @@ PRODUCT = Kind(
         "description": Field(type="text"),
     },
     statuses=("draft", "active", "retired"),
-    writers=frozenset({"administrator", "dso"}),
-    approvers=frozenset({"administrator"}),
 )
 """What is traded, for people and for prequalification; the clearing rules are in the terms of the market."""

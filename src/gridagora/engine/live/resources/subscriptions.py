@@ -24,7 +24,5 @@ SUBSCRIPTION = Kind(
         "email": Field(type="text"),
     },
     statuses=("active", "paused", "closed"),
-    writers=frozenset({"administrator", "own"}),
-    approvers=frozenset({"administrator", "own"}),
 )
 """Notifications about topics."""

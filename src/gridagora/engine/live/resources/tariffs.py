@@ -37,7 +37,6 @@ TARIFF = Kind(
         **{name: Field(type="numbers", low=-HIGHEST, high=HIGHEST) for name in COLUMNS},
     },
     statuses=("issued", WITHDRAWN),
-    writers=frozenset({"administrator", "retailer"}),
     check=_faults,
 )
 """Prices, currency per kWh, one per period from ``first`` on; of several the one that was sent last holds.
