@@ -418,3 +418,46 @@ def test_no_participant_is_called_like_a_buyer(day):
     body = {"id": "grid-2", "name": "x", "organisation": "homes"}
     refused = day.api.post("/api/v1/participants", token=day.tokens["root"], json=body)
     assert refused.json()["errors"][0]["code"] == "id_invalid"
+
+
+OWNED = (
+    "/flexibility/contracts",
+    "/flexibility/auctions/0/offers",
+    "/flexibility/auctions/1/offers",
+    "/flexibility/auctions/2/offers",
+    "/flexibility/tenders/sunny/bids",
+    "/flexibility/redispatch-orders",
+    "/flexibility/redispatch",
+    "/flexibility/deliveries",
+    "/activations",
+)
+"""Lists whose things have an owner."""
+
+DEALS = {
+    ("grid", "/flexibility/contracts"): {"ann", "bob", "cem"},
+    ("grid", "/flexibility/auctions/0/offers"): {"ann"},
+    ("grid", "/flexibility/auctions/1/offers"): {"ann", "bob"},
+    ("grid", "/flexibility/tenders/sunny/bids"): {"bob", "cem", "dea"},
+    ("grid", "/flexibility/redispatch"): {"ann", "dea", "grid"},
+    ("grid", "/flexibility/deliveries"): {"ann", "bob", "cem"},
+    ("grid", "/activations"): {"ann", "cem"},
+    ("grid-2", "/flexibility/auctions/2/offers"): {"cem", "dea"},
+    ("grid-2", "/flexibility/deliveries"): {"cem", "dea"},
+}
+"""Whose things a grid operator sees: those that it bought of, and what was bid in its tender."""
+
+
+@pytest.mark.parametrize("path", OWNED)
+def test_each_role_sees_in_a_list_what_the_table_of_rights_lets(day, path):
+    def seen(who):
+        rows = day.api.get(f"/api/v1{path}?limit=500", token=day.tokens[who]).json()["items"]
+        return {row.get("participant") or row["seller"] for row in rows}
+
+    everything = seen("root")
+    assert seen("rita") == everything
+    for name in NAMES:
+        assert seen(name) == everything & {name}
+    for stranger in ("power", "pool"):
+        assert seen(stranger) == set()
+    for buyer in ("grid", "grid-2"):
+        assert seen(buyer) == DEALS.get((buyer, path), set()), buyer
