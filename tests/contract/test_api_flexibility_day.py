@@ -388,6 +388,16 @@ def test_a_buyer_sees_deliveries_that_it_bought(day):
     assert seen("power") == seen("pool") == set()
 
 
+def test_changes_are_measured_from_the_schedule_or_from_the_meter_before(day):
+    """Cem had bought 4 kW and took 2.4; Dea, without a bid, took as much as in the hour before."""
+    found = {
+        (one.participant, one.period): (one.ordered_wh, one.delivered_wh)
+        for one in day.root.flexibility.deliveries()
+        if one.product == "down"
+    }
+    assert found == {("cem", 12): (500, 400), ("dea", 13): (750, 0)}
+
+
 def test_offers_and_pairs_are_told_to_their_parties(day):
     def offers(who, auction):
         return {one.participant for one in day.clients[who].flexibility.offers(auction)}

@@ -167,7 +167,7 @@ class TenderWindow(Ask):
     """A service window of a tender."""
 
     first: Count
-    count: int = Field(ge=1, le=100_000)
+    count: int = Field(ge=1, le=10_000)
     need_kw: Kilowatts
 
 
@@ -177,7 +177,7 @@ class NewTender(Ask):
     name: Id
     buyer: Place = Field(description="id of the grid operator's organisation")
     product: Place = Field(description="its direction is what is asked for")
-    windows: Annotated[list[TenderWindow], Field(min_length=1, max_length=1_000)]
+    windows: Annotated[list[TenderWindow], Field(min_length=1, max_length=100)]
     closes: Moment = Field(description="bids are taken until then")
     area: list[Place] = Field(default=[], description="buses or participants that may sell; empty: all")
     availability_cap: Kilowatts | None = Field(None, description="dearest, currency per kW and hour")
@@ -217,7 +217,9 @@ class NewTenderBid(Ask):
     max_kw: Kilowatts
     availability: Kilowatts = Field(description="currency per kW and hour")
     utilisation: Kilowatts = Field(description="currency per kWh")
-    windows: list[Count] | None = Field(None, description="places in the tender's windows, from 0")
+    windows: Annotated[list[Count], Field(max_length=100)] | None = Field(
+        None, description="places in the tender's windows, from 0"
+    )
 
 
 class TenderBidOut(Answer):
@@ -290,7 +292,7 @@ class NewRedispatch(Ask):
         description="zones, buses or participants inside"
     )
     relieves: Literal["import", "export"] = Field(description="what is too much inside")
-    needs: Annotated[list[Relief], Field(min_length=1, max_length=1_000)]
+    needs: Annotated[list[Relief], Field(min_length=1, max_length=96)]
 
 
 class RedispatchRow(Answer):
