@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select
 from gridagora.adapters.sql import tables
 from gridagora.adapters.sql.address import Address, read_address
 from gridagora.adapters.sql.codec import decode
-from gridagora.adapters.sql.engines import failures, make_engine, told, use_write_ahead_log
+from gridagora.adapters.sql.engines import failures, identity, make_engine, told, use_write_ahead_log
 from gridagora.adapters.sql.locks import FileLock
 from gridagora.adapters.sql.schema import check_schema, revision_of
 from gridagora.errors import Fault, GridAgoraError, InputError, StoreError
@@ -105,7 +105,7 @@ class Database:
             check_schema(self._writer, write=True)
         if path is not None:
             use_write_ahead_log(self._writer)
-            self._file = _identity(path)
+            self._file = identity(path)
 
     def __enter__(self) -> "Database":
         return self
@@ -230,7 +230,7 @@ class Database:
     def _check_file_is_ours(self) -> None:
         """Refuse to write into a file that was removed: the system keeps it for us and nobody else."""
         path = self.address.path
-        if path is not None and (not path.exists() or _identity(path) != self._file):
+        if path is not None and identity(path) != self._file:
             raise StoreError(f"{path} was removed or replaced while it was open; nothing was written")
 
     @contextmanager
@@ -262,11 +262,6 @@ def _check_file(path: Path, *, create: bool) -> None:
         raise StoreError(f"there is no database {path}")
     if not path.absolute().parent.is_dir():
         raise StoreError(f"the folder of {path} is not there")
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_dev, found.st_ino
 
 
 Progress = Callable[[int, int, str], None]

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, NullPool, create_engine, event
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine, event
+from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
 
 from gridagora.adapters.sql.address import Address
 from gridagora.errors import StoreError
@@ -15,6 +15,9 @@ from gridagora.errors import StoreError
 OLDEST_SQLITE = (3, 35, 0)
 RESET_BUG = ((3, 7, 0), (3, 51, 2))
 """Versions in which two connections that write or checkpoint at once can damage a database (first, last)."""
+
+READERS = 8
+"""Connections to an SQLite file for reading that are kept open; more are opened when they are needed."""
 
 BUSY_MS = 10_000
 APPLICATION_ID = 0x47724167
@@ -46,7 +49,9 @@ def make_engine(address: Address, *, write: bool) -> Engine:
     """Return an engine whose connections write or only read.
 
     Readers of SQLite open the file read-only, so they can neither write nor checkpoint: the one connection
-    that may is the writer's, whom a lock makes the only one.
+    that may is the writer's, whom a lock makes the only one.  Connections of readers are kept: one that is
+    idle stands in no transaction, so it holds no checkpoint back.  One whose file was replaced or removed is
+    given up.
     """
     if address.path is None:
         options = {} if write else {"postgresql_readonly": True, "isolation_level": "REPEATABLE READ"}
@@ -58,13 +63,41 @@ def make_engine(address: Address, *, write: bool) -> Engine:
         )
     check_library()
     opened = _sqlite_opener(address.path, "rwc" if write else "ro")
-    engine = create_engine("sqlite://", creator=opened, poolclass=NullPool)
+    if write:
+        engine = create_engine("sqlite://", creator=opened, poolclass=NullPool)
+    else:
+        kept = {"poolclass": QueuePool, "pool_size": READERS, "max_overflow": -1}
+        engine = create_engine("sqlite://", creator=opened, **kept)
+        _watch_file(engine, address.path)
 
     def begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     event.listen(engine, "begin", begin)
     return engine
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another one of its name; None where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _watch_file(engine: Engine, path: Path) -> None:
+    """Let connections be opened anew where the file is not the one any more that they were opened on."""
+
+    def opened(_: object, record: Any) -> None:
+        record.info["file"] = identity(path)
+
+    def taken(_: object, record: Any, __: object) -> None:
+        if record.info["file"] != identity(path):
+            raise DisconnectionError(f"{path} was replaced")
+
+    event.listen(engine, "connect", opened)
+    event.listen(engine, "checkout", taken)
 
 
 def _sqlite_opener(path: Path, mode: str) -> Callable[[], sqlite3.Connection]:

@@ -7,6 +7,7 @@ of any other version is not used.
 """
 
 import hashlib
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -17,13 +18,10 @@ from typing import Any, get_args
 import numpy as np
 
 from gridagora.adapters.sql.codec import classes_of, decode_items, head_of_items, packed, put
-from gridagora.engine.flexibility.state import FlexMarketState
-from gridagora.engine.live.billed import IssuedMonth, Payment
 from gridagora.engine.live.copying import CHANGING
-from gridagora.engine.live.state import BusForecast, Dispute, LiveState, Meters, Record
+from gridagora.engine.live.state import LiveState, Meters
 from gridagora.errors import DamagedEvent
 from gridagora.model.events import Event
-from gridagora.model.live import SessionTimes
 
 FORMAT = 1
 """Of the bytes; `state_version` holds it."""
@@ -33,9 +31,6 @@ SCALARS = frozenset({str, int, float, bool, type(None), np.ndarray})
 NUMBERED, OBJECT, RECORD, ITEMS, LIST, SET, MAP, SHARED, AGAIN = range(9)
 """What a tuple of the bytes stands for, its first entry: `_Flat` writes them, `_Whole` reads them."""
 
-HELD = (FlexMarketState, Record, Dispute, BusForecast, IssuedMonth, Payment, SessionTimes)
-"""Classes that stand in a state and in no event."""
-
 FETCHED = 500
 """Events that are asked for at a time."""
 
@@ -44,9 +39,11 @@ _BY_NAME = {kind.__name__: kind for kind in CHANGING}
 
 @cache
 def _records() -> dict[str, type]:
-    """Return the dataclasses that a state can hold, by name."""
-    kinds = (FlexMarketState, Record, Dispute, SessionTimes, IssuedMonth, Payment)
-    return classes_of(*get_args(Event), *kinds)
+    """Return the dataclasses that a state can hold, by name: those that the modules of its classes know."""
+    modules = {kind.__module__: sys.modules[kind.__module__] for kind in CHANGING}
+    known = (value for module in modules.values() for value in vars(module).values())
+    ours = [value for value in known if isinstance(value, type) and is_dataclass(value)]
+    return classes_of(*get_args(Event), *ours)
 
 
 @cache
@@ -174,6 +171,8 @@ def encode_state(
     """
     flat = _Flat(held)
     parts: list[bytes] = []
+    if tuple(vars(state)) != CHANGING[LiveState]:
+        raise TypeError("the LiveState has other attributes than one that is new")
     apart = (state.sessions, state.meters)
     put(
         (*(flat.of(v) for v in vars(state).values() if v is not apart[0] and v is not apart[1]),),
