@@ -168,7 +168,7 @@ def test_items_sum_to_what_is_posted_whatever_the_payment_rule(rule):
     assert items is not None
     for who in range(5):
         assert items.amount[items.participant == who].sum() == settled.amount[settled.account == who].sum()
-    assert {"reserved", "activated", "claw_back", "penalty", "refund"} <= set(items.reason)
+    assert {"reserved", "activated", "claw_back", "refund"} <= set(items.reason)
     assert set(items.product) == {"cap"}
     postings = Postings(entry=settled.entry, account=settled.account, amount=settled.amount)
     with pytest.raises(InvariantError, match="differ from what is posted"):
