@@ -47,7 +47,8 @@ from gridagora.settlement import Prices
 from gridagora.units import to_micro
 
 if TYPE_CHECKING:
-    from gridagora.adapters.live import LiveRunner, RunningClock
+    from gridagora.adapters.clocks import RunningClock
+    from gridagora.adapters.live import LiveRunner
 
 Progress = Callable[[int, int, str], None]
 Stop = Callable[[], bool]

@@ -1,15 +1,18 @@
 """What operators do over the API: a clock in doubt, a settlement that is stuck, limits that cost money."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from api_market import BUSES, EPOCH, Hands, MarketApi
 
 from gridagora.adapters import live_steps
+from gridagora.adapters.clocks import SystemClock
 from gridagora.client import ApiError
 from gridagora.engine.live import machine
 from gridagora.engine.live.commands import SettleLiveSession
 from gridagora.errors import SolverError
+from gridagora.service import serving
 
 HOUR = 3600
 BID = {"participant": "ann", "side": "buy", "period": 0, "price": "0.25", "quantity_wh": 1000}
@@ -91,3 +94,31 @@ def test_a_breach_is_on_the_bill_of_who_caused_it(api):
     assert lines["Energy beyond a declared limit"] == 500_000
     postings = api.get("/api/v1/accounts/ann/postings", token=api.ann).json()["items"]
     assert [one["amount_micro"] for one in postings if one["what"] == "breach"] == [-500_000]
+
+
+class Shifted(SystemClock):
+    """The computer's clock, some days later."""
+
+    days = 0
+
+    def now(self):
+        return super().now() + self.days * 86_400
+
+    def seconds_until(self, moment):
+        return super().seconds_until(moment - self.days * 86_400)
+
+
+@pytest.mark.parametrize(("days", "asked"), [(3, False), (40, True)])
+def test_a_market_that_was_long_at_rest_asks_at_the_start_whether_its_clock_is_right(
+    tmp_path, monkeypatch, days, asked
+):
+    monkeypatch.setattr(serving, "SystemClock", Shifted)
+    monkeypatch.setattr(Shifted, "days", 0)
+    order = serving.Order(database=str(tmp_path / "a.db"), scenario="cigre-lv", terms={"session_periods": 96})
+    assert not serving.prepare_service(order).clock_jump_s
+    monkeypatch.setattr(Shifted, "days", days)
+    jump = serving.prepare_service(order).clock_jump_s
+    assert (jump > 39 * 86_400) == asked == (jump > 0)
+    if asked:
+        assert serving.prepare_service(replace(order, accept_clock=True)).clock_jump_s == 0
+        assert serving.prepare_service(order).clock_jump_s == 0

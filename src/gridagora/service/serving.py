@@ -16,8 +16,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from gridagora.adapters.clocks import FastClock, SystemClock
-from gridagora.adapters.live import RunningClock
+from gridagora.adapters.clocks import FastClock, RunningClock, SystemClock
 from gridagora.adapters.live_meters import MeterListener
 from gridagora.adapters.meters.mqtt import TOPIC, broker_of
 from gridagora.adapters.sql.address import read_address
