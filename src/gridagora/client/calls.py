@@ -2,17 +2,23 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from gridagora.client.flexibility import Flexibility
+from gridagora.client.meters import Jobs, Meters
 from gridagora.client.money import Money
+from gridagora.client.records import Records
 from gridagora.client.transport import Message, Transport
 from gridagora.service.models import accounts, market, metering, records
 from gridagora.service.models.aggregates import Aggregate
+from gridagora.service.models.jobs import JobState
 
 if TYPE_CHECKING:
     import httpx
+
+    from gridagora.client.people import People
 
 Span = dict[str, Any]
 
@@ -60,7 +66,38 @@ class Market:
             url, client_id=client_id, secret=secret, token=token, timeout_s=timeout_s, http=http
         )
         self.flexibility = Flexibility(self._api)
+        self.records = Records(self._api)
+        self.meters = Meters(self._api)
+        self.jobs = Jobs(self._api)
         self.money = Money(self._api)
+
+    @classmethod
+    def sign_in(
+        cls, url: str, *, email: str, password: str, totp: str = "", http: "httpx.Client | None" = None
+    ) -> "Market":
+        """Return the platform as a person sees it; their session ends with `sign_out`.
+
+        Parameters
+        ----------
+        url : of the platform
+        email, password : of the person
+        totp : code that their authenticator app shows, where they have a second factor
+        http : an `httpx.Client` to send by; one is made when left out
+        """
+        market = cls(url, http=http)
+        market._api.sign_in(email, password, totp=totp)
+        return market
+
+    def sign_out(self) -> None:
+        """End the session with all its tokens."""
+        self._api.sign_out()
+
+    @cached_property
+    def people(self) -> "People":
+        """People, machines, organisations, and the audit log."""
+        from gridagora.client.people import People
+
+        return People(self._api)
 
     def __enter__(self) -> "Market":
         return self
@@ -190,6 +227,28 @@ class Market:
         """Yield bids with what became of them."""
         return self._api.pages("/bids", market.Bid, participant=participant, session=session)
 
+    def one_bid(self, number: int) -> market.Bid:
+        """Return a bid with what became of it."""
+        return self._api.get(f"/bids/{number}", market.Bid)
+
+    def withdraw_bid(self, number: int) -> None:
+        """Take one bid back before the gate."""
+        self._api.send("DELETE", f"/bids/{number}")
+
+    def bid_very_often(self, participant: str, session: int, bids: Sequence[market.BidLine]) -> JobState:
+        """Bid up to 200,000 times, in a job: each bid is taken or refused by itself above 10,000."""
+        rows = [one.model_dump(mode="json", exclude_none=True) for one in bids]
+        body = {"participant": participant, "session": session, "bids": rows}
+        return self._api.post("/bids/bulk", body, JobState, headers={"Prefer": "respond-async"})
+
+    def trade(self, id: str) -> market.Trade:
+        """Return a trade."""
+        return self._api.get(f"/trades/{id}", market.Trade)
+
+    def approval(self, id: str) -> market.Approval:
+        """Return the way of a trade through the controllers of zones."""
+        return self._api.get(f"/approvals/{id}", market.Approval)
+
     def trades(self, *, participant: str | None = None, session: int | None = None) -> Iterator[market.Trade]:
         """Yield trades."""
         return self._api.pages("/trades", market.Trade, participant=participant, session=session)
@@ -216,6 +275,14 @@ class Market:
     def limits(self) -> Iterator[accounts.Limit]:
         """Yield limits of the grid that one may see."""
         return self._api.pages("/limits", accounts.Limit)
+
+    def limit(self, id: str) -> accounts.Limit:
+        """Return a limit of the grid."""
+        return self._api.get(f"/limits/{id}", accounts.Limit)
+
+    def breaches(self) -> Iterator[accounts.Breach]:
+        """Yield deliveries beyond limits."""
+        return self._api.pages("/breaches", accounts.Breach)
 
     def declare_limit(self, new: accounts.NewLimit, *, emergency: bool = False) -> accounts.Limit:
         """Limit what may be exchanged at a place; an emergency also limits what was cleared already."""
@@ -252,6 +319,14 @@ class Market:
     def dispute(self, new: metering.NewDispute) -> metering.Dispute:
         """Dispute a settlement."""
         return self._api.post("/disputes", new, metering.Dispute)
+
+    def disputes(self, *, participant: str | None = None) -> Iterator[metering.Dispute]:
+        """Yield disputes."""
+        return self._api.pages("/disputes", metering.Dispute, participant=participant)
+
+    def one_dispute(self, id: str) -> metering.Dispute:
+        """Return a dispute."""
+        return self._api.get(f"/disputes/{id}", metering.Dispute)
 
     def decide(self, dispute: str, decision: metering.DisputeDecision) -> metering.Dispute:
         """Decide on a dispute, as the operator."""

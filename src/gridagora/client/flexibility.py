@@ -27,6 +27,14 @@ class Flexibility:
         """Request flexibility as a grid operator: an auction with what is needed."""
         return self._api.post("/flexibility/requests", new, bodies.Request)
 
+    def requests(self) -> Iterator[bodies.Request]:
+        """Yield requests of grid operators."""
+        return self._api.pages("/flexibility/requests", bodies.Request)
+
+    def auction(self, number: int) -> bodies.Auction:
+        """Return an auction."""
+        return self._api.get(f"/flexibility/auctions/{number}", bodies.Auction)
+
     def auctions(self, *, cleared: bool | None = None) -> Iterator[bodies.Auction]:
         """Yield auctions."""
         return self._api.pages("/flexibility/auctions", bodies.Auction, cleared=cleared)
@@ -47,6 +55,10 @@ class Flexibility:
     def open_tender(self, new: bodies.NewTender) -> bodies.TenderOut:
         """Open a tender as a grid operator."""
         return self._api.post("/flexibility/tenders", new, bodies.TenderOut)
+
+    def tender(self, name: str) -> bodies.TenderOut:
+        """Return a tender."""
+        return self._api.get(f"/flexibility/tenders/{name}", bodies.TenderOut)
 
     def tenders(self, *, status: str | None = None) -> Iterator[bodies.TenderOut]:
         """Yield tenders."""
@@ -90,6 +102,10 @@ class Flexibility:
         """Yield what was paired."""
         return self._api.pages("/flexibility/redispatch", bodies.RedispatchRow, participant=participant)
 
+    def contract(self, id: str) -> bodies.Contract:
+        """Return a contract."""
+        return self._api.get(f"/flexibility/contracts/{id}", bodies.Contract)
+
     def contracts(self, *, participant: str | None = None) -> Iterator[bodies.Contract]:
         """Yield contracts."""
         return self._api.pages("/flexibility/contracts", bodies.Contract, participant=participant)
@@ -110,6 +126,11 @@ class Flexibility:
         """Order in the continuous market, as a participant or as a grid operator."""
         path = "/flexibility/operator-orders" if as_operator else "/flexibility/orders"
         return self._api.post(path, new, bodies.OrderTaken)
+
+    def cancel_order(self, product: str, number: int, *, as_operator: bool = False) -> None:
+        """Cancel an order that rests in the continuous market."""
+        path = "operator-orders" if as_operator else "orders"
+        self._api.send("DELETE", f"/flexibility/{path}/{product}/{number}")
 
     def book(self, *, product: str | None = None) -> Iterator[bodies.Order]:
         """Yield the orders that rest in the continuous market."""

@@ -95,7 +95,8 @@ class Transport:
         self._own = http is None
         self._http = http or httpx.Client(base_url=url, timeout=timeout_s)
         self._lost = (httpx.TransportError,)
-        self._credentials = {"client_id": client_id, "client_secret": secret} if client_id else None
+        machine = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": secret}
+        self._renewal = machine if client_id else {}
         self._token, self._ends = token, float("inf") if token else 0.0
 
     def close(self) -> None:
@@ -144,7 +145,7 @@ class Transport:
                 if tried == TRIES:
                     raise
             else:
-                if response.status_code == 401 and self._credentials and not renewed:
+                if response.status_code == 401 and self._renewal and not renewed:
                     self._ends, renewed = 0.0, True
                     continue
                 if response.status_code not in RETRIED or tried == TRIES:
@@ -153,6 +154,17 @@ class Transport:
             time.sleep(pause)
             pause = min(5.0, pause * 2)
         raise ApiError(503, {"code": "busy", "detail": "the platform did not answer"})
+
+    def sign_in(self, email: str, password: str, *, totp: str = "") -> None:
+        """Send as a person from now on; the token is renewed until the session ends."""
+        form = {"grant_type": "password", "username": email, "password": password, "totp": totp}
+        self._take(_checked(self._http.post("/oauth/token", data=form)).json())
+
+    def sign_out(self) -> None:
+        """End the session of the token."""
+        if self._token:
+            _checked(self._http.post("/oauth/revoke", data={"token": self._token}))
+        self._token, self._renewal = "", {}
 
     def get(self, path: str, answer: type[Model], **params: Any) -> Model:
         """Read one thing."""
@@ -188,6 +200,9 @@ class Transport:
                 ) as told:
                     if told.status_code >= 400:
                         told.read()
+                        if told.status_code in RETRIED:
+                            time.sleep(max(FIRST_PAUSE_S, _wait_told(told)))
+                            continue
                         _checked(told)
                     for message in _messages(told.iter_lines()):
                         last_id = message.id
@@ -199,13 +214,17 @@ class Transport:
             time.sleep(FIRST_PAUSE_S)
 
     def _authorization(self) -> dict[str, str]:
-        if self._credentials is None and not self._token:
+        if not self._renewal and not self._token:
             return {}
-        if self._credentials is not None and time.monotonic() >= self._ends - EARLY_S:
-            form = {"grant_type": "client_credentials", **self._credentials}
-            answer = _checked(self._http.post("/oauth/token", data=form)).json()
-            self._token, self._ends = answer["access_token"], time.monotonic() + answer["expires_in"]
+        if self._renewal and time.monotonic() >= self._ends - EARLY_S:
+            self._take(_checked(self._http.post("/oauth/token", data=self._renewal)).json())
         return {"Authorization": f"Bearer {self._token}"}
+
+    def _take(self, answer: Mapping[str, Any]) -> None:
+        """Keep a token, and what brings the next one."""
+        self._token, self._ends = answer["access_token"], time.monotonic() + answer["expires_in"]
+        if "refresh_token" in answer:
+            self._renewal = {"grant_type": "refresh_token", "refresh_token": answer["refresh_token"]}
 
 
 def _checked(response: "httpx.Response") -> "httpx.Response":

@@ -1,7 +1,6 @@
 """Jobs: the state of long work."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
 
@@ -14,24 +13,10 @@ from gridagora.service.auth.rights import Subject
 from gridagora.service.context import Here, Service
 from gridagora.service.headers import Command
 from gridagora.service.jobs import Job, Progress, Work
+from gridagora.service.models.jobs import JobState
 from gridagora.service.routes import PREFIX, router
-from gridagora.service.texts import Model
 
 api = router("jobs")
-
-
-class JobState(Model):
-    """A piece of long work; `status` is waiting, running, done, failed or cancelled."""
-
-    id: str
-    kind: str
-    status: str
-    done: int
-    total: int
-    made_at: datetime
-    changed_at: datetime
-    result: dict[str, Any] | None
-    problem: dict[str, Any] | None
 
 
 def _told(job: Job) -> JobState:
