@@ -244,6 +244,19 @@ def test_findings_are_listed_for_those_concerned(world):
     assert later == [one for one in everything if one["moment"] >= begin]
 
 
+def test_what_a_meter_had_said_before_is_a_finding(world):
+    assert bulk(world, rows_of("bob", 4, 190), world.admin).status_code == 201
+    rows = rows_of("bob", 4, 190)
+    rows[2] |= {"import_wh": 7}
+    assert bulk(world, rows, world.admin).status_code == 201
+    told = [one["text"].partition(": ")[2] for one in listed(world, world.bob, limit=1000)][-3:]
+    assert told == [
+        "duplicate, 100, 2 readings; told before",
+        "duplicate, 103, 1 reading; told before",
+        "version, 102, 1 reading; the newest is used",
+    ]
+
+
 def test_gaps_that_the_market_filled_are_findings(world):
     gaps = listed(world, world.bob, rule="gap", limit=1000)
     assert gaps

@@ -18,11 +18,12 @@ from gridagora.engine.live.context import axis_of
 from gridagora.engine.live.refusals import refusal
 from gridagora.engine.live.state import NO_READING, LiveState, SessionState
 from gridagora.errors import Fault, InputError, check_faults
+from gridagora.model.events import Event
 from gridagora.model.live_events import FindingsNoted, Ints, ReadingsTaken
 from gridagora.model.metering import LARGEST_INTERVAL_WH, MeterReadings
 from gridagora.model.time import SECONDS_PER_DAY
 from gridagora.settlement.metering.check import check_readings
-from gridagora.settlement.metering.rules import MISSING
+from gridagora.settlement.metering.rules import MISSING, merge_findings
 
 MEASURED, ESTIMATED, CORRECTED = 0, 1, 2
 """Qualities of readings."""
@@ -34,8 +35,8 @@ ESTIMATE, SCHEDULE = "estimate", "schedule"
 """Sources of the market's own readings: by the participant's other readings, or by its schedule."""
 
 
-def take_readings(state: LiveState, command: TakeReadings) -> ReadingsTaken:
-    """Take readings of meters, all or none."""
+def take_readings(state: LiveState, command: TakeReadings) -> tuple[Event, ...]:
+    """Take readings of meters, all or none; what a meter had said before about a period is a finding."""
     faults: list[Fault] = []
     names = ("participant", "period", "import_wh", "export_wh", "quality")
     columns = {name: whole_column(getattr(command, name), name, faults=faults) for name in names}
@@ -44,13 +45,57 @@ def take_readings(state: LiveState, command: TakeReadings) -> ReadingsTaken:
         columns["quality"] = np.zeros(len(columns["period"]), np.int64)
     check_faults(_faults(state, command, columns))
     quality = columns.pop("quality").astype(np.int8)
-    return ReadingsTaken(
+    taken = ReadingsTaken(
         at=command.at,
         actor=command.actor,
         source=command.source,
         participants=tuple(command.participants),
         quality=quality,
         **columns,
+    )
+    return taken, *_said_before(state, taken)
+
+
+def _said_before(state: LiveState, taken: ReadingsTaken) -> Iterator[FindingsNoted]:
+    """Yield what meters had said before about the periods of readings: the same, or something else."""
+    before, wh = np.full(len(taken.period), NO_READING, np.int8), np.zeros((2, len(taken.period)), np.int64)
+    terms = state.open_terms
+    session = taken.period // terms.session_periods
+    for number in np.unique(session).tolist():
+        rows, meters = session == number, state.meters[number]
+        if meters.row.keys() & set(taken.participants):
+            energy, quality = meters.of(taken.participants)
+            at = taken.period[rows] - meters.times.first, taken.participant[rows]
+            before[rows], wh[:, rows] = quality[at], energy[:, at[0], at[1]]
+    said = (before == MEASURED) | (before == CORRECTED)
+    if not said.any():
+        return
+    same = (wh[0] == taken.import_wh) & (wh[1] == taken.export_wh)
+    start = terms.epoch + taken.period * terms.mtu_s
+    found = [
+        one
+        for rule, done, rows in (
+            ("duplicate", "told before", said & same),
+            ("version", "the newest is used", said & ~same),
+        )
+        for one in merge_findings(
+            rule,
+            done,
+            point=np.array(taken.participants, dtype=np.str_)[taken.participant[rows]],
+            start=start[rows],
+            end=start[rows] + terms.mtu_s,
+            value=(wh[0] - wh[1])[rows].astype(np.float64),
+            limit=np.full(int(rows.sum()), np.nan),
+        )
+    ]
+    yield FindingsNoted(
+        at=taken.at,
+        actor=taken.actor,
+        source=taken.source,
+        participant=tuple(one.point for one in found),
+        start=np.array([one.start.astype(np.int64) for one in found], np.int64),
+        rule=tuple(one.rule for one in found),
+        told=tuple(str(one) for one in found),
     )
 
 
