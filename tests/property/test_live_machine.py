@@ -1,5 +1,6 @@
 """Whatever is asked of a live market: money is neither made nor lost, no bid is lost, events tell it all."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -15,12 +16,16 @@ from gridagora.engine.live.commands import (
     DecideDispute,
     DeclareLimit,
     DepositMoney,
+    KeepResource,
+    NoteStuck,
     RaiseDispute,
+    SettleBySchedule,
     SubmitBids,
     TakeReadings,
     WithdrawBids,
     WithdrawMoney,
 )
+from gridagora.engine.live.held import LIMITS
 from gridagora.engine.live.machine import apply, replay
 from gridagora.engine.live.money import wallet
 from gridagora.engine.live.refusals import CODES
@@ -39,7 +44,7 @@ class Market(RuleBasedStateMachine):
     @initialize(escrow=st.booleans(), fee=st.sampled_from([0, 25_000]))
     def opens(self, escrow, fee):
         leads = {"gate_lead_s": 600, "open_lead_s": 2 * HOUR, "readings_lead_s": HOUR, "dispute_s": 3 * HOUR}
-        self.live = Live(at=EPOCH - 2 * HOUR, escrow=escrow, fee_ppm=fee, **leads)
+        self.live = Live(at=EPOCH - 2 * HOUR, escrow=escrow, fee_ppm=fee, breach_price=0.5, **leads)
         for name, bus in zip(NAMES, BUSES, strict=True):
             self.live.join(name, bus, money=300_000, seller=name != "dea")
         self.live.until(self.live.now)
@@ -132,6 +137,19 @@ class Market(RuleBasedStateMachine):
             )
         )
 
+    @rule(reason=st.sampled_from(["the meters are broken", ""]))
+    def settlement_is_stuck(self, reason):
+        at, session = self.live.now, self.live.state.next_settle
+        self.ask(NoteStuck(at=at, session=session, reason="no sum"))
+        self.ask(SettleBySchedule(at=at, session=session, reason=reason, actor="op"))
+
+    @rule(ahead=st.integers(-1, 8), cents=st.lists(st.integers(-5, 60), min_size=1, max_size=6))
+    def retailer_sends_prices(self, ahead, cents):
+        first = max(0, self.live.state.next_close * 4 + ahead)
+        body = json.dumps({"first": first, "retail": [c / 100 for c in cents]})
+        id_ = str(self.live.state.events)
+        self.ask(KeepResource(at=self.live.now, actor="r", kind="tariff", id=id_, body=body))
+
     @rule(name=names, back=st.integers(1, 2), accepted=st.booleans(), again=st.booleans())
     def disputes(self, name, back, accepted, again):
         self.disputes += 1
@@ -155,6 +173,12 @@ class Market(RuleBasedStateMachine):
             if isinstance(event, MoneyMoved) and "bank" in event.accounts
         )
         assert state.balance.get("bank", 0) == paid
+        limits = [
+            int(event.amount[event.accounts.index(LIMITS)])
+            for event in self.live.events
+            if isinstance(event, MoneyMoved) and LIMITS in event.accounts
+        ]
+        assert state.balance.get(LIMITS, 0) == sum(limits)
         held = sum(sum(s.held.values()) for s in state.kept() if s.status in ("cleared", "published"))
         assert state.balance.get("escrow", 0) == held
 
@@ -197,7 +221,7 @@ class Market(RuleBasedStateMachine):
 def _told(state):
     """Return what tells a state from others."""
     sessions = {
-        number: (s.status, s.book.count, sorted(s.book.withdrawn), s.held, len(s.corrections))
+        number: (s.status, s.book.count, sorted(s.book.withdrawn), s.held, len(s.corrections), s.limit_money)
         for number, s in state.sessions.items()
     }
     steps = (state.next_open, state.next_close, state.next_publish, state.next_settle, state.next_bid)
