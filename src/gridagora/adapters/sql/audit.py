@@ -16,6 +16,7 @@ from gridagora.adapters.sql.codec import canonical_of, decode
 from gridagora.adapters.sql.database import Database, Head, Progress, StoredEvent, quiet
 from gridagora.adapters.sql.made import Names
 from gridagora.adapters.sql.projections import VERSION
+from gridagora.adapters.sql.snapshots import snapshot_findings
 from gridagora.errors import DamagedEvent, StoreError
 from gridagora.model.events import GENESIS
 
@@ -142,6 +143,8 @@ def _broken_books(connection: Connection, head: Head) -> list[str]:
 def replay(database: Database, name: str, *, progress: Progress = quiet) -> Audit:
     """Make every read table of a market anew from its events, beside the database, and compare.
 
+    The newest snapshot of a live market's state, where a start would use it, is compared as well.
+
     Parameters
     ----------
     database : open for reading
@@ -177,6 +180,7 @@ def replay(database: Database, name: str, *, progress: Progress = quiet) -> Audi
                 found += differences
                 rows += count
                 progress(number + 1, len(tables.READ_TABLES), "comparing tables")
+    found += snapshot_findings(database, name, progress=progress)
     return Audit(head=head, rows=rows, findings=tuple(found))
 
 

@@ -178,8 +178,9 @@ async def stream(
     """Tell sessions, prices, the order book, limits and activations as they come, as far as one may see them.
 
     The order book is told at most once a second for each session that it changed in.  ``Last-Event-ID``
-    resumes, however old it is: where sessions of that time are kept no more, a message ``gap`` tells up to
-    which event (`to`) they are to be read anew, and from which lists (`read`).
+    resumes, however old it is.  Steps of sessions that are kept no more are not told again: in their place a
+    message ``gap`` says behind which event (`after`) and up to which (`to`) they were, and which lists to
+    `read`.
     """
     caller.require(NOBODYS)
     watcher = Watcher(live, caller.identity, participant=None, topics=topic)
@@ -233,19 +234,19 @@ async def has_ended(watcher: Watcher, request: Request) -> bool:
 
 
 async def _before(live: Live, watcher: Watcher, wanted: Wanted, request: Request) -> AsyncIterator[Message]:
-    """Yield the messages of what happened before; a gap first where sessions of it are kept no more."""
-    oldest, lost = live.state.oldest, 0
+    """Yield the messages of what happened before; a gap for each run of what is told no more."""
+    oldest, lost, before = live.state.oldest, 0, wanted.after
     async for one in past(service_of(request), live, wanted):
         if isinstance(one.what, STEPS) and one.what.session < oldest:
             lost = one.seq
             continue
         if lost:
-            yield _gap(wanted.after, lost)
-            lost = 0
+            yield _gap(before, lost)
+            before, lost = lost, 0
         for message in watcher.again(one.seq, one.what):
             yield message
     if lost:
-        yield _gap(wanted.after, lost)
+        yield _gap(before, lost)
 
 
 def _gap(after: int, seq: int) -> Message:
