@@ -56,6 +56,8 @@ def furnish(api, root, tokens, name):
     api.made(f"/api/v1/accounts/{name}/deposits", root, {"amount_micro": 9_000_000})
     period = 0 if name == "annika" else 1
     api.made("/api/v1/bids", token, BID | {"participant": name, "period": period})
+    order = {"product": "cap", "participant": name, "side": "sell", "first": 40, "kw": 1.0, "price": 0.1}
+    api.made("/api/v1/flexibility/orders", token, order)
     sold = BID | {"participant": other, "side": "sell", "period": period, "price": "0.1"}
     api.made("/api/v1/bids", root_of(tokens, other), sold)
 
@@ -79,6 +81,9 @@ def world(tmp_path_factory):
     for bus, (name, (home, _, other)) in zip((0, 2), SIDES.items(), strict=True):
         api.join(root, name, BUSES[bus], organisation=home)
         api.join(root, other, BUSES[bus + 1], organisation=home)
+    product = {"name": "cap", "direction": "cap", "settlement": "capacity_limit"}
+    flex = {"products": [product], "buyers": ["grid-2"], "first": 0, "periods": 96}
+    api.made("/api/v1/flexibility/market", root, flex)
     for name in SIDES:
         furnish(api, root, tokens, name)
     api.until(EPOCH - 300, status="published")
