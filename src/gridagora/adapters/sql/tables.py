@@ -10,6 +10,7 @@ from sqlalchemy import (
     Column,
     Double,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -198,6 +199,8 @@ live_bids = Table(
     *_whole("price_micro", "quantity_wh", "at"),
     Column("withdrawn", SmallInteger, nullable=False),
     Column("row", BigInteger, nullable=True),
+    Index("live_bids_of_participant", "market", "participant", "number"),
+    Index("live_bids_of_session", "market", "session", "number"),
 )
 """Bids as they were handed in; ``row`` is that of ``bids`` in the auction of their session."""
 

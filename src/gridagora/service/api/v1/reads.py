@@ -84,6 +84,24 @@ def within(live: Live, column: Any, span: Span) -> list[ColumnElement[bool]]:
     return found
 
 
+def sessions_within(live: Live, column: Any, span: Span) -> list[ColumnElement[bool]]:
+    """Return conditions that a session may have a period that begins within a span: they bound its number."""
+    terms, found = live.terms, []
+    length = terms.session_periods * terms.mtu_s
+    if span.begin is not None:
+        found.append(column >= (span.begin - terms.epoch) // length)
+    if span.end is not None:
+        found.append(column <= (span.end - 1 - terms.epoch) // length)
+    return found
+
+
+def behind(first: Any, second: Any, after: tuple[int, int]) -> list[ColumnElement[bool]]:
+    """Return conditions that a row comes behind a place in the order of two columns; none from the start."""
+    if after[0] < 0:
+        return []
+    return [first >= after[0], (first > after[0]) | (second > after[1])]
+
+
 def _of(column: Any, names: list[int] | None) -> list[ColumnElement[bool]]:
     return [] if names is None else [column.in_(names)]
 
@@ -103,6 +121,7 @@ def bids(
     public = step.status.in_(PUBLIC)
     wanted: list[ColumnElement[bool]] = [bid.market == live.number, bid.number > after]
     wanted += _of(bid.participant, names) + within(live, bid.period, span)
+    wanted += sessions_within(live, bid.session, span)
     wanted += [] if session is None else [bid.session == session]
     wanted += [] if number is None else [bid.number == number]
     joined = tables.live_bids.join(
@@ -126,8 +145,8 @@ def trades(
     """Return the statement for trades of sessions whose results are public."""
     trade, step = tables.trades.c, tables.sessions.c
     wanted: list[ColumnElement[bool]] = [trade.market == live.number, step.status.in_(PUBLIC)]
-    wanted.append((trade.session > after[0]) | and_(trade.session == after[0], trade.row > after[1]))
-    wanted += within(live, trade.period, span)
+    wanted += behind(trade.session, trade.row, after)
+    wanted += within(live, trade.period, span) + sessions_within(live, trade.session, span)
     wanted += [] if session is None else [trade.session == session]
     if names is not None:
         wanted.append(trade.buyer.in_(names) | trade.seller.in_(names))
@@ -180,13 +199,12 @@ def settlements(
     """Return the statement for sums of settled sessions by participant."""
     line, step = tables.settlement_lines.c, tables.sessions.c
     length = live.terms.session_periods
-    wanted: list[ColumnElement[bool]] = [
-        line.market == live.number,
-        (step.session > after[0]) | and_(step.session == after[0], line.participant > after[1]),
-    ]
+    wanted: list[ColumnElement[bool]] = [line.market == live.number]
+    wanted += behind(step.session, line.participant, after) + sessions_within(live, step.session, span)
     wanted += _of(line.participant, names) + within(live, line.period, span)
-    if session is not None:
-        wanted += [line.period >= session * length, line.period < (session + 1) * length]
+    wanted += [] if session is None else [step.session == session]
+    if names is None and session is None:
+        wanted.append(step.session.in_(_first_settled(live, span, after=after[0], most=most)))
     joined = tables.settlement_lines.join(
         tables.sessions,
         and_(
@@ -201,6 +219,16 @@ def settlements(
     return grouped.order_by(step.session, line.participant).limit(most)
 
 
+def _first_settled(live: Live, span: Span, *, after: int, most: int) -> Select[Any]:
+    """Return the statement for the sessions that fill a page: each has a line; those at the ends may not."""
+    step, line = tables.sessions.alias().c, tables.settlement_lines.alias().c
+    begins = step.session * live.terms.session_periods
+    settled = select(line.period).where(line.market == step.market, line.period == begins).exists()
+    wanted = [step.market == live.number, step.session >= after, settled]
+    asked = select(step.session).where(*wanted, *sessions_within(live, step.session, span))
+    return asked.order_by(step.session).limit(most + 2)
+
+
 def deliveries(
     live: Live,
     names: list[int] | None,
@@ -211,10 +239,8 @@ def deliveries(
 ) -> Select[Any]:
     """Return the statement for what was scheduled and metered in settled periods."""
     line, read = tables.settlement_lines.c, tables.readings.c
-    wanted: list[ColumnElement[bool]] = [
-        line.market == live.number,
-        (line.period > after[0]) | and_(line.period == after[0], line.participant > after[1]),
-    ]
+    wanted: list[ColumnElement[bool]] = [line.market == live.number]
+    wanted += behind(line.period, line.participant, after)
     wanted += _of(line.participant, names) + within(live, line.period, span)
     joined = tables.settlement_lines.outerjoin(
         tables.readings,
@@ -248,11 +274,10 @@ def readings(
 ) -> Select[Any]:
     """Return the statement for the readings that count."""
     read = tables.readings.c
-    wanted: list[ColumnElement[bool]] = [
-        read.market == live.number,
-        (read.participant > after[0]) | and_(read.participant == after[0], read.period > after[1]),
-    ]
-    wanted += _of(read.participant, names) + within(live, read.period, span)
+    mine = None if names is None else [name for name in names if name >= after[0]]
+    wanted: list[ColumnElement[bool]] = [read.market == live.number]
+    wanted += behind(read.participant, read.period, after)
+    wanted += _of(read.participant, mine) + within(live, read.period, span)
     asked = select(*tables.readings.columns).where(*wanted)
     return asked.order_by(read.participant, read.period).limit(most)
 
@@ -270,7 +295,7 @@ def findings(
     found = tables.findings.c
     wanted: list[ColumnElement[bool]] = [
         found.market == live.number,
-        (found.seq > after[0]) | and_(found.seq == after[0], found.row > after[1]),
+        *behind(found.seq, found.row, after),
     ]
     wanted += _of(found.participant, names)
     wanted += [] if rule is None else [found.rule == rule]
@@ -292,7 +317,7 @@ def escrow(
     """Return the statement for what was held for a participant's trades, with these; all that are public."""
     held, trade, step = tables.escrow.c, tables.trades.c, tables.sessions.c
     wanted: list[ColumnElement[bool]] = [held.market == live.number, step.status.in_(PUBLIC)]
-    wanted.append((held.session > after[0]) | and_(held.session == after[0], held.row > after[1]))
+    wanted += behind(held.session, held.row, after) + sessions_within(live, held.session, span)
     wanted.append((trade.buyer == number) | (trade.seller == number))
     wanted += within(live, trade.period, span)
     wanted += [] if session is None else [held.session == session]
@@ -313,8 +338,8 @@ def postings(
     first = first_account(number)
     wanted: list[ColumnElement[bool]] = [
         row.market == live.number,
-        row.account.between(first, first_account(number + 1) - 1),
-        (row.seq > after[0]) | and_(row.seq == after[0], row.row > after[1]),
+        row.account.in_(range(first, first_account(number + 1))),
+        *behind(row.seq, row.row, after),
     ]
     wanted += [] if span.begin is None else [event.at >= span.begin]
     wanted += [] if span.end is None else [event.at < span.end]
