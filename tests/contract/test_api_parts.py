@@ -251,7 +251,7 @@ def test_what_a_meter_had_said_before_is_a_finding(world):
     assert bulk(world, rows, world.admin).status_code == 201
     told = [one["text"].partition(": ")[2] for one in listed(world, world.bob, limit=1000)][-3:]
     assert told == [
-        "duplicate, 100, 2 readings; told before",
+        "duplicate, 101, 2 readings; told before",
         "duplicate, 103, 1 reading; told before",
         "version, 102, 1 reading; the newest is used",
     ]

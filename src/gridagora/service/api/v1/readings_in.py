@@ -242,7 +242,8 @@ def of_file(
     command: TakeReadings = found.command  # type: ignore[assignment]
     if len(command.period) > most:
         fix = f"send at most {most:,}, or more than {LARGE_FILE:,} bytes, or with Prefer: respond-async"
-        raise InputError([refusal("too_many_rows", "readings", len(command.period), fix=fix)])
+        reason, count = "more than an answer waits for", len(command.period)
+        raise InputError([refusal("too_many_rows", "readings", count, reason=reason, fix=fix)])
     return Read(command=command, findings=found.findings, facts=facts)
 
 
