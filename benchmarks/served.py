@@ -138,7 +138,7 @@ class Server:
         self.log.seek(0)
         return str(self.log.read().decode())
 
-    def wait(self, path: str, *, status: int = 200, seconds: float = 60.0) -> None:
+    def wait(self, path: str, *, status: int = 200, seconds: float = 120.0) -> None:
         """Wait until a path answers with a status."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:

@@ -56,7 +56,8 @@ class Ledger:
         """Note an answer; the same command is always answered the same."""
         with self.lock:
             if status == 503 and self.may_be_down:
-                self.down.append((told, headers or {}))
+                if headers is not None:  # not told by the end of a job
+                    self.down.append((told, headers))
                 return
             if 200 <= status < 300:
                 assert key not in self.refused, f"{key} was refused, then taken: {told}"

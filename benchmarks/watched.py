@@ -42,6 +42,9 @@ MODULES = (
 )
 """All that the service is made of: read once, before the first fork."""
 
+SNAPSHOT_EVERY = 100
+"""Events after which a snapshot of the state is kept: so that some kills fall into it."""
+
 OF_COMMAND = {
     "DepositMoney": "payment",
     "WithdrawMoney": "payment",
@@ -82,7 +85,8 @@ class Signs:
 
 
 def watch(signs: Signs) -> None:
-    """Let this process show what its writer has in hand."""
+    """Let this process show what it has in hand, and keep a snapshot more often than others do."""
+    from gridagora.adapters.live_snapshots import Snapshots
     from gridagora.adapters.sql.store import SqlStore
     from gridagora.engine.live.machine import handle
     from gridagora.service import serving
@@ -112,6 +116,8 @@ def watch(signs: Signs) -> None:
         if getattr(module, "handle", None) is handle:
             module.handle = shown
     SqlStore.keep = kept
+    Snapshots.__init__.__kwdefaults__["every"] = SNAPSHOT_EVERY
+    Snapshots._write = during(signs, "snapshot", Snapshots._write)
     Jobs._carry_out = during(signs, "job", Jobs._carry_out)
     serving.Live = during(signs, "start", serving.Live)
 
