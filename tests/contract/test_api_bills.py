@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import re
 from decimal import Decimal
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -234,6 +236,26 @@ def test_nothing_is_lost_between_months(world):
         exact = first[name]["total_micro"] + second["total_micro"]
         assert asked + second["carried_micro"] == exact
     assert sum(invoice(world, name, "2026-02")["carried_micro"] != 0 for name in NAMES) > 0
+
+
+def test_a_participant_checks_its_invoice_by_the_script_of_the_docs(world):
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "check-a-proof.md").read_text(encoding="utf-8")
+    names = {}
+    exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], names)
+    for name in NAMES:
+        client = world.client(getattr(world, name))
+        proofs = client.proofs(name, first="2026-01-01", last="2026-03-01").model_dump()
+        roots = client.money.proof_roots(first="2026-01-01", last="2026-03-01")
+        published = "\n".join(one.checkpoint for one in roots)
+        wrong, sums = names["check"](proofs, published)
+        assert wrong == []
+        assert {record["record"]["kind"] for record in proofs["records"]} == {"posting", "trade", "invoice"}
+        for month in ("2026-01", "2026-02"):
+            total = invoice(world, name, month)["total_micro"]
+            assert sums[month, "posting"] == sums[month, "invoice"] == total
+        changed = next(one["record"] for one in proofs["records"] if one["record"]["kind"] == "invoice")
+        changed["document"] = changed["document"].replace("Market Ltd", "Market AG")
+        assert len(names["check"](proofs, published)[0]) == 1
 
 
 def test_the_database_agrees_with_its_events(world):

@@ -8,7 +8,7 @@ log cannot try records against a root.
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -20,14 +20,21 @@ from sqlalchemy.sql import and_
 
 from gridagora.adapters.sql import tables
 from gridagora.adapters.sql.projections_live import OWN, RETAILER
+from gridagora.billing.documents import document_bill
 from gridagora.billing.parties import RETAILER as RETAILER_NAME
+from gridagora.engine.live.money import bill
 from gridagora.ledger.journal import KINDS
 from gridagora.ledger.merkle import MerkleTree
 from gridagora.ledger.records import Record, leaf_salt, seal
+from gridagora.model.flexibility_events import FlexSettled
 from gridagora.model.live import LiveTerms
+from gridagora.model.money_events import InvoicesIssued
 from gridagora.units import amount_micro
 
 AT_A_TIME = 500
+
+SETTLED = frozenset({"SessionSettled", "SettlementCorrected"})
+"""Kinds of events whose entries are numbered by the session."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +70,8 @@ def day_tree(connection: Connection, market: int, terms: LiveTerms, *, day: date
     span = tuple(day_begins(terms.timezone, one) for one in (day, day + timedelta(days=1)))
     seqs = tuple(_first_from(connection, market, moment) for moment in span)
     records = [
-        *_postings(connection, market, seqs),
+        *_postings(connection, market, seqs, terms=terms),
+        *_invoices(connection, market, seqs),
         *_trades(connection, market, span, terms=terms),
         *_flexibility(connection, market, seqs, terms=terms),
     ]
@@ -85,31 +93,86 @@ def _first_from(connection: Connection, market: int, moment: int) -> int:
     return low
 
 
-def _postings(connection: Connection, market: int, seqs: tuple[int, ...]) -> list[tuple[str, Record]]:
+def _postings(
+    connection: Connection, market: int, seqs: tuple[int, ...], *, terms: LiveTerms
+) -> list[tuple[str, Record]]:
+    """Return the postings of a day; those that a bill holds name the month whose bill that is."""
     row, event, sum_ = tables.journal.c, tables.events.c, tables.balances.c
     joined = tables.journal.join(tables.events, and_(event.market == row.market, event.seq == row.seq)).join(
         tables.balances, and_(sum_.market == row.market, sum_.account == row.account)
     )
     asked = (
-        select(row.seq, row.row, row.entry, row.amount_micro, event.at, sum_.name)
+        select(row.seq, row.row, row.entry, row.amount_micro, event.at, event.kind, sum_.name)
         .select_from(joined)
         .where(row.market == market, row.seq >= seqs[0], row.seq < seqs[1])
         .order_by(row.seq, row.row)
     )
+    months, found = _issued(connection, market), []
+    session = 0  # a movement on a bill is booked with the session that is settled, right behind it
+    for one in connection.execute(asked):
+        session = one.entry // KINDS if one.kind in SETTLED else session
+        record: dict[str, str | int] = {
+            "kind": "posting",
+            "event": one.seq,
+            "row": one.row,
+            "entry": one.entry,
+            "at": one.at,
+            "account": one.name,
+            "amount_micro": one.amount_micro,
+            "booked_by": one.kind,
+        }
+        if one.name.startswith(bill("")) and one.kind != InvoicesIssued.__name__:
+            flexible = one.kind == FlexSettled.__name__
+            of = terms.session_of(one.entry // KINDS) if flexible else session
+            record["month"] = billed_in(terms, months, of, seq=one.seq)
+        found.append((_owner(one.name), record))
+    return found
+
+
+def _issued(connection: Connection, market: int) -> list[tuple[str, int]]:
+    """Return the months whose bills are issued, and the number of the event."""
+    month = tables.issued_months.c
+    asked = select(month.month, month.seq).where(month.market == market).order_by(month.seq)
+    return [(one.month, one.seq) for one in connection.execute(asked)]
+
+
+def billed_in(terms: LiveTerms, issued: Sequence[tuple[str, int]], session: int, *, seq: int) -> str:
+    """Return the month on whose bill stands what an event booked for a session.
+
+    It is the month of the session, or where that was issued before the event the first one that was not.
+
+    >>> terms = LiveTerms(name="a", epoch=0, session_periods=96, scenario="")
+    >>> [billed_in(terms, [("1970-01", 7)], session, seq=8) for session in (3, 40)]
+    ['1970-02', '1970-02']
+    """
+    own = f"{day_at(terms.timezone, terms.session(session).delivery_start):%Y-%m}"
+    before = [month for month, number in issued if number < seq]
+    if own not in before:
+        return own
+    return f"{date.fromisoformat(f'{before[-1]}-01') + timedelta(days=31):%Y-%m}"
+
+
+def _invoices(connection: Connection, market: int, seqs: tuple[int, ...]) -> list[tuple[str, Record]]:
+    """Return the bills that were issued on a day, word for word."""
+    sent, who_is = tables.invoices.c, tables.participants.c
+    joined = tables.invoices.join(
+        tables.participants, and_(who_is.market == sent.market, who_is.participant == sent.participant)
+    )
+    asked = select(sent.number, sent.month, sent.document, who_is.name).select_from(joined)
+    asked = asked.where(sent.market == market, sent.seq >= seqs[0], sent.seq < seqs[1])
     return [
         (
-            _owner(one.name),
+            one.name,
             {
-                "kind": "posting",
-                "event": one.seq,
-                "row": one.row,
-                "entry": one.entry,
-                "at": one.at,
-                "account": one.name,
-                "amount_micro": one.amount_micro,
+                "kind": "invoice",
+                "number": one.number,
+                "participant": one.name,
+                "month": one.month,
+                "total_micro": document_bill(one.document).total,
+                "document": one.document,
             },
         )
-        for one in connection.execute(asked)
+        for one in connection.execute(asked.order_by(sent.number))
     ]
 
 

@@ -74,16 +74,6 @@ class Issued:
         last = date.fromisoformat(f"{self.labels[-1]}-01")
         return month_of(live, f"{last + timedelta(days=31):%Y-%m}")
 
-    def billed_in(self, live: Live, session: int, seq: int) -> str:
-        """Return the month on whose bill stands what an event booked for a session.
-
-        It is the month of the session, or where that was issued already the next to be issued at that time.
-        """
-        own = f"{local_day(live, live.terms.session(session).delivery_start):%Y-%m}"
-        before = tuple(k for k, issued in enumerate(self.seqs) if issued < seq)
-        told = Issued(labels=tuple(self.labels[k] for k in before))
-        return own if own not in told.labels else told.next(live).label
-
 
 def issued_months(live: Live, connection: Connection) -> Issued:
     """Return the months that are issued."""

@@ -22,7 +22,7 @@ from gridagora.service.routes import router
 
 api = router("proofs")
 FORMAT = "gridagora-proofs-1"
-MOST_DAYS = 31
+MOST_DAYS = 62
 KEPT_TREES = 400
 Day = Annotated[date | None, Query(examples=["2026-01-31"])]
 
