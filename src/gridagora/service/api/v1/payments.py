@@ -173,7 +173,7 @@ def _carried(bill: Bill) -> list[BillLine]:
 
 
 def _all(live: Live, names: list[str] | None) -> tuple[str, ...]:
-    registered = tuple(record.id for record in live.state.register.all("participant"))
+    registered = tuple(reads.payers(live))
     if names is None:
         return registered
     wanted = set(names)

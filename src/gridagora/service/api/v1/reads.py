@@ -65,12 +65,16 @@ def payers(live: Live) -> list[str]:
 
 
 class Names:
-    """Names of participants by their number in the read tables; the retailer has one too."""
+    """Names of participants and buyers by their number in the read tables; the retailer has one too."""
 
     def __init__(self, live: Live) -> None:
+        terms = live.state.flex.terms
         self._names = [record.id for record in live.state.register.all("participant")]
+        self._buyers = () if terms is None else terms.buyers
 
     def __getitem__(self, number: int) -> str:
+        if number >= BUYER_FIRST:
+            return self._buyers[number - BUYER_FIRST]
         return RETAILER_NAME if number == RETAILER else self._names[number]
 
 
