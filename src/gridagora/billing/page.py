@@ -52,6 +52,7 @@ def bill_page(bill: Bill, *, code: str = "") -> dict[str, Any]:
         "footer": plain(f"{bill.issuer.name} · {bill.number}"),
         "facts": [
             ["Number", plain(bill.number)],
+            ["Participant", plain(bill.recipient.participant)],
             ["Date", bill.issued.isoformat()],
             ["Period", period_text(bill)],
             *([["Due", bill.due.isoformat()]] if asks and bill.payable else []),
