@@ -89,8 +89,15 @@ def serve(
         proxy=proxy or "",
         accept_clock=accept_clock,
     )
+    _serve(order)
+
+
+def _serve(order: "Order") -> None:
+    """Check what is ordered, open the market, tell who may sign in, and serve."""
+    from gridagora.service import serving
+
     serving.check_order(order)
-    _check_port(host, port)
+    _check_port(order.host, order.port)
     with make_console(stderr=True).status("opening the market"):
         prepared = serving.prepare_service(order)
     _tell(order, prepared)

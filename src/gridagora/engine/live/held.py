@@ -92,7 +92,7 @@ def _one_side(scheduled: Ints, metered: Ints, most: Ints) -> tuple[Ints, Ints]:
 
 
 def order_costs(
-    scheduled_wh: Ints, excused_wh: Ints, before: SettlementLines, after: SettlementLines
+    scheduled_wh: Ints, excused_wh: Ints, *, before: SettlementLines, after: SettlementLines
 ) -> Ints:
     """Return what emergencies cost each participant, micro-units >= 0: what the grid operator makes up for.
 

@@ -148,7 +148,7 @@ def _outcome(
         kw = due_kw + held.excused_wh / WH_PER_KWH / terms.hours
         delivered = _delivered(session, case.at, due_kw=kw, net_wh=net_wh)
         settled = _settled(session, delivered, terms, market=market)
-        costs = order_costs(scheduled_wh, held.excused_wh, before, settled.lines)
+        costs = order_costs(scheduled_wh, held.excused_wh, before=before, after=settled.lines)
     price = int(to_micro(terms.breach_price))
     return delivered, settled, limit_money(held, costs, breach_micro=price)
 
