@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
         epilog="Example: gridagora replay sqlite:///village.db",
     )(replay)
     app.command(
-        short_help="Check the chain of events, the journal and the balances of a database.",
+        short_help="Check the chain of events, books, answers and roots of days of a database.",
         epilog="Example: gridagora verify sqlite:///village.db",
     )(verify)
 
@@ -80,7 +80,10 @@ def verify(
         ),
     ] = None,
 ) -> None:
-    """Check that no event was changed, entries sum to zero, and balances are the sums of their postings."""
+    """Check that no event was changed, entries sum to zero, and balances are the sums of their postings.
+
+    Answers under idempotency keys must be those of the events, and so must the Merkle roots of days.
+    """
     from gridagora.adapters.sql import audit
 
     if head is not None and market is None:
