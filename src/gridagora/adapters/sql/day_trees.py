@@ -107,7 +107,7 @@ def _postings(
         .where(row.market == market, row.seq >= seqs[0], row.seq < seqs[1])
         .order_by(row.seq, row.row)
     )
-    months, found = _issued(connection, market), []
+    months, found = _issued(connection, market), list[tuple[str, Record]]()
     session = 0  # a movement on a bill is booked with the session that is settled, right behind it
     for one in connection.execute(asked):
         session = one.entry // KINDS if one.kind in SETTLED else session

@@ -224,8 +224,8 @@ def release(
         _add(moved, ESCROW, -amount)
         _add(moved, account, amount)
     booked = _movement(session.times.number, at, RELEASE, moved=moved)
-    columns = {name: _column(split_up, k) for k, name in enumerate(("trade", "held", "paid", "fee"))}
-    return booked and replace(booked, **columns)
+    trade, held, paid_out, kept = (_column(split_up, k) for k in range(4))
+    return booked and replace(booked, trade=trade, held=held, paid=paid_out, fee=kept)
 
 
 def fees(session: SessionState, at: int, terms: LiveTerms, *, trades: PoolTrades) -> MoneyMoved | None:

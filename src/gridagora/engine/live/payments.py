@@ -21,7 +21,7 @@ import numpy as np
 from gridagora.billing.amounts import CENT
 from gridagora.billing.parties import OPERATOR, Party, iban_error
 from gridagora.billing.sepa import CreditTransfer, pain_001
-from gridagora.engine.live.billed import IssuedMonth, Payment
+from gridagora.engine.live.billed import IssuedMonth, Payment, PaymentStatus
 from gridagora.engine.live.flexing import is_buyer
 from gridagora.engine.live.money import TRANSIT, bill, book_named, invoiced, wallet
 from gridagora.engine.live.payment_commands import ClosePayments, IssueInvoices, OrderPayments
@@ -245,7 +245,7 @@ def _closing(payment: Payment, outcome: str) -> Move:
 def apply_closed(state: LiveState, event: PaymentsClosed) -> None:
     """Book what became of payments."""
     book_named(state, event.accounts, event.amount)
-    status = "paid" if event.outcome == "paid" else "returned"
+    status: PaymentStatus = "paid" if event.outcome == "paid" else "returned"
     for id_ in event.payment:
         state.billed.put(replace(state.billed.payments[id_], status=status, at=event.at))
 

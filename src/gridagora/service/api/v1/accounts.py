@@ -166,12 +166,12 @@ class About:
         return parts if sum(part for _, part in parts) == row.amount_micro else []
 
     def _part(self, one: Any, to_wallet: bool, *, hold: bool) -> int:
-        buys, sells = one.buyer == self.participant, one.seller == self.participant
+        buys, sells = int(one.buyer == self.participant), int(one.seller == self.participant)
         if hold:
-            return -one.held_micro * buys
+            return -int(one.held_micro) * buys
         if to_wallet:
             return int(one.returned_micro * buys + one.paid_micro * sells)
-        return int((one.paid_micro + one.fee_micro) * (int(buys) - int(sells)))
+        return int((one.paid_micro + one.fee_micro) * (buys - sells))
 
 
 PAYMENTS = {"InvoicesIssued": "invoice", "PaymentsOrdered": "pay-out", "PaymentsClosed": "payment"}

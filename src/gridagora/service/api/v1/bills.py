@@ -7,7 +7,7 @@ reference to it; what it could not ask for in whole cents too.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from sqlalchemy import Connection, select
@@ -19,6 +19,7 @@ from gridagora.billing.amounts import to_cents
 from gridagora.billing.bills import DRAFT, MEMOS, Bill, BillLine, MonthSums, Terms, month_lines
 from gridagora.billing.documents import document_bill
 from gridagora.billing.parties import LONGEST, OPERATOR, Party
+from gridagora.engine.live.billed import PaymentStatus
 from gridagora.engine.live.money import bill
 from gridagora.engine.live.resources.participants import ADDRESS
 from gridagora.engine.live.state import Record
@@ -78,7 +79,7 @@ class MonthBill:
     bill: Bill
     month: Month
     issued: bool
-    payment: str = "none"
+    payment: PaymentStatus | Literal["none"] = "none"
 
 
 def plain_heading(live: Live) -> Heading:

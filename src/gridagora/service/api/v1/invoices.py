@@ -84,7 +84,8 @@ async def _one(live: Live, service: Service, id_: str, *, caller: Caller) -> Mon
     participant, _, label = id_.rpartition(":")
     caller.require(live.subject(participant))
     known(reads.number_of(live, participant), f"participant {participant!r}")
-    found = await service.store.run(partial(bills_of, live, (participant,), month_of(live, label)))
+    month = month_of(live, label)
+    found: list[MonthBill] = await service.store.run(partial(bills_of, live, (participant,), month))
     return known(found[0] if found else None, f"bill of {participant!r} in {label}: it came to nothing")
 
 
