@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, delete, insert, select, update
 
-from gridagora.errors import GridAgoraError
+from gridagora.errors import GridAgoraError, StoreError
 from gridagora.service.auth.desk import Desk
 from gridagora.service.auth.tables import jobs
 from gridagora.service.problems import LOG, Problem, of_error
@@ -28,7 +28,7 @@ PROGRESS_S = 0.5
 
 UNDER_WAY = ("waiting", "running")
 AGAIN_S = 0.5
-"""So long until the end of a job that could not be kept is kept again, s."""
+"""So long until a change of a job that could not be kept is tried again, s."""
 
 Progress = Callable[[int, int], None]
 Work = Callable[[Progress], Mapping[str, Any]]
@@ -164,15 +164,16 @@ class Jobs:
     def _carry_out(self, id: str, work: Work, held: int) -> None:
         self._waiting -= 1
         try:
-            if self._change(id, ("waiting",), status="running"):
+            if self._surely(id, UNDER_WAY, status="running"):
                 result = work(self._progress(id))
-                self._change(id, ("running",), status="done", result=json.dumps(result))
+                self._surely(id, ("running", "done"), status="done", result=json.dumps(result))
         except _Cancelled:
             LOG.info("job %s was cancelled", id)
         except Exception as error:
             problem = of_error(error)
             LOG.error("job %s failed", id, exc_info=error if problem.status == 500 else None)
-            self._change(id, ("running",), status="failed", problem=json.dumps(problem.document(id)))
+            told = json.dumps(problem.document(id))
+            self._surely(id, ("running", "failed"), status="failed", problem=told)
         finally:
             self._held -= held
 
@@ -194,6 +195,18 @@ class Jobs:
         changed = update(jobs).where(jobs.c.id == id, jobs.c.status.in_(was))
         with self._desk.writing() as connection:
             return connection.execute(changed.values(**values, changed_at=self._desk.now())).rowcount == 1
+
+    def _surely(self, id: str, was: tuple[str, ...], **values: Any) -> bool:
+        """Change a job; while the store cannot be used wait until it can: somebody asks for the job.
+
+        The state that it shall have is one of those that it may have: a change may be kept and not answered.
+        """
+        while True:
+            try:
+                return self._change(id, was, **values)
+            except StoreError:
+                if self._closed.wait(AGAIN_S):
+                    raise
 
     def _fail_those_left_behind(self) -> None:
         """Tell what this worker left behind when it last stopped as failed."""
