@@ -299,7 +299,7 @@ def told(found: Soaked) -> str:
     rows = (
         f"{sum(USERS.values())} people, {len(found.take_overs)} kills of the service that writes",
         "  until the other wrote: " + ", ".join(f"{one:.1f} s" for one in found.take_overs),
-        f"  people waited {at[0] * 1000:.0f} ms (p50), {at[1] * 1000:.0f} ms (p99), {waits[-1]:.1f} s at most",
+        f"  waited: {at[0] * 1000:.0f} ms (p50), {at[1] * 1000:.0f} ms (p99), {waits[-1]:.1f} s at most",
         f"  answers: {answers}",
         f"  kept: {len(found.seen.bids):,} bids and {len(found.seen.deposits):,} deposits of theirs",
         f"  {found.events:,} events; nothing lost, nothing done twice",
