@@ -258,10 +258,10 @@ def test_a_dispute_waits_for_the_operator(world):
 
 def test_money_moves_for_the_operator_alone_and_never_below_zero(world):
     path = "/api/v1/accounts/bob"
-    assert world.made(f"{path}/deposits", world.admin, {"amount_micro": 7})["wallet_micro"] == 7
-    answer = world.post(f"{path}/withdrawals", token=world.admin, json={"amount_micro": 8})
+    assert world.made(f"{path}/deposits", world.admin, {"amount_micro": 20_000})["wallet_micro"] == 20_000
+    answer = world.post(f"{path}/withdrawals", token=world.admin, json={"amount_micro": 30_000})
     assert (answer.status_code, codes(answer)) == (409, ["insufficient_funds"])
-    assert world.made(f"{path}/withdrawals", world.admin, {"amount_micro": 7})["wallet"] == "0.000000"
+    assert world.made(f"{path}/withdrawals", world.admin, {"amount_micro": 20_000})["wallet"] == "0.000000"
     told = world.get(f"{path}/postings?limit=2", token=world.bob).json()
     assert len(told["items"]) == 2
     rest = world.get(f"{path}/postings?cursor={told['next']}", token=world.bob).json()["items"]
