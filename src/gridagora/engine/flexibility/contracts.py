@@ -85,7 +85,7 @@ def award(state: FlexMarketState, command: AwardTender) -> TenderAwarded:
     terms, tender = state.open_terms, command.tender
     faults = [*time_faults(state, command.at), *tender_faults(state, command.product, tender)]
     if command.product in dict(terms.products):
-        faults += room_faults(state, command.product, tender, command.bids)
+        faults += room_faults(state, command.product, tender, bids=command.bids)
     result: TenderResult | None = None
     try:
         result = award_tender(
@@ -211,7 +211,7 @@ def tender_faults(state: FlexMarketState, product: str, tender: Tender) -> Itera
 
 
 def room_faults(
-    state: FlexMarketState, product: str, tender: Tender, bids: Sequence[TenderBid]
+    state: FlexMarketState, product: str, tender: Tender, *, bids: Sequence[TenderBid]
 ) -> Iterator[Fault]:
     """Yield bids above what their connections can still reserve; the tender has no faults itself."""
     terms = state.open_terms
@@ -239,7 +239,7 @@ def room_faults(
 
 
 def bid_faults(
-    state: FlexMarketState, product: str, tender: Tender, bids: Sequence[TenderBid]
+    state: FlexMarketState, product: str, tender: Tender, *, bids: Sequence[TenderBid]
 ) -> Iterator[Fault]:
     """Yield all that is wrong with bids of a tender that was opened."""
     terms = state.open_terms
@@ -252,4 +252,4 @@ def bid_faults(
             fix = "name a connection point of the market"
             place, reason = f"bid {row}, participant", "is no seller here"
             yield Fault(source="tender bids", place=place, value=bid.participant, reason=reason, fix=fix)
-    yield from room_faults(state, product, tender, bids)
+    yield from room_faults(state, product, tender, bids=bids)

@@ -33,15 +33,17 @@ def open_tender(state: FlexMarketState, command: OpenTender) -> TenderOpened:
     terms, tender = state.open_terms, command.tender
     faults = [*time_faults(state, command.at), *tender_faults(state, command.product, tender)]
     if command.tender.name in (entry.tender.name for entry in state.tenders):
-        faults.append(_fault(tender.name, "name", tender.name, "is taken", fix="give it a name of its own"))
+        faults.append(
+            _fault(tender.name, "name", tender.name, reason="is taken", fix="give it a name of its own")
+        )
     if ":" in tender.name:
         reason, fix = "holds a colon", "use letters, digits, points and dashes: contracts are named after it"
-        faults.append(_fault(tender.name, "name", tender.name, reason, fix=fix))
+        faults.append(_fault(tender.name, "name", tender.name, reason=reason, fix=fix))
     begins = terms.begins(min(first for first, _ in tender.windows))
     if not command.at < command.closes < begins:
         reason = "is not between now and the beginning of the first window"
         fix = f"write a moment after {command.at} and before {begins}"
-        faults.append(_fault(tender.name, "closes", command.closes, reason, fix=fix))
+        faults.append(_fault(tender.name, "closes", command.closes, reason=reason, fix=fix))
     check_faults(faults)
     return TenderOpened(at=command.at, product=command.product, tender=tender, closes=command.closes)
 
@@ -55,7 +57,7 @@ def submit_bid(state: FlexMarketState, command: SubmitTenderBid) -> TenderBidTak
         faults += _late(entry, command.at)
         own = [bid for bid in entry.bids if bid.participant == command.bid.participant]
         # the new bid is judged behind the seller's own: only it can be at fault
-        faults += bid_faults(state, entry.product, entry.tender, [*own, command.bid])
+        faults += bid_faults(state, entry.product, entry.tender, bids=[*own, command.bid])
     check_faults(faults)
     return TenderBidTaken(at=command.at, tender=command.tender, bid=command.bid)
 
@@ -69,7 +71,7 @@ def withdraw_bids(state: FlexMarketState, command: WithdrawTenderBids) -> Tender
         faults += _late(entry, command.at)
         if command.participant not in (bid.participant for bid in entry.bids):
             reason, fix = "has no bids in this tender", "withdraw bids that stand"
-            faults.append(_fault(command.tender, "participant", command.participant, reason, fix=fix))
+            faults.append(_fault(command.tender, "participant", command.participant, reason=reason, fix=fix))
     check_faults(faults)
     return TenderBidsWithdrawn(at=command.at, tender=command.tender, participant=command.participant)
 
@@ -81,16 +83,20 @@ def decide(state: FlexMarketState, command: DecideTender) -> TenderAwarded:
         check_faults([*faults, _unknown(command.tender)])
         raise InvariantError("a tender without faults is known")
     if entry.awarded is not None:
-        faults.append(_fault(command.tender, "tender", command.tender, "is decided", fix="read the answers"))
+        faults.append(
+            _fault(command.tender, "tender", command.tender, reason="is decided", fix="read the answers")
+        )
     elif command.at < entry.closes:
         reason, fix = "still takes bids", f"decide at {entry.closes} or later"
-        faults.append(_fault(command.tender, "at", command.at, reason, fix=fix, code="gate_open"))
+        faults.append(_fault(command.tender, "at", command.at, reason=reason, fix=fix, code="gate_open"))
     bidders = {bid.participant for bid in entry.bids}
-    for name, reason in command.rejected.items():
+    for name, why in command.rejected.items():
         if name not in bidders:
-            faults.append(_fault(command.tender, "rejected", name, "has no bid", fix="name who bid"))
+            faults.append(_fault(command.tender, "rejected", name, reason="has no bid", fix="name who bid"))
         if not reason.strip():
-            faults.append(_fault(command.tender, "rejected", reason, "gives no reason", fix="tell why"))
+            faults.append(
+                _fault(command.tender, "rejected", reason, reason="gives no reason", fix="tell why")
+            )
     check_faults(faults)
     refused = _refused(state, entry, command.rejected)
     kept = [row for row in range(len(entry.bids)) if row not in refused]
@@ -137,7 +143,7 @@ def _refused(state: FlexMarketState, entry: TenderState, rejected: Mapping[str, 
         if bid.participant in rejected:
             refused[row] = f"rejected by the buyer: {rejected[bid.participant]}"
             continue
-        found = list(bid_faults(state, entry.product, entry.tender, [bid]))
+        found = list(bid_faults(state, entry.product, entry.tender, bids=[bid]))
         if found:
             refused[row] = "; ".join(fault.reason for fault in found)
     return refused
@@ -173,7 +179,7 @@ def _late(entry: TenderState, at: int) -> Iterator[Fault]:
     """Yield the fault of a bid that comes when the tender has closed, by the clock."""
     if at >= entry.closes:
         reason, fix = f"comes {at - entry.closes} s after the tender closed", "bid in the next one"
-        yield _fault(entry.tender.name, "at", at, reason, fix=fix, code="gate_closed")
+        yield _fault(entry.tender.name, "at", at, reason=reason, fix=fix, code="gate_closed")
 
 
 def _known(state: FlexMarketState, name: str) -> TenderState:
@@ -190,8 +196,8 @@ def _with(state: FlexMarketState, entry: TenderState) -> FlexMarketState:
 
 def _unknown(name: str) -> Fault:
     fix = "name a tender that was opened"
-    return _fault(name, "tender", name, "does not exist", fix=fix, code="reference_unknown")
+    return _fault(name, "tender", name, reason="does not exist", fix=fix, code="reference_unknown")
 
 
-def _fault(name: str, place: str, value: object, reason: str, *, fix: str, code: str = "") -> Fault:
+def _fault(name: str, place: str, value: object, *, reason: str, fix: str, code: str = "") -> Fault:
     return Fault(source=f"tender {name}", place=place, value=value, reason=reason, fix=fix, code=code)

@@ -79,10 +79,10 @@ def _deals(live: Live, terms: FlexMarketTerms, event: Any) -> Iterator[tuple[Pla
         case FlexAuctionCleared() if event.auction.horizon == "activation":
             yield from _of_auction(terms, event)
         case ContractDispatched():
-            yield from _of_contract(live, terms, event.contract, event.periods)
+            yield from _of_contract(live, terms, event.contract, periods=event.periods)
         case ReservationsCalled():
             for id_ in event.contracts if event.test else ():
-                yield from _of_contract(live, terms, id_, event.periods)
+                yield from _of_contract(live, terms, id_, periods=event.periods)
             products = {entry.contract.id: terms.products[entry.product][0] for entry in _entries(live)}
             yield from _of_trades(products[event.contracts[0]], event.trades)
         case FlexOrderTaken():
@@ -104,7 +104,7 @@ def _entries(live: Live) -> Any:
 
 
 def _of_contract(
-    live: Live, terms: FlexMarketTerms, id_: str, periods: tuple[int, ...]
+    live: Live, terms: FlexMarketTerms, id_: str, *, periods: tuple[int, ...]
 ) -> Iterator[tuple[Place, str]]:
     entry = next(entry for entry in _entries(live) if entry.contract.id == id_)
     for period in periods:
