@@ -28,11 +28,13 @@ from gridagora.engine.live.commands import (
 from gridagora.engine.live.held import LIMITS
 from gridagora.engine.live.machine import apply, replay
 from gridagora.engine.live.money import wallet
+from gridagora.engine.live.payment_commands import ClosePayments
 from gridagora.engine.live.refusals import CODES
 from gridagora.engine.live.state import LiveState
 from gridagora.engine.live.timetable import due
 from gridagora.errors import InputError
 from gridagora.model.live_events import BidsTaken, BidsWithdrawn, MoneyMoved
+from gridagora.model.money_events import PaymentsClosed
 
 HOUR = 3600
 names = st.sampled_from((*NAMES, "eve"))
@@ -115,10 +117,14 @@ class Market(RuleBasedStateMachine):
             )
         )
 
-    @rule(name=names, amount=st.integers(0, 400_000), out=st.booleans())
-    def pays(self, name, amount, out):
+    @rule(name=names, cents=st.integers(0, 40), odd=st.integers(0, 1), out=st.booleans())
+    def pays(self, name, cents, odd, out):
         kind = WithdrawMoney if out else DepositMoney
-        self.ask(kind(at=self.live.now, actor="op", participant=name, amount=amount))
+        self.ask(kind(at=self.live.now, actor="op", participant=name, amount=cents * 10_000 - odd))
+
+    @rule(number=st.integers(1, 9), outcome=st.sampled_from(["paid", "returned"]))
+    def bank_tells_of_a_withdrawal(self, number, outcome):
+        self.ask(ClosePayments(at=self.live.now, actor="op", payments=(f"W{number}",), outcome=outcome))
 
     @rule(name=names, kw=st.integers(0, 6), hours=st.integers(1, 3), emergency=st.booleans())
     def limits(self, name, kw, hours, emergency):
@@ -170,9 +176,11 @@ class Market(RuleBasedStateMachine):
         paid = sum(
             int(event.amount[event.accounts.index("bank")])
             for event in self.live.events
-            if isinstance(event, MoneyMoved) and "bank" in event.accounts
+            if isinstance(event, MoneyMoved | PaymentsClosed) and "bank" in event.accounts
         )
         assert state.balance.get("bank", 0) == paid
+        waits = [one.amount for one in state.billed.payments.values() if one.status in ("open", "in_transit")]
+        assert state.balance.get("transit", 0) == sum(waits)
         limits = [
             int(event.amount[event.accounts.index(LIMITS)])
             for event in self.live.events
