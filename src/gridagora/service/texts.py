@@ -42,7 +42,7 @@ def check_name(text: str) -> str:
         "is not in the composed form of Unicode (NFC)": unicodedata.normalize("NFC", seen) != seen,
     }
     reason = ", ".join(words for words, is_so in faults.items() if is_so)
-    raise PydanticCustomError("text_invalid", reason, {"fix": f'write "{plain}"'})  # type: ignore[arg-type]
+    raise PydanticCustomError("text_invalid", reason, {"fix": f'write "{plain}"'})
 
 
 def check_text(text: str) -> str:

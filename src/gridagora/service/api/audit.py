@@ -7,12 +7,13 @@ from typing import Annotated, Any
 from fastapi import Query
 from starlette.responses import Response
 
-from gridagora.service.api.jobs import JobState, accepted
+from gridagora.service.api.jobs import accepted
 from gridagora.service.auth import audit
 from gridagora.service.auth.audit import Entry
 from gridagora.service.auth.needs import Caller, needs
 from gridagora.service.context import Here
 from gridagora.service.jobs import Progress
+from gridagora.service.models.jobs import JobState
 from gridagora.service.pages import AskedPage, Page
 from gridagora.service.routes import router
 from gridagora.service.texts import Model

@@ -17,7 +17,7 @@ from gridagora.engine.live.refusals import refusal
 from gridagora.errors import Fault, InputError
 from gridagora.model.live import LiveTerms
 from gridagora.model.live_events import BidsTaken, BidsWithdrawn
-from gridagora.service.api.jobs import JobState, accepted
+from gridagora.service.api.jobs import accepted
 from gridagora.service.api.v1 import reads
 from gridagora.service.api.v1.parts import Tally, sound_rows, take_in_parts
 from gridagora.service.api.v1.tools import (
@@ -37,6 +37,7 @@ from gridagora.service.headers import Command, Repeatable, command
 from gridagora.service.jobs import Progress, Work
 from gridagora.service.limits import JSON, Taken, media_type, parse_json, read_body, takes
 from gridagora.service.models.base import Count, money
+from gridagora.service.models.jobs import JobState
 from gridagora.service.models.market import (
     MOST_BIDS,
     MOST_ROWS,

@@ -117,7 +117,8 @@ async def check(
     axis = _axis(live, span)
     rows = await reads.fetch(service, live, _readings(live, participant, axis))
     facts = facts_of(live.state, [participant], live.now())
-    return await service.store.run(lambda: _checked(participant, rows, axis, facts))
+    told: SeriesCheck = await service.store.run(lambda: _checked(participant, rows, axis, facts))
+    return told
 
 
 def _axis(live: Live, span: Span) -> TimeAxis:

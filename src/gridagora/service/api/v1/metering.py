@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gridagora.service.api.jobs import JobState, accepted
+from gridagora.service.api.jobs import accepted
 from gridagora.service.api.v1 import reads
 from gridagora.service.api.v1.bids import validated
 from gridagora.service.api.v1.findings import Read
@@ -30,6 +30,7 @@ from gridagora.service.context import Here, Service
 from gridagora.service.headers import Command, Repeatable
 from gridagora.service.jobs import Progress, Work
 from gridagora.service.limits import JSON, media_type, parse_json, takes
+from gridagora.service.models.jobs import JobState
 from gridagora.service.models.metering import (
     MOST_READINGS,
     MOST_ROWS,

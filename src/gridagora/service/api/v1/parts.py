@@ -143,8 +143,8 @@ def _take_part(
             tally.refuse(_told(error.faults, rows, place_of), rows=len(wrong))
             rows = np.setdiff1d(rows, wrong)
             continue
-        event = done.events[0]
-        tally.taken += len(event.period)  # type: ignore[union-attr]  # of these commands it has columns
+        event: Any = done.events[0]  # of these commands it has columns
+        tally.taken += len(event.period)
         tally.at = event.at
         if not done.repeated:
             return

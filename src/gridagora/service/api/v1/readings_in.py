@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Sequence, Sized
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,7 +129,8 @@ def columns_of(live: Live, caller: Caller, rows: list[NewReading], periods: list
 
 def _select(told: TakeReadings, rows: Bools) -> TakeReadings:
     """Return some readings of a command."""
-    return replace(told, **{name: np.asarray(getattr(told, name))[rows] for name in COLUMNS[TakeReadings]})
+    columns: dict[str, Any] = {name: np.asarray(getattr(told, name))[rows] for name in COLUMNS[TakeReadings]}
+    return replace(told, **columns)
 
 
 def _sound(told: TakeReadings, facts: MeterFacts) -> Bools:
