@@ -93,10 +93,8 @@ def decide(state: FlexMarketState, command: DecideTender) -> TenderAwarded:
     for name, why in command.rejected.items():
         if name not in bidders:
             faults.append(_fault(command.tender, "rejected", name, reason="has no bid", fix="name who bid"))
-        if not reason.strip():
-            faults.append(
-                _fault(command.tender, "rejected", reason, reason="gives no reason", fix="tell why")
-            )
+        if not why.strip():
+            faults.append(_fault(command.tender, "rejected", why, reason="gives no reason", fix="tell why"))
     check_faults(faults)
     refused = _refused(state, entry, command.rejected)
     kept = [row for row in range(len(entry.bids)) if row not in refused]
