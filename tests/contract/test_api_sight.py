@@ -1,7 +1,7 @@
 """When somebody's sight of a participant ends: it moves, changes its aggregator, or has a user of its own."""
 
 import pytest
-from api_market import MarketApi
+from api_market import SCENARIO, MarketApi
 
 PATHS = ("/participants/{}", "/accounts/{}", "/assets/{}-pv", "/forecasts/{}-f", "/schedules?participant={}")
 PATHS += ("/participants/{}/stream?once=true", "/notifications?participant={}", "/bids?participant={}")
@@ -106,3 +106,44 @@ def test_who_registered_a_home_sees_it_until_somebody_has_it_as_their_own(api):
     assert api.ask("PATCH", f"/api/v1/users/{me}", token=root, headers=headers, json=change).is_success
     assert (seen(api, eve, "fay"), seen(api, eve, "gil")) == (set(PATHS), set(PATHS))
     assert seen(api, bot, "gil") == set()
+
+
+def test_a_grid_operator_has_to_do_with_the_technical_side_of_its_area_alone(tmp_path):
+    zones = {"from": "distance", "count": 2}
+    scenario = SCENARIO | {"market": {"mechanism": "zonal"}, "zones": zones}
+    api = MarketApi(f"sqlite:///{tmp_path / 'z.db'}", scenario=scenario)
+    try:
+        root = api.person("operator", "root")
+        tree = {one["id"]: one for one in api.get("/api/v1/zones").json()["items"]}
+        leaves = tree.keys() - {one["parent"] for one in tree.values()}
+        here, there = sorted(leaves)[:2]
+        bus, far = (tree[zone]["buses"][-1] for zone in (here, there))
+        dora, dave = api.person("grid", "d", areas=(here,)), api.person("grid-2", "d", areas=(there,))
+        api.person("homes", "nobody")
+        for name, place in (("fay", bus), ("gil", far)):
+            api.join(root, name, place)
+            furnish(api, root, name)
+        for who, mine, theirs in ((dora, "fay", "gil"), (dave, "gil", "fay")):
+            for kind, end in (("connection-points", "1"), ("assets", "pv")):
+                items = api.get(f"/api/v1/{kind}", token=who).json()["items"]
+                assert [one["id"] for one in items] == [f"{mine}-{end}"]
+                assert not {"name", "email", "iban", "overdraft_micro"} & items[0].keys()
+                assert api.get(f"/api/v1/{kind}/{theirs}-{end}", token=who).status_code == 403
+                assert api.get(f"/api/v1/{kind}?participant={theirs}", token=who).status_code == 403
+            for path in ("participants/{}", "forecasts/{}-f", "accounts/{}", "schedules?participant={}"):
+                assert api.get(f"/api/v1/{path.format(mine)}", token=who).status_code == 403, path
+            for path in ("readings", "bids", "trades", "settlements", "deliveries"):
+                assert api.get(f"/api/v1/{path}?participant={mine}", token=who).status_code == 403, path
+        point = {"participant": "gil", "bus": bus}
+        assert api.post("/api/v1/connection-points", token=dora, json=point).status_code == 403
+        api.made("/api/v1/participants", root, {"id": "hal", "name": "Hal"})
+        api.made("/api/v1/connection-points", dora, point | {"participant": "hal"})
+        limit = {"id": "x", "begins": "2026-01-02T00:00Z", "ends": "2026-01-03T00:00Z", "import_kw": 1.0}
+        api.made("/api/v1/limits", dave, limit | {"place_kind": "zone", "place": there})
+        moved = limit | {"place_kind": "zone", "place": here}
+        for path in ("limits", "emergencies"):
+            assert api.post(f"/api/v1/{path}", token=dora, json=moved).status_code == 403
+            again = api.post(f"/api/v1/{path}", token=root, json=moved)
+            assert again.json()["errors"][0]["code"] == "id_invalid"
+    finally:
+        api.close()
