@@ -33,9 +33,9 @@ def broken_answers(database: Database, head: Head) -> list[str]:
     """
     with database.reading() as connection:
         seen = head_seen(connection, head)
-        table = rows_of(connection, tables.commands, seen.market, ORDER)
+        table = rows_of(connection, tables.commands, seen.market, keys=ORDER)
         try:
-            return differing(tables.commands, map(_plain, table), _told(connection, seen), ORDER)[0]
+            return differing(tables.commands, map(_plain, table), _told(connection, seen), keys=ORDER)[0]
         except DamagedEvent:
             return []  # the chain tells which; what follows can be asked when it is put back
 

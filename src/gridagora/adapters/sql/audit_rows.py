@@ -33,7 +33,7 @@ def keys_of(table: Table) -> tuple[str, ...]:
 
 
 def rows_of(
-    connection: Connection, table: Table, market: int, keys: tuple[str, ...] | None = None
+    connection: Connection, table: Table, market: int, *, keys: tuple[str, ...] | None = None
 ) -> Iterator[Row]:
     """Yield the rows of a market without its number: keys first, in their order, texts by their letters.
 
@@ -53,7 +53,7 @@ def rows_of(
 
 
 def differing(
-    table: Table, theirs: Iterator[Row], ours: Iterator[Row], keys: tuple[str, ...] | None = None
+    table: Table, theirs: Iterator[Row], ours: Iterator[Row], *, keys: tuple[str, ...] | None = None
 ) -> tuple[list[str], int]:
     """Return how the rows of a table differ from those that it should hold, and how many these are.
 
@@ -74,7 +74,7 @@ def differing(
             left = next(theirs, None)
         elif left is not None and right is not None:
             if left != right:
-                found.append(f"{_place(table, names, right)}: {_difference(table, names, left, right)}")
+                found.append(f"{_place(table, names, right)}: {_difference(table, names, left, ours=right)}")
             left, right, count = next(theirs, None), next(ours, None), count + 1
     return found, count
 
@@ -88,6 +88,6 @@ def _place(table: Table, keys: tuple[str, ...], row: Row) -> str:
     return f"{table.name}, {told}"
 
 
-def _difference(table: Table, keys: tuple[str, ...], left: Row, right: Row) -> str:
-    parts = zip(_others(table, keys), left[len(keys) :], right[len(keys) :], strict=True)
+def _difference(table: Table, keys: tuple[str, ...], left: Row, *, ours: Row) -> str:
+    parts = zip(_others(table, keys), left[len(keys) :], ours[len(keys) :], strict=True)
     return "; ".join(f"{name} is {a!r} and by the events {b!r}" for name, a, b in parts if a != b)

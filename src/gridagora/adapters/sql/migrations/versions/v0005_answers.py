@@ -29,10 +29,10 @@ def upgrade() -> None:
         for name in ("commands_kept", "commands_not_emptied"):
             op.execute(f"DROP TRIGGER {name} ON commands")
     for market, seq, hashed in bind.execute(sa.text("SELECT market, seq, hash FROM heads")).all():
-        _carry(bind, market, int(seq), bytes(hashed))
+        _carry(bind, market, int(seq), hashed=bytes(hashed))
 
 
-def _carry(bind: sa.Connection, market: int, seq: int, hashed: bytes) -> None:
+def _carry(bind: sa.Connection, market: int, seq: int, *, hashed: bytes) -> None:
     """Append the commands of a market to its chain of events."""
     # the classes of today write what they read for ever: bodies name their fields
     from gridagora.adapters.sql.codec import encode
