@@ -255,7 +255,8 @@ def _standing(state: FlexMarketState, number: int) -> tuple[AuctionState | None,
     entry = state.auctions[number]
     if entry.cleared:
         reason, fix = "auction is cleared already", "open another one"
-        return None, [_fault(number, "auction", number, reason=reason, fix=fix)]
+        late = _fault(number, "auction", number, reason=reason, fix=fix)
+        return None, [replace(late, code="gate_closed")]
     return entry, []
 
 
