@@ -1,5 +1,6 @@
 """When a live market's state is kept as a snapshot: now and then while it runs, and when it is closed."""
 
+import gc
 import time
 from threading import Thread
 
@@ -77,7 +78,13 @@ class Snapshots:
         """Return a copy of the state, made in the thread that changes it."""
         seqs, before = self._seqs
         self._held.forget(seqs, before=before)
-        return copy_state(state)
+        collects = gc.isenabled()
+        gc.disable()  # a collection on the way would look at all that is there, and find nothing
+        try:
+            return copy_state(state)
+        finally:
+            if collects:
+                gc.enable()
 
     def keep(self, copied: LiveState) -> None:
         """Write a copy, whose events are on disk, in a thread of its own."""
