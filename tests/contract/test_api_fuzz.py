@@ -44,6 +44,7 @@ def api(tmp_path_factory):
     made.admin = made.person("operator", "root")
     made.dso = made.person("grid", "dora", areas=("*",))
     made.ann = made.person("homes", "ann", participants=("ann",))
+    made.others = [made.person(*who) for who in (("watch", "rita"), ("power", "ravi"), ("pool", "agnes"))]
     made.join(made.admin, "ann", BUSES[0], money=10**9)
     made.made("/api/v1/assets", made.ann, {"id": "pv", "participant": "ann", "type": "pv", "power_kw": 1.0})
     made.made("/api/v1/products", made.admin, {"id": "p1", "name": "x", "market": "energy"})
@@ -87,7 +88,7 @@ def ask_all(api, method, path, *, mode, examples):
     if mode is GenerationMode.NEGATIVE and not (places - {"path"} or "requestBody" in described):
         return
     strategy = api.schema[path][method].as_strategy(generation_mode=mode)
-    tokens = st.sampled_from([api.admin, api.dso, api.ann])
+    tokens = st.sampled_from([api.admin, api.dso, api.ann, *api.others])
 
     @limits(examples)
     @given(case=strategy, is_known=st.booleans(), token=tokens)
