@@ -202,7 +202,9 @@ async def bulk(
         name, number = _told(participant, session), _whole(session)
         caller.require(live.subject(name))
         if body.count(b"\n") > MOST_BIDS + 1:
-            work: Work = partial(_file_in_parts, live, caller, body, name, number, repeat)
+            work: Work = partial(
+                _file_in_parts, live=live, caller=caller, body=body, name=name, session=number, repeat=repeat
+            )
             return await accepted(service, caller, "bids", work=work, repeat=repeat, held=len(body))
         columns = read_csv(body.decode("utf-8-sig"))
     else:
@@ -210,12 +212,12 @@ async def bulk(
         lines = told.get("bids") if isinstance(told, dict) else None
         if len(body) > LARGE_JSON or (isinstance(lines, list) and len(lines) > MOST_BIDS):
             caller.only((), live.subject)  # the work asks for the participant
-            work = partial(_json_in_parts, live, caller, body, repeat)
+            work = partial(_json_in_parts, live=live, caller=caller, body=body, repeat=repeat)
             return await accepted(service, caller, "bids", work=work, repeat=repeat, held=len(body))
         many = validated(_BULK, told)
         name, number, columns = many.participant, many.session, _columns(many.bids)
     caller.require(live.subject(name))
-    order = _order(live, caller, name, number, columns=columns)
+    order = _order(live, caller, name, session=number, columns=columns)
     if "respond-async" in request.headers.get("prefer", ""):
         return await accepted(
             service, caller, "bids", work=partial(_work, live, order, repeat), repeat=repeat, held=len(body)
@@ -230,7 +232,7 @@ def _columns(lines: Iterable[BidLine]) -> dict[str, list[int]]:
 
 
 def _order(
-    live: Live, caller: Caller, name: str, session: int, *, columns: Mapping[str, list[int]]
+    live: Live, caller: Caller, name: str, *, session: int, columns: Mapping[str, list[int]]
 ) -> SubmitBids:
     return SubmitBids(
         at=live.now(),
@@ -251,14 +253,14 @@ def _work(live: Live, order: SubmitBids, repeat: Command, *_progress: Any) -> di
 
 
 def _json_in_parts(
-    live: Live, caller: Caller, body: bytes, repeat: Command, progress: Progress
+    progress: Progress, *, live: Live, caller: Caller, body: bytes, repeat: Command
 ) -> dict[str, Any]:
     """Take the bids of a JSON body one by one; called in the thread of jobs."""
     told = validated(_MANY, parse_json(body))
     caller.require(live.subject(told.participant))
     tally = Tally(total=len(told.bids))
     lines, numbers = sound_rows(_LINES, told.bids, "bids", tally=tally)
-    order = _order(live, caller, told.participant, told.session, columns=_columns(lines))
+    order = _order(live, caller, told.participant, session=told.session, columns=_columns(lines))
     take_in_parts(
         live, order, repeat, place_of=lambda row: f"bids[{numbers[row]}]", tally=tally, progress=progress
     )
@@ -266,18 +268,19 @@ def _json_in_parts(
 
 
 def _file_in_parts(
+    progress: Progress,
+    *,
     live: Live,
     caller: Caller,
     body: bytes,
     name: str,
     session: int,
     repeat: Command,
-    progress: Progress,
 ) -> dict[str, Any]:
     """Take the bids of a CSV file one by one; called in the thread of jobs."""
     columns = read_csv(body.decode("utf-8-sig"), most=MOST_ROWS)
     tally = Tally(total=len(columns["period"]))
-    order = _order(live, caller, name, session, columns=columns)
+    order = _order(live, caller, name, session=session, columns=columns)
     take_in_parts(live, order, repeat, place_of=lambda row: f"line {row + 2}", tally=tally, progress=progress)
     return tally.document()
 

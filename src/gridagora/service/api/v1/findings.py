@@ -117,7 +117,7 @@ async def check(
     axis = _axis(live, span)
     rows = await reads.fetch(service, live, _readings(live, participant, axis))
     facts = facts_of(live.state, [participant], live.now())
-    told: SeriesCheck = await service.store.run(lambda: _checked(participant, rows, axis, facts))
+    told: SeriesCheck = await service.store.run(lambda: _checked(participant, rows, axis=axis, facts=facts))
     return told
 
 
@@ -139,7 +139,7 @@ def _readings(live: Live, participant: str, axis: TimeAxis) -> Any:
     return reads.readings(live, reads.numbers(live, [participant]), span, most=axis.periods)
 
 
-def _checked(participant: str, kept: Sequence[Row[Any]], axis: TimeAxis, facts: MeterFacts) -> SeriesCheck:
+def _checked(participant: str, kept: Sequence[Row[Any]], *, axis: TimeAxis, facts: MeterFacts) -> SeriesCheck:
     terms = facts.terms
     rows = [row for row in kept if row.source not in OWN_ESTIMATES]
     start = np.array([terms.begins(row.period) for row in rows], "datetime64[s]")

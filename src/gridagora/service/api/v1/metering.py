@@ -109,19 +109,21 @@ async def bulk(
             return await _taken(
                 live, await service.store.run(partial(of_file, live, caller, body)), repeat=repeat
             )
-        work: Work = partial(_file_in_parts, live, caller, body, ENDINGS[kind], repeat)
+        work: Work = partial(
+            _file_in_parts, live=live, caller=caller, body=body, ending=ENDINGS[kind], repeat=repeat
+        )
     else:
         told = await request.json() if 0 < len(body) <= LARGE_JSON else None
         rows = told.get("readings") if isinstance(told, dict) else None
         is_many = isinstance(rows, list) and len(rows) > MOST_READINGS
         if not (is_long or is_many or len(body) > LARGE_JSON):
-            return await _taken(live, await _of_json(live, service, caller, told), repeat=repeat)
-        work = partial(_json_in_parts, live, caller, body, repeat)
+            return await _taken(live, await _of_json(live, service, caller=caller, told=told), repeat=repeat)
+        work = partial(_json_in_parts, live=live, caller=caller, body=body, repeat=repeat)
     caller.only((), live.subject)  # the work asks for each participant
     return await accepted(service, caller, "readings", work=work, repeat=repeat, held=len(body))
 
 
-async def _of_json(live: Live, service: Service, caller: Caller, told: Any) -> Read:
+async def _of_json(live: Live, service: Service, *, caller: Caller, told: Any) -> Read:
     """Return the readings of a body that is taken whole or not at all."""
     body = validated(_BULK, told)
     signatures = [one.signature or "" for one in body.readings]
@@ -141,7 +143,7 @@ async def _taken(live: Live, read: Read, *, repeat: Repeatable) -> ReadingsAnswe
 
 
 def _json_in_parts(
-    live: Live, caller: Caller, body: bytes, repeat: Command, progress: Progress
+    progress: Progress, *, live: Live, caller: Caller, body: bytes, repeat: Command
 ) -> dict[str, Any]:
     """Take the readings of a JSON body one by one; called in the thread of jobs."""
     told = validated(_MANY, parse_json(body))
@@ -151,7 +153,7 @@ def _json_in_parts(
     good, periods = known_rows(live, caller, rows, tally=tally)
     if not good:
         return tally.document()
-    command = columns_of(live, caller, [one for _, one in good], periods)
+    command = columns_of(live, caller, [one for _, one in good], periods=periods)
     signatures = [one.signature or "" for _, one in good]
     read, kept = row_by_row(live, command, signatures, numbers=[n for n, _ in good], tally=tally)
     return _in_parts(live, read, repeat, place_of=lambda row: f"readings[{kept[row]}]", tally=tally,
@@ -159,7 +161,7 @@ def _json_in_parts(
 
 
 def _file_in_parts(
-    live: Live, caller: Caller, body: bytes, ending: str, repeat: Command, progress: Progress
+    progress: Progress, *, live: Live, caller: Caller, body: bytes, ending: str, repeat: Command
 ) -> dict[str, Any]:
     """Take the readings of a file one by one; called in the thread of jobs."""
     read = of_file(live, caller, body, ending=ending, most=MOST_ROWS)

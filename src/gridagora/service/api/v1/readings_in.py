@@ -107,10 +107,10 @@ def command_of(live: Live, caller: Caller, rows: list[NewReading]) -> TakeReadin
     for name in dict.fromkeys(one.participant for one in rows):
         caller.require(live.subject(name))
     check_faults(faults[:100])
-    return columns_of(live, caller, rows, periods)
+    return columns_of(live, caller, rows, periods=periods)
 
 
-def columns_of(live: Live, caller: Caller, rows: list[NewReading], periods: list[int]) -> TakeReadings:
+def columns_of(live: Live, caller: Caller, rows: list[NewReading], *, periods: list[int]) -> TakeReadings:
     """Return the command for readings of periods."""
     names = list(dict.fromkeys(one.participant for one in rows))
     place = {name: k for k, name in enumerate(names)}
