@@ -40,6 +40,9 @@ AIM_S = 3.0
 INTO_S = 0.006
 """And falls up to so long after the phase has begun."""
 
+WARM_S = 120.0
+"""The first session is settled after so long at most."""
+
 NOTHING = "waiting"
 
 
@@ -88,6 +91,7 @@ def campaign(url: str, kills: int, *, chance: int = 0, report: Report = lambda _
     ledger, rng, tally = Ledger(chance), random.Random(chance), Tally()
     with Nursery() as nursery, tempfile.TemporaryDirectory() as folder:
         server = Watched(url, nursery=nursery, folder=Path(folder), speed=SPEED)
+        _warm(server, ledger)
         for turn in range(kills):
             aim = PHASES[turn // 2 % len(PHASES)] if turn % 2 else ""
             _one(server, ledger, tally, aim=aim, rng=rng)
@@ -99,6 +103,18 @@ def campaign(url: str, kills: int, *, chance: int = 0, report: Report = lambda _
     tally.books = check_books(url, ledger)
     tally.seconds = time.monotonic() - began
     return tally
+
+
+def _warm(server: Watched, ledger: Ledger) -> None:
+    """Let people work until a session is settled: what is compiled at its first use stays compiled."""
+    with server:
+        traffic = Traffic(server.port, ledger, "warm").start()
+        end = time.monotonic() + WARM_S
+        while not ledger.settlements and time.monotonic() < end:
+            time.sleep(0.1)
+        traffic.end()
+        assert ledger.settlements, "no session was settled"
+        server.stop()
 
 
 def _one(server: Watched, ledger: Ledger, tally: Tally, *, aim: str, rng: random.Random) -> None:
