@@ -217,7 +217,6 @@ def _become(order: dict[str, Any]) -> None:
     """Be the service; never returns."""
     from gridagora.cli import main
 
-    os.setpgid(0, 0)
     with Path(order["log"]).open("ab") as log, Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)
         for output in (1, 2):
