@@ -9,6 +9,7 @@ from gridagora.service.routes import routes_of
 
 ANN = Subject(participants=frozenset({"ann"}), organisations=frozenset({"homes", "pool"}))
 GRID = Subject(organisations=frozenset({"grid"}))
+SUPPLY = Subject(organisations=frozenset({"power"}))
 NOWHERE = Subject()
 
 READS = {
@@ -120,9 +121,9 @@ WRITES = {
     ("POST", "/forecasts"): ("/forecasts", FORECAST, ANN),
     ("PUT", "/forecasts/{id}"): ("/forecasts/f1", FORECAST, ANN),
     ("DELETE", "/forecasts/{id}"): ("/forecasts/f1", None, ANN),
-    ("POST", "/tariffs"): ("/tariffs", TARIFF, NOBODYS),
-    ("PUT", "/tariffs/{id}"): ("/tariffs/t1", TARIFF, NOBODYS),
-    ("DELETE", "/tariffs/{id}"): ("/tariffs/t1", None, NOBODYS),
+    ("POST", "/tariffs"): ("/tariffs", TARIFF, SUPPLY),
+    ("PUT", "/tariffs/{id}"): ("/tariffs/t1", TARIFF, SUPPLY),
+    ("DELETE", "/tariffs/{id}"): ("/tariffs/t1", None, SUPPLY),
     ("POST", "/subscriptions"): ("/subscriptions", SUBSCRIPTION, ANN),
     ("PUT", "/subscriptions/{id}"): ("/subscriptions/s1", SUBSCRIPTION, ANN),
     ("PUT", "/subscriptions/{id}/status"): ("/subscriptions/s1/status", STATUS, ANN),
@@ -188,6 +189,7 @@ PEOPLE = {
     "dora": ("grid", (), ("*",)),
     "dave": ("grid-2", (), ()),
     "ravi": ("power", (), ()),
+    "rolf": ("power-2", (), ()),
     "agnes": ("pool", (), ()),
     "alan": ("pool-2", (), ()),
     "ann": ("homes", ("ann",), ()),
@@ -198,7 +200,7 @@ PEOPLE = {
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     path = tmp_path_factory.mktemp("rights") / "a.db"
-    api = MarketApi(f"sqlite:///{path}")
+    api = MarketApi(f"sqlite:///{path}", terms={"retailer": "power"})
     tokens = {
         name: api.person(organisation, name, participants=whose, areas=areas)
         for name, (organisation, whose, areas) in PEOPLE.items()

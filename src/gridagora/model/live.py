@@ -41,6 +41,7 @@ class LiveTerms:
     breach_price : currency that each kWh beyond a declared limit costs those who caused it; 0: nothing, since
         a penalty is owed only where people agreed to one
     least_group : aggregates of fewer connection points are told to nobody
+    retailer : organisation that supplies everybody, and may send its prices ahead; "": the operator does
     currency, timezone : of bills, and of the people
     scenario : the scenario file that the market was made of: grid, tariffs, limits, zones
 
@@ -69,6 +70,7 @@ class LiveTerms:
     escrow: bool = False
     breach_price: float = 0.0
     least_group: int = 4
+    retailer: str = ""
     currency: str = "EUR"
     timezone: str = "Europe/Berlin"
 

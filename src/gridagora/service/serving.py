@@ -65,7 +65,13 @@ CHOICES = {
 }
 """Terms of a new market that its operator can choose beside the scenario, and what they are."""
 
-DEMO_TERMS = {"gate_lead_s": 900, "readings_lead_s": 7200, "escrow": True, "fee_ppm": 5_000}
+DEMO_TERMS = {
+    "gate_lead_s": 900,
+    "readings_lead_s": 7200,
+    "escrow": True,
+    "fee_ppm": 5_000,
+    "retailer": "retail",
+}
 """Terms of a demonstration: the gate a quarter of an hour before delivery, settled two hours after it."""
 
 
@@ -159,7 +165,7 @@ def _term_faults(terms: Mapping[str, Any]) -> Iterator[Fault]:
                 "--set", name, "is no term of a market", fix=f"use one of {', '.join(sorted(CHOICES))}"
             )
         elif type(value) is not kind and not (kind is float and type(value) is int):
-            said = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
+            said = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[kind]
             yield _fault(f"--set {name}", value, "is of another kind", fix=f"write {said}")
 
 

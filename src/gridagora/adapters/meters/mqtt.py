@@ -293,7 +293,7 @@ class _State:
 def _client(
     broker: Broker, *, client_id: str, listens: bool, notice: Callable[[str], None]
 ) -> tuple["Client", _State]:
-    """Make a client that connects again by itself; one that listens is connected when its subscription holds."""
+    """Make a client that connects again by itself; one that listens does so when its subscription holds."""
     from paho.mqtt.client import Client
     from paho.mqtt.enums import CallbackAPIVersion
 

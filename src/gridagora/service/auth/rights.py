@@ -103,7 +103,7 @@ assets.read          all           all       area org      org        own
 assets.write         all           -         -    -        org        own
 assets.qualify       all           -         area -        -          -
 products.write       all           -         -    -        -          -
-tariffs.write        all           -         -    all      -          -
+tariffs.write        all           -         -    org      -          -
 bids.read            all           all       own  org      org        own
 bids.write           -             -         own  own      org        own
 trades.read          all           all       own  org      org        own

@@ -58,6 +58,8 @@ class Shelf:
         """Return whose a record is."""
         if self.kind == "participant":
             return live.subject(id_)
+        if self.kind == "tariff":
+            return Subject(organisations=frozenset({live.terms.retailer} - {""}))
         participant = body.get("participant")
         if participant is None:
             return NOBODYS
