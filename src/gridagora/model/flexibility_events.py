@@ -276,8 +276,9 @@ class FlexReadingsRecorded:
 class FlexItems:
     """What entries are made of, one row each: what a participant gets (+) or pays, for what and why.
 
-    ``entry`` as in the postings, ``product`` and ``contract`` are names, "" for none.  ``reason`` is "activated", "adjusted", "redispatch", "claw_back", "penalty", "refund", "reserved" or
-    "withheld"; ``energy_wh`` >= 0 what it is about, kW x h for what is reserved.
+    ``entry`` as in the postings, ``product`` and ``contract`` are names, "" for none.  ``reason`` is "activated",
+    "adjusted", "redispatch", "claw_back", "penalty", "refund", "reserved" or "withheld"; ``energy_wh`` >= 0
+    what it is about, kW x h for what is reserved.
     """
 
     entry: Ints
