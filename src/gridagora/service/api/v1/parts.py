@@ -6,6 +6,7 @@ was stopped goes on where it was, and nothing is taken twice.
 """
 
 import re
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,8 +23,10 @@ from gridagora.service.headers import Command
 from gridagora.service.jobs import Progress
 from gridagora.service.problems import of_fault, of_validation
 
-PART = 1_000
+PART = 500
 """Rows of one command: what single bids wait for at most."""
+
+LONGEST_REST_S = 0.2
 
 SLICE = 250
 """Rows whose form is checked at once: so long other threads wait."""
@@ -120,8 +123,10 @@ def take_in_parts(
     for part, first in enumerate(range(0, count, PART)):
         progress(tally.taken + tally.refused, tally.total)
         rows = np.arange(first, min(count, first + PART))
+        begun = time.monotonic()
         _take_part(live, command, rows, key=f"{key}/{part}", request=repeat.request, place_of=place_of,
                    tally=tally)  # fmt: skip
+        time.sleep(min(LONGEST_REST_S, time.monotonic() - begun))  # the other half of the time is others'
 
 
 def _take_part(
@@ -152,7 +157,13 @@ def _take_part(
 
 
 def _rows_of(command: Columns, rows: "np.ndarray[Any, Any]", at: int) -> Columns:
-    columns = {name: np.asarray(getattr(command, name))[rows] for name in COLUMNS[type(command)]}
+    """Return a command for some rows, which names nobody else than these do."""
+    columns: dict[str, Any] = {
+        name: np.asarray(getattr(command, name))[rows] for name in COLUMNS[type(command)]
+    }
+    if isinstance(command, TakeReadings):
+        codes, columns["participant"] = np.unique(columns["participant"], return_inverse=True)
+        columns["participants"] = tuple(command.participants[code] for code in codes.tolist())
     return replace(command, at=at, **columns)
 
 
@@ -182,13 +193,19 @@ def _told(
 
 def _left_out(command: Columns, rows: "np.ndarray[Any, Any]", event: Any) -> "np.ndarray[Any, Any]":
     """Return the rows that an event of the same request, carried out before, does not hold."""
-    names = COLUMNS[type(command)]
-    there = Counter(zip(*(np.asarray(getattr(event, name)).tolist() for name in names), strict=True))
+    there = Counter(_held(command, event, np.arange(len(event.period))))
     left = []
-    for row in rows.tolist():
-        held = tuple(int(np.asarray(getattr(command, name))[row]) for name in names)
+    for row, held in zip(rows.tolist(), _held(command, command, rows), strict=True):
         if there[held]:
             there[held] -= 1
         else:
             left.append(row)
     return np.array(left, np.int64)
+
+
+def _held(command: Columns, told: Any, rows: "np.ndarray[Any, Any]") -> Iterator[tuple[Any, ...]]:
+    """Return what rows of a command, or of its event, say, participants by name."""
+    columns = [np.asarray(getattr(told, name))[rows].tolist() for name in COLUMNS[type(command)]]
+    if isinstance(command, TakeReadings):
+        columns[0] = [told.participants[code] for code in columns[0]]
+    return zip(*columns, strict=True)
