@@ -10,7 +10,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -44,19 +44,16 @@ Columns = TakeReadings | SubmitBids
 _ROW = re.compile(r"(?P<column>\w+)\[(?P<row>\d+)\]")
 
 
-@dataclass(kw_only=True, slots=True)
 class Tally:
     """What became of the rows of a body: counts, and the rows that were refused.
 
     ``left_out`` counts readings that the rules of meter data do not use.
     """
 
-    total: int
-    taken: int = 0
-    refused: int = 0
-    left_out: int = 0
-    errors: list[dict[str, Any]] = field(default_factory=list)
-    at: int = 0
+    def __init__(self, *, total: int) -> None:
+        self.total = total
+        self.taken = self.refused = self.left_out = self.at = 0
+        self.errors: list[dict[str, Any]] = []
 
     def refuse(self, told: Iterable[dict[str, Any]], *, rows: int) -> None:
         """Note rows as refused, with the faults that are told of them."""
