@@ -101,7 +101,7 @@ class Issuer(Ask):
 class IssueBills(Ask):
     """What all invoices of a month say."""
 
-    issuer: Issuer = Issuer()
+    issuer: Issuer = Field(default_factory=lambda: Issuer.model_validate({}))
     vat_percent: float = Field(0.0, ge=0, le=100, multiple_of=0.01, description="that the amounts include")
     due_days: int = Field(14, ge=0, le=365)
 

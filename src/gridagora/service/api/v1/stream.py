@@ -233,7 +233,9 @@ async def has_ended(watcher: Watcher, request: Request) -> bool:
     return not watcher.admitted()
 
 
-async def _before(live: Live, watcher: Watcher, wanted: Wanted, request: Request) -> AsyncIterator[Message]:
+async def _before(
+    live: Live, watcher: Watcher, wanted: Wanted, *, request: Request
+) -> AsyncIterator[Message]:
     """Yield the messages of what happened before; a gap for each run of what is told no more."""
     oldest, lost, before = live.state.oldest, 0, wanted.after
     async for one in past(service_of(request), live, wanted):
@@ -265,7 +267,7 @@ async def _told(
         yield "retry: 2000\n\n"
         kinds = tuple(kind.__name__ for kind in TOLD)
         wanted = Wanted(after=after, last=seq, kinds=kinds, participant=watcher.own)
-        async for message in _before(live, watcher, wanted, request):
+        async for message in _before(live, watcher, wanted, request=request):
             yield _text(message)
         while not watcher.late and not await has_ended(watcher, request):
             if changed and watcher.wants("book") and (once or loop.time() >= next_book):
