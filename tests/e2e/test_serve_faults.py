@@ -15,6 +15,9 @@ from benchmarks.books import check_accounts, check_books
 from benchmarks.served import Client, Server, seed
 from benchmarks.traffic import Ledger, Traffic, ask_again
 
+from gridagora.adapters.sql.database import Database
+from gridagora.adapters.sql.schema import migrate
+
 SPEED = 1_200
 """A session of an hour in 3 s."""
 
@@ -116,6 +119,15 @@ def test_folder_that_is_gone_is_told_and_over_when_it_is_back(tmp_path):
         turns=2,
     )
     assert books.bids > 200
+
+
+def test_tables_of_an_older_version_are_brought_up_to_date(tmp_path):
+    url = f"sqlite:///{tmp_path}/market.db"
+    seed(url)
+    with Database(url, write=True) as database, database.writing() as connection:
+        migrate(connection, "0010")
+    with Server(url) as server, Client(server.port, "op") as client:
+        assert len(client.all("/api/v1/participants")) == 4
 
 
 @contextmanager
