@@ -147,8 +147,10 @@ def test_ctrl_c_ends_it_and_frees_the_file(tmp_path):
     assert "password" not in again
 
 
-def test_a_demonstration_is_kept_apart(tmp_path, served):
-    code, said = serve("--demo", "--database", served.url)
+def test_a_demonstration_is_kept_apart(tmp_path):
+    real = tmp_path / "market.db"
+    seed(f"sqlite:///{real}", market="village")
+    code, said = serve("--demo", "--database", str(real))
     assert (code, "is no demonstration's" in said) == (2, True)
     path = tmp_path / "demo.db"
     seed(f"sqlite:///{path}", market="demo-village")
