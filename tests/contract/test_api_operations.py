@@ -122,3 +122,22 @@ def test_a_market_that_was_long_at_rest_asks_at_the_start_whether_its_clock_is_r
     if asked:
         assert serving.prepare_service(replace(order, accept_clock=True)).clock_jump_s == 0
         assert serving.prepare_service(order).clock_jump_s == 0
+
+
+def test_what_a_demonstration_plans_by_is_compiled_while_its_clock_stands(tmp_path, monkeypatch):
+    did = []
+
+    class Seen(serving.Running):
+        def close(self):
+            super().close()
+            did.append("closed")
+
+    class Homes(serving.VillageHomes):
+        def bids(self, session):
+            did.append("planned")
+            return super().bids(session)
+
+    monkeypatch.setattr(serving, "Running", Seen)
+    monkeypatch.setattr(serving, "VillageHomes", Homes)
+    serving.prepare_service(serving.Order(database=str(tmp_path / "demo.db"), demo=True))
+    assert did == ["closed", "planned"]

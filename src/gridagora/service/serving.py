@@ -199,6 +199,8 @@ def prepare_service(order: Order) -> Prepared:
         jump = running.clock_doubt()[0]
     finally:
         running.close()
+    if order.demo:
+        VillageHomes(running.terms).bids(0)  # what plans is compiled now: no gate closes meanwhile
     opened = not any(head.seq for head in heads)
     return Prepared(market=running.name, opened=opened, password=password, clock_jump_s=jump)
 

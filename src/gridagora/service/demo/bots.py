@@ -152,15 +152,15 @@ class Bots:
             )
             for name, bids in self._homes.bids(session).items()
         ]
-        refused = 0
+        refused: list[InputError] = []
         for one in sent:
             try:
                 one.result()
             except InputError as error:
-                refused += 1
-                LOG.info("a bid of the demonstration was refused: %s", error)
+                refused.append(error)
         if refused:
-            LOG.warning("%d bids of the demonstration were refused in session %d", refused, session)
+            told = "bids of %d homes of the demonstration were refused in session %d: %s"
+            LOG.warning(told, len(refused), session, refused[0])
 
     def _pay_in(self, now: int) -> None:
         for name in self._homes.names:
