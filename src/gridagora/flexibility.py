@@ -14,6 +14,7 @@ from gridagora.adapters.stores import MemoryStore
 from gridagora.agents.offers import bids_of, capacity_offers
 from gridagora.engine.feasible import Relief, ScheduleCheck
 from gridagora.engine.flexibility.commands import (
+    AddFlexSeller,
     AwardTender,
     CallReservations,
     CancelFlexOrder,
@@ -21,6 +22,7 @@ from gridagora.engine.flexibility.commands import (
     CloseFlexGate,
     DecideTender,
     DispatchContract,
+    DropFlexSeller,
     FlexCommand,
     OpenFlexAuction,
     OpenFlexMarket,
@@ -68,6 +70,7 @@ from gridagora.model.reservation import FlexContract, Tender, TenderBid, Trigger
 from gridagora.model.study import GridLimits
 
 __all__ = [
+    "AddFlexSeller",
     "AwardTender",
     "Bids",
     "CallReservations",
@@ -78,6 +81,7 @@ __all__ = [
     "ContractRules",
     "DecideTender",
     "DispatchContract",
+    "DropFlexSeller",
     "DsoCosts",
     "FlexAuction",
     "FlexBid",

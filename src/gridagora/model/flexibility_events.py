@@ -1,6 +1,7 @@
 """Facts of a flexibility market in the past tense; the chain of `gridagora.model.events` binds them.
 
-Participants are codes: connection point ``k`` of the terms is ``k``, then the buyers.  Money is whole
+Participants are codes: connection point ``k`` of the terms is ``k``, then the buyers; who joined later is in
+the terms from its `FlexSellerJoined` on, so codes are those of the moment of an event.  Money is whole
 micro-units, + received, - paid; power is kW; periods are those of the study.
 """
 
@@ -11,7 +12,12 @@ from numpy.typing import NDArray
 
 from gridagora.model.columns import Floats, Ints
 from gridagora.model.continuous import FlexBid, FlexTrade
-from gridagora.model.flexibility_market import FlexAuction, FlexMarketTerms, RedispatchOrder
+from gridagora.model.flexibility_market import (
+    ConnectionPoint,
+    FlexAuction,
+    FlexMarketTerms,
+    RedispatchOrder,
+)
 from gridagora.model.reservation import FlexContract, Tender, TenderBid
 
 Bools = NDArray[np.bool_]
@@ -23,6 +29,33 @@ class FlexMarketOpened:
 
     at: int
     terms: FlexMarketTerms
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FlexSellerJoined:
+    """A connection point joined as the last of the sellers; ``code`` is its own, buyers move up by one."""
+
+    at: int
+    code: int
+    point: ConnectionPoint
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FlexSellerLeft:
+    """A seller offers nothing more, and why; ``lapsed`` tells each of its offers that stood."""
+
+    at: int
+    participant: str
+    reason: str
+    lapsed: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FlexSellerReturned:
+    """A seller that had left may offer again."""
+
+    at: int
+    participant: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -276,9 +309,9 @@ class FlexReadingsRecorded:
 class FlexItems:
     """What entries are made of, one row each: what a participant gets (+) or pays, for what and why.
 
-    ``entry`` as in the postings, ``product`` and ``contract`` are names, "" for none.  ``reason`` is "activated",
-    "adjusted", "redispatch", "claw_back", "penalty", "refund", "reserved" or "withheld"; ``energy_wh`` >= 0
-    what it is about, kW x h for what is reserved.
+    ``entry`` as in the postings, ``product`` and ``contract`` are names, "" for none.  ``reason`` is
+    "activated", "adjusted", "redispatch", "claw_back", "penalty", "refund", "reserved" or "withheld";
+    ``energy_wh`` >= 0 is what it is about, kW x h for what is reserved.
     """
 
     entry: Ints
@@ -323,6 +356,9 @@ class FlexSettled:
 
 FlexEvent = (
     FlexMarketOpened
+    | FlexSellerJoined
+    | FlexSellerLeft
+    | FlexSellerReturned
     | FlexAuctionOpened
     | FlexBidsSubmitted
     | FlexBidsWithdrawn

@@ -91,7 +91,11 @@ class FlexMarketTerms:
     @property
     def participants(self) -> tuple[str, ...]:
         """Names by participant code: connection points, then buyers."""
-        return tuple(point.participant for point in self.points) + self.buyers
+        return self.participants_then(len(self.points))
+
+    def participants_then(self, points: int) -> tuple[str, ...]:
+        """Return the names by participant code when there were so many sellers; others joined since."""
+        return tuple(point.participant for point in self.points[:points]) + self.buyers
 
     @property
     def end(self) -> int:

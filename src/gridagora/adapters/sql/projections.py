@@ -25,7 +25,7 @@ from gridagora.model.events import (
     StudyOpened,
     TradesDecided,
 )
-from gridagora.model.flexibility_events import FlexMarketOpened, FlexSettled
+from gridagora.model.flexibility_events import FlexMarketOpened, FlexSellerJoined, FlexSettled
 from gridagora.model.live_events import LiveMarketOpened
 
 VERSION = 10
@@ -70,6 +70,18 @@ def _flex_opened(event: FlexMarketOpened, _: int, names: Names) -> tuple[tuple[R
     # a flexibility market without a study around it has books of its own, system accounts included
     first = len(names.homes) + len(SystemAccount) if names.homes else 0
     return (_accounts(names.homes, others, first=first),), after
+
+
+def _flex_joined(event: FlexSellerJoined, _: int, names: Names) -> tuple[tuple[Rows, ...], Names]:
+    name, rows = event.point.participant, tuple[Rows, ...]()
+    others = names.others if name in names.homes else (*names.others, name)
+    account = len(names.homes) + len(SystemAccount) + len(names.others)
+    if name in names.homes:
+        account = names.homes.index(name)
+    else:
+        rows = (_accounts(names.homes, others, first=account),)
+    codes = (*names.flex_codes[: event.code], account, *names.flex_codes[event.code :])
+    return rows, Names(homes=names.homes, others=others, flex_codes=codes)
 
 
 def _accounts(homes: tuple[str, ...], others: tuple[str, ...], *, first: int) -> Rows:
@@ -125,5 +137,6 @@ _MAKERS: dict[type, Callable[[Any, int, Names], tuple[tuple[Rows, ...], Names]]]
     TradesDecided: _decided,
     SessionSettled: _settled,
     FlexMarketOpened: _flex_opened,
+    FlexSellerJoined: _flex_joined,
     FlexSettled: _flex_settled,
 }

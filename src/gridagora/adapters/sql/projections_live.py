@@ -23,7 +23,7 @@ from gridagora.ledger import SYSTEM_ACCOUNTS
 from gridagora.ledger.escrow import BANK, ESCROW, FEES
 from gridagora.model.columns import Ints
 from gridagora.model.events import AuctionCleared, DayClosed, EnergyDelivered, SessionSettled, TradesDecided
-from gridagora.model.flexibility_events import FlexMarketOpened, FlexSettled
+from gridagora.model.flexibility_events import FlexMarketOpened, FlexSellerJoined, FlexSettled
 from gridagora.model.live_events import (
     BidsTaken,
     BidsWithdrawn,
@@ -399,6 +399,12 @@ def _flex_opened(event: FlexMarketOpened, _: int, names: Names) -> Made:
     return rows, replace(names, flex_codes=codes, live=live)
 
 
+def _flex_joined(event: FlexSellerJoined, _: int, names: Names) -> Made:
+    account = first_account(live_names(names).participants[event.point.participant])
+    codes = (*names.flex_codes[: event.code], account, *names.flex_codes[event.code :])
+    return (), replace(names, flex_codes=codes)
+
+
 def _flex_settled(event: FlexSettled, seq: int, names: Names) -> Made:
     account = np.array(names.flex_codes, dtype=np.int64)[event.account]
     rows = booked(seq, event.entry, account, amount=event.amount)
@@ -469,6 +475,7 @@ LIVE_MAKERS: Mapping[type, Callable[[Any, int, Names], Made]] = {
     DisputeRaised: _raised,
     DisputeDecided: _dispute_decided,
     FlexMarketOpened: _flex_opened,
+    FlexSellerJoined: _flex_joined,
     FlexSettled: _flex_settled,
 }
 """What makes the rows of each kind of event."""

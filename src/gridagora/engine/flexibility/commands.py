@@ -13,7 +13,12 @@ from numpy.typing import ArrayLike
 from gridagora.model.bids import Bids
 from gridagora.model.columns import Floats
 from gridagora.model.continuous import FlexBid
-from gridagora.model.flexibility_market import FlexAuction, FlexMarketTerms, RedispatchOrder
+from gridagora.model.flexibility_market import (
+    ConnectionPoint,
+    FlexAuction,
+    FlexMarketTerms,
+    RedispatchOrder,
+)
 from gridagora.model.reservation import Tender, TenderBid
 
 
@@ -23,6 +28,26 @@ class OpenFlexMarket:
 
     at: int
     terms: FlexMarketTerms
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AddFlexSeller:
+    """Let a connection point sell in a market that is open, or one that left sell again.
+
+    Who comes back keeps the connection that it had.
+    """
+
+    at: int
+    point: ConnectionPoint
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DropFlexSeller:
+    """Let a seller offer nothing more: what stands lapses; what it sold, and contracts, bind it still."""
+
+    at: int
+    participant: str
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -236,6 +261,8 @@ class SettleFlexPeriods:
 
 FlexCommand = (
     OpenFlexMarket
+    | AddFlexSeller
+    | DropFlexSeller
     | OpenFlexAuction
     | SubmitFlexBids
     | WithdrawFlexBids

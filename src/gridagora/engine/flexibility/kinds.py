@@ -185,6 +185,18 @@ def _tender(value: Any) -> Tender | str:
     raise TypeError(message)
 
 
+def _by_name(what: str) -> Read:
+    """Return what reads a mapping of numbers, which are judged where they are used."""
+
+    def read(value: Any) -> dict[Any, Any]:
+        try:
+            return dict(value)
+        except (TypeError, ValueError) as error:
+            raise TypeError(what) from error
+
+    return read
+
+
 def _named(value: Any, read: Read, what: str) -> dict[str, Any]:
     """Return a mapping, or pairs as they come out of a database, by name."""
     pairs = value.items() if isinstance(value, Mapping) else value
@@ -214,6 +226,8 @@ OF_COMMANDS: Mapping[str, Read] = MappingProxyType(
     {
         "at": _whole,
         "terms": _of(FlexMarketTerms, "FlexMarketTerms"),
+        "point": _of(ConnectionPoint, "a ConnectionPoint"),
+        "reason": _text,
         "auction": _auction,
         "bids": _bids,
         "tender": _tender,
@@ -232,8 +246,8 @@ OF_COMMANDS: Mapping[str, Read] = MappingProxyType(
         "test": _flag,
         "inside": _many(lambda order: order, "a tuple of RedispatchOrder"),
         "outside": _many(lambda order: order, "a tuple of RedispatchOrder"),
-        "needed_kw": _of(Mapping, "kW by period, e.g. {17: 20.0}"),
-        "shares": _of(Mapping, 'weights by buyer, e.g. {"DSO": 1.0}'),
+        "needed_kw": _by_name("kW by period, e.g. {17: 20.0}"),
+        "shares": _by_name('weights by buyer, e.g. {"DSO": 1.0}'),
     }
 )
 """How the fields of commands are read."""
@@ -253,7 +267,9 @@ OF_TERMS: Mapping[str, Read] = MappingProxyType(
 )
 """How the fields of `FlexMarketTerms` are read."""
 
-OF_POINTS: Mapping[str, Read] = MappingProxyType({"import_kw": _number, "export_kw": _number})
+OF_POINTS: Mapping[str, Read] = MappingProxyType(
+    {"participant": _text, "bus": _text, "import_kw": _number, "export_kw": _number}
+)
 """How the fields of `ConnectionPoint` are read."""
 
 OF_AUCTIONS: Mapping[str, Read] = MappingProxyType(
@@ -278,6 +294,6 @@ OF_RULES: Mapping[str, Read] = MappingProxyType(
 """How the fields of `ContractRules` are read."""
 
 INSIDE: Mapping[type, Mapping[str, Read]] = MappingProxyType(
-    {FlexMarketTerms: OF_TERMS, FlexAuction: OF_AUCTIONS, ContractRules: OF_RULES}
+    {FlexMarketTerms: OF_TERMS, FlexAuction: OF_AUCTIONS, ContractRules: OF_RULES, ConnectionPoint: OF_POINTS}
 )
 """Values with fields of their own."""

@@ -23,6 +23,7 @@ from gridagora.engine.flexibility import (
     calls,
     contracts,
     deliver,
+    joining,
     obligations,
     opening,
     redispatch,
@@ -30,6 +31,7 @@ from gridagora.engine.flexibility import (
     tenders,
 )
 from gridagora.engine.flexibility.commands import (
+    AddFlexSeller,
     AwardTender,
     CallReservations,
     CancelFlexOrder,
@@ -37,6 +39,7 @@ from gridagora.engine.flexibility.commands import (
     CloseFlexGate,
     DecideTender,
     DispatchContract,
+    DropFlexSeller,
     FlexCommand,
     OpenFlexAuction,
     OpenFlexMarket,
@@ -56,7 +59,7 @@ from gridagora.engine.flexibility.commands import (
 from gridagora.engine.flexibility.kinds import sound
 from gridagora.engine.flexibility.state import FlexMarketState
 from gridagora.engine.ports import Store
-from gridagora.errors import InvariantError, require
+from gridagora.errors import InvariantError, check_faults, require
 from gridagora.market.mechanisms.redispatch_pairs import Feasible
 from gridagora.model.events import Event
 from gridagora.model.flexibility_events import (
@@ -71,6 +74,9 @@ from gridagora.model.flexibility_events import (
     FlexOrderCancelled,
     FlexOrderTaken,
     FlexReadingsRecorded,
+    FlexSellerJoined,
+    FlexSellerLeft,
+    FlexSellerReturned,
     FlexSettled,
     RedispatchOrderTaken,
     RedispatchOrderWithdrawn,
@@ -142,6 +148,7 @@ def handle(state: FlexMarketState, command: FlexCommand, *, feasible: Feasible |
     """
     require(type(command) in (*HANDLERS, PairRedispatch), f"{type(command).__name__} is no command")
     command = sound(command)
+    check_faults(joining.absent_faults(state, command))
     if isinstance(command, PairRedispatch):
         if feasible is None:
             raise InvariantError("paired redispatch is never done without asking the grid")
@@ -179,6 +186,8 @@ def _auction_cleared(state: FlexMarketState, event: FlexAuctionCleared) -> FlexM
 HANDLERS: Mapping[type, Callable[[FlexMarketState, Any], FlexEvent]] = MappingProxyType(
     {
         OpenFlexMarket: opening.open_market,
+        AddFlexSeller: joining.add_seller,
+        DropFlexSeller: joining.drop_seller,
         OpenFlexAuction: auctions.open_auction,
         SubmitFlexBids: auctions.submit_bids,
         WithdrawFlexBids: auctions.withdraw_bids,
@@ -205,6 +214,9 @@ HANDLERS: Mapping[type, Callable[[FlexMarketState, Any], FlexEvent]] = MappingPr
 APPLIERS: Mapping[type, Callable[[FlexMarketState, Any], FlexMarketState]] = MappingProxyType(
     {
         FlexMarketOpened: opening.apply_open,
+        FlexSellerJoined: joining.apply_joined,
+        FlexSellerLeft: joining.apply_left,
+        FlexSellerReturned: joining.apply_returned,
         FlexAuctionOpened: auctions.apply_opened,
         FlexBidsSubmitted: auctions.apply_submitted,
         FlexBidsWithdrawn: auctions.apply_withdrawn,

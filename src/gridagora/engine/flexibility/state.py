@@ -1,7 +1,8 @@
 """State of a flexibility market: the fold of its events.
 
-Participants are codes: connection points, then buyers.  What belongs to a period is kept by period, so that
-an event copies the periods it touches and no others.
+Participants are codes: connection points, then buyers.  Points may join later: a period is kept as wide as
+the market was when it last changed, and read as wide as it is now.  What belongs to a period is kept by
+period, so that an event copies the periods it touches and no others.
 """
 
 from collections.abc import Mapping
@@ -118,8 +119,9 @@ class FlexMarketState:
     """The fold of all events of a flexibility market; ``at`` is when the last one happened.
 
     ``auctions`` are by number, ``tenders`` in the order of opening, ``willing`` are orders of redispatch that
-    wait for a pair, ``books`` are by product, ``periods`` are those of the market from its first,
-    ``open_from`` is the first period that no order went out for, ``balance`` each account's micro-units.
+    wait for a pair, ``absent`` are sellers that left, ``books`` are by product, ``periods`` those of the
+    market from its first, ``open_from`` is the first period that no order went out for, ``balance`` each
+    account's micro-units.
 
     Examples
     --------
@@ -134,6 +136,7 @@ class FlexMarketState:
     willing: tuple[RedispatchOrder, ...] = ()
     contracts: tuple[ContractState, ...] = ()
     books: tuple[FlexBookState, ...] = ()
+    absent: tuple[str, ...] = ()
     open_from: int = 0
     periods: tuple[PeriodState, ...] = ()
     balance: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -146,13 +149,17 @@ class FlexMarketState:
 
     def period(self, number: int) -> PeriodState:
         """Return what is known of a period of the study."""
-        return self.periods[number - self.open_terms.first]
+        return widened(self.periods[number - self.open_terms.first], self.open_terms)
 
     def window(self, first: int, count: int) -> tuple[PeriodState, ...]:
         """Return what is known of [first, first + count)."""
         start = first - self.open_terms.first
         require(0 <= start <= start + count <= len(self.periods), "periods outside the flexibility market")
-        return self.periods[start : start + count]
+        known: dict[int, PeriodState] = {}  # periods of which nothing is known are one object
+        for period in self.periods[start : start + count]:
+            if id(period) not in known:
+                known[id(period)] = widened(period, self.open_terms)
+        return tuple(known[id(period)] for period in self.periods[start : start + count])
 
     def with_periods(self, changed: Mapping[int, PeriodState]) -> "FlexMarketState":
         """Return the state with some periods, by their number, in place of the old ones."""
@@ -175,6 +182,31 @@ def empty_period(terms: FlexMarketTerms) -> PeriodState:
         redispatch_kw=np.zeros(shape[1]),
         tested_kw=np.zeros(shape),
     )
+
+
+def widened(period: PeriodState, terms: FlexMarketTerms) -> PeriodState:
+    """Return a period with room for the sellers that joined since it was last changed."""
+    missing = len(terms.participants) - len(period.reserved_micro)
+    if not missing:
+        return period
+    place = len(terms.points) - missing
+    everyone = ("reserved_micro", "redispatch_micro", "redispatch_kw")
+    of_products = ("cleared_kw", "cleared_micro", "adjusted_kw", "adjusted_micro", "tested_kw")
+    sellers = (
+        ("ordered_kw", 1, 0.0),
+        ("metered_kw", 0, np.nan),
+        ("baseline_kw", 0, np.nan),
+        ("settled_wh", 2, 0),
+    )
+    rows = [place] * missing
+    changed = {name: np.insert(getattr(period, name), rows, 0) for name in everyone}
+    changed |= {name: np.insert(getattr(period, name), rows, 0, axis=1) for name in of_products}
+    changed |= {
+        name: np.insert(value, rows, nothing, axis=axis)
+        for name, axis, nothing in sellers
+        if (value := getattr(period, name)) is not None
+    }
+    return replace(period, **changed)
 
 
 def product_number(terms: FlexMarketTerms, name: str) -> int:

@@ -3,12 +3,15 @@
 Names of sellers and buyers are those of accounts, so no participant is called like a buyer.
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from gridagora.engine.flexibility import machine as flexibility
 from gridagora.engine.flexibility.commands import (
+    AddFlexSeller,
+    DropFlexSeller,
     OpenFlexAuction,
     OpenFlexMarket,
     PairRedispatch,
@@ -16,17 +19,21 @@ from gridagora.engine.flexibility.commands import (
     SettleFlexPeriods,
     SubmitFlexBids,
 )
+from gridagora.engine.live.bidding import connection_of
+from gridagora.engine.live.commands import KeepResource
 from gridagora.engine.live.context import LiveContext
 from gridagora.engine.live.expected import grid_check
 from gridagora.engine.live.flex_commands import RelieveArea, RequestFlexibility, SettleFlexibility
 from gridagora.engine.live.money import bill, book_named
 from gridagora.engine.live.refusals import refusal
+from gridagora.engine.live.register import keep_resource
 from gridagora.engine.live.state import LiveState
 from gridagora.errors import Fault, InputError, check_faults
 from gridagora.ledger import SYSTEM_ACCOUNTS
 from gridagora.model.events import Event
 from gridagora.model.flexibility_events import FlexEvent, FlexSettled
-from gridagora.model.flexibility_market import FlexMarketTerms
+from gridagora.model.flexibility_market import ConnectionPoint, FlexMarketTerms
+from gridagora.model.live_events import ResourceKept
 
 SELLS = {"import": "sell", "export": "buy"}
 """Side of the orders inside an area by what is too much there."""
@@ -38,6 +45,20 @@ def carry_out(state: LiveState, command: Any, context: LiveContext) -> tuple[Eve
         check_faults(_name_faults(state, command.terms))
     feasible = grid_check(state, context) if isinstance(command, PairRedispatch) else None
     return (flexibility.handle(state.flex, command, feasible=feasible),)
+
+
+def keep(state: LiveState, command: KeepResource, context: LiveContext) -> tuple[Event, ...]:
+    """Make a record or change it; the sellers of the flexibility market follow."""
+    kept = keep_resource(state, command, context)
+    return (kept, *_followed(state, kept))
+
+
+def sellers(state: LiveState) -> Iterator[ConnectionPoint]:
+    """Yield who can sell flexibility by now: active participants with a connection of known capacity."""
+    for record in state.register.all("participant"):
+        point = connection_of(state, record.id) if record.status == "active" else None
+        if point is not None and (seller := _seller(record.id, point)) is not None:
+            yield seller
 
 
 def request(state: LiveState, command: RequestFlexibility, _: LiveContext) -> tuple[Event, ...]:
@@ -103,6 +124,47 @@ def account_names(terms: FlexMarketTerms) -> tuple[str, ...]:
 def is_buyer(state: LiveState, name: str) -> bool:
     """Tell whether an organisation buys flexibility here."""
     return state.flex.terms is not None and name in state.flex.terms.buyers
+
+
+def _seller(name: str, point: Mapping[str, Any]) -> ConnectionPoint | None:
+    """Return a connection as the flexibility market knows it, None where it has no capacity that is known."""
+    if not {"import_kw", "export_kw"} & point.keys():
+        return None
+    capacity = {side: float(point.get(side, 0.0)) for side in ("import_kw", "export_kw")}
+    return ConnectionPoint(participant=name, bus=point["bus"], **capacity)
+
+
+def _followed(state: LiveState, kept: ResourceKept) -> Iterator[FlexEvent]:
+    """Yield how the sellers change with a record of a participant or of its connection, if they do."""
+    flex = state.flex
+    if flex.terms is None or kept.kind not in ("participant", "connection_point"):
+        return
+    body = json.loads(kept.body)
+    name = kept.id if kept.kind == "participant" else body["participant"]
+    reason, point = _stands(state, kept, name, body=body)
+    sells = name in flex.terms.participants and name not in flex.absent
+    at = max(kept.at, flex.at or kept.at)
+    if reason and sells:
+        yield flexibility.handle(flex, DropFlexSeller(at=at, participant=name, reason=reason))
+    if point is not None and not sells and (seller := _seller(name, point)) is not None:
+        yield flexibility.handle(flex, AddFlexSeller(at=at, point=seller))
+
+
+def _stands(
+    state: LiveState, kept: ResourceKept, name: str, *, body: Mapping[str, Any]
+) -> tuple[str, Mapping[str, Any] | None]:
+    """Return why a participant cannot sell once a record is kept, and its active connection if it can."""
+    if kept.kind == "participant":
+        status, point = kept.status, connection_of(state, name)
+    else:
+        who = state.register.get("participant", name)
+        status = "unknown" if who is None else who.status
+        others = state.register.owned("connection_point", name)
+        active = (dict(one.body) for one in others if one.status == "active" and one.id != kept.id)
+        point = dict(body) if kept.status == "active" else next(active, None)
+    if status != "active":
+        return f"the participant is {status}", None
+    return ("the participant has no active connection point", None) if point is None else ("", point)
 
 
 def _name_faults(state: LiveState, terms: FlexMarketTerms) -> Iterator[Fault]:

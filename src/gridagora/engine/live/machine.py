@@ -145,7 +145,7 @@ def _alone(decide: Callable[[LiveState, Any], Event | tuple[Event, ...]]) -> Han
 HANDLERS: Mapping[type, Handler] = MappingProxyType(
     {
         OpenLiveMarket: opening.open_market,
-        KeepResource: register.keep_resource,
+        KeepResource: flexing.keep,
         OpenSession: _alone(gate.open_session),
         SubmitBids: _alone(bidding.submit_bids),
         WithdrawBids: _alone(bidding.withdraw_bids),

@@ -90,7 +90,7 @@ def _deals(live: Live, terms: FlexMarketTerms, event: Any) -> Iterator[tuple[Pla
 
 
 def _of_auction(terms: FlexMarketTerms, event: FlexAuctionCleared) -> Iterator[tuple[Place, str]]:
-    names, taken = terms.participants, event.accepted_kw > 0
+    names, taken = terms.participants_then(len(event.capacity_kw)), event.accepted_kw > 0
     for period in np.unique(event.period[taken]).tolist():
         here = taken & (event.period == period)
         buyers = [names[code] for code in np.unique(event.participant[here & (event.side > 0)]).tolist()]

@@ -103,10 +103,11 @@ async def settle(
     )
     done = await live.do(command, repeat)
     event = cast("FlexSettled", done.events[1])
-    sums = np.zeros(len(terms.participants), np.int64)
+    names = flex_terms(live).participants_then(len(event.fee_micro))
+    sums = np.zeros(len(names), np.int64)
     own = event.account < len(sums)
     np.add.at(sums, event.account[own], event.amount[own])
-    totals = dict(zip(terms.participants, sums.tolist(), strict=True))
+    totals = dict(zip(names, sums.tolist(), strict=True))
     return bodies.FlexSettlement(
         first=event.first,
         count=event.count,

@@ -9,11 +9,11 @@ from starlette.responses import Response
 
 from gridagora.engine.flexibility.commands import OpenFlexMarket, SubmitFlexBids, WithdrawFlexBids
 from gridagora.engine.flexibility.state import AuctionState
-from gridagora.engine.live.bidding import connection_of
 from gridagora.engine.live.flex_commands import RequestFlexibility
+from gridagora.engine.live.flexing import sellers
 from gridagora.model.flexibility import FlexProduct
 from gridagora.model.flexibility_events import FlexAuctionCleared, FlexBidsSubmitted
-from gridagora.model.flexibility_market import ConnectionPoint, ContractRules, FlexAuction, FlexMarketTerms
+from gridagora.model.flexibility_market import ContractRules, FlexAuction, FlexMarketTerms
 from gridagora.service.api.v1.deals import deal, flex_terms
 from gridagora.service.api.v1.tools import Live, TheMarket, known, paged, seconds, utc, wrong
 from gridagora.service.auth.needs import Caller, needs
@@ -60,23 +60,11 @@ async def open_market(
     caller: Annotated[Caller, needs("market.operate")],
     repeat: Repeatable,
 ) -> bodies.FlexMarket:
-    """Open it once; who sells are the participants that have a connection of known capacity by now."""
+    """Open it once; who sells are the active participants that have a connection of known capacity."""
     if live.state.flex.terms is not None:
         raise wrong("market_open", "flexibility market", caller.identity.id, fix="use the one that is open")
-    points = []
-    for record in live.state.register.all("participant"):
-        point = connection_of(live.state, record.id)
-        if record.status == "active" and point is not None and {"import_kw", "export_kw"} & point.keys():
-            points.append(
-                ConnectionPoint(
-                    participant=record.id,
-                    bus=point["bus"],
-                    import_kw=float(point.get("import_kw", 0.0)),
-                    export_kw=float(point.get("export_kw", 0.0)),
-                )
-            )
     terms = FlexMarketTerms(
-        points=tuple(points),
+        points=tuple(sellers(live.state)),
         buyers=tuple(body.buyers),
         products=tuple((one.name, _product(one)) for one in body.products),
         start=live.terms.epoch,
@@ -162,7 +150,10 @@ def _rows(live: Live, entry: AuctionState) -> list[bodies.FlexBidRow]:
 def _told(
     live: Live, event: FlexBidsSubmitted | FlexAuctionCleared, accepted: list[Any]
 ) -> list[bodies.FlexBidRow]:
-    names = flex_terms(live).participants
+    terms = flex_terms(live)
+    names = terms.participants
+    if isinstance(event, FlexAuctionCleared):
+        names = terms.participants_then(len(event.capacity_kw))
     columns = (event.participant, event.side, event.period, event.quantity_kw, event.price)
     rows = zip(*(np.asarray(column).tolist() for column in columns), accepted, strict=True)
     return [
