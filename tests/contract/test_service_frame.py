@@ -418,6 +418,8 @@ def test_clients_that_ask_too_often_are_told_when_to_come_back(tmp_path):
         assert int(limited.headers["retry-after"]) > 100
         strangers = [api.get("/api/v1/me").status_code for _ in range(25)]
         assert strangers[-1] == 429
+        assert api.get("/healthz").status_code != 429  # whoever watches over it is not in the same queue
+        assert [api.get("/healthz").status_code == 429 for _ in range(25)][-1]
         api.close()
 
 

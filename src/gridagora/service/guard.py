@@ -34,6 +34,10 @@ def _headers(policy: str, *, https: bool) -> list[tuple[bytes, bytes]]:
     return [(name.encode(), value.encode()) for name, value in told.items()]
 
 
+WATCHED = frozenset(("/healthz", "/readyz"))
+"""What whoever watches over the service asks; they have a rate of their own."""
+
+
 class Guard:
     """ASGI layer around the whole service.
 
@@ -77,6 +81,8 @@ class Guard:
             await send(message)
 
         client = self._client(scope)
+        if path in WATCHED:  # an address that asks for much else is watched over all the same
+            client = f"{neighbours_of(scope)} {path}"
         known = not client.startswith("address:")
         buckets = self._service.clients if known else self._service.strangers
         try:
