@@ -58,9 +58,9 @@ def offer(participant, *steps):
 
 
 class Day:
-    """A market in which everything of flexibility happens once."""
+    """A market in which everything of flexibility happens once; some may come when it is open already."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *, late=()):
         self.api = MarketApi(f"sqlite:///{folder / 'day.db'}")
         api = self.api
         self.tokens = {
@@ -73,7 +73,9 @@ class Day:
         }
         for name, bus in zip(NAMES, BUSES, strict=True):
             self.tokens[name] = api.person("homes", name, participants=(name,))
-            api.join(self.tokens["root"], name, bus)
+            if name not in late:
+                api.join(self.tokens["root"], name, bus)
+        self.late = {name: bus for name, bus in zip(NAMES, BUSES, strict=True) if name in late}
         self.clients = {name: api.client(token) for name, token in self.tokens.items()}
 
     def __getattr__(self, name):
@@ -105,6 +107,8 @@ class Day:
         needs = [(period, 8.0, 0.05) for period in range(8, 12)]
         more = {"activation_cap": 0.4, "max_activations": 5}
         self.grid.flexibility.request(request("grid", "reservation", "cap", needs=needs, gate=gate, **more))
+        for name, bus in self.late.items():
+            api.join(self.tokens["root"], name, bus)
         steps = [(period, 10.0, 0.0123) for period in range(8, 12)]
         self.ann.flexibility.offer(0, offer("ann", *steps))
         self.sealed = {
@@ -247,9 +251,9 @@ class Day:
         api.until(EPOCH + 8 * HOUR, status="settled", session=5)
 
 
-@pytest.fixture(scope="module")
-def day(tmp_path_factory):
-    made = Day(tmp_path_factory.mktemp("day"))
+@pytest.fixture(scope="module", params=[(), NAMES[1:]], ids=["all are there", "most join later"])
+def day(tmp_path_factory, request):
+    made = Day(tmp_path_factory.mktemp("day"), late=request.param)
     yield made.live()
     made.api.close()
 
