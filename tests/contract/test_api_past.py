@@ -20,6 +20,7 @@ def market(tmp_path_factory):
         api.get("/api/v1/sessions/0/book").json()["levels"],
         api.get("/api/v1/sessions/1/book").json()["levels"],
     ]
+    api.made("/api/v1/sessions/0/call-off", admin, {"reason": "the grid was rebuilt"})
     for session in range(10):
         api.until(EPOCH + (session + 2) * 3600, status="settled", session=session)
     yield api, ann, before
@@ -101,3 +102,13 @@ def test_a_service_that_starts_anew_answers_the_same(tmp_path):
         finally:
             api.close()
     assert answers[0] == answers[1]
+
+
+def test_a_session_of_long_ago_has_its_bids_and_tells_why_it_was_called_off(market):
+    api, *_ = market
+    assert 0 not in api.runner.ask(lambda state: list(state.sessions))
+    one = api.get("/api/v1/sessions/0").json()
+    assert (one["status"], one["bids"], one["called_off"]) == ("settled", 3, "the grid was rebuilt")
+    assert api.get("/api/v1/sessions").json()["items"][0] == one
+    quiet = api.get("/api/v1/sessions/1").json()
+    assert (quiet["bids"], quiet["called_off"], quiet["by_schedule"]) == (0, None, None)

@@ -43,6 +43,21 @@ def line_columns(lines: SettlementLines, first: int, who: Ints) -> dict[str, Any
     }
 
 
+def delivery_columns(metered_wh: Ints, first: int, who: Ints) -> dict[str, Any]:
+    """Return what was metered from period ``first`` on, Wh, one row per period and participant.
+
+    >>> rows = delivery_columns(np.array([[1, -2]]), 8, np.array([5, 7, 9]))
+    >>> rows["period"].tolist(), rows["participant"].tolist(), rows["metered_wh"].tolist()
+    ([8, 8], [5, 7], [1, -2])
+    """
+    periods, homes = metered_wh.shape
+    return {
+        "period": np.repeat(first + np.arange(periods), homes),
+        "participant": np.tile(who[:homes], periods),
+        "metered_wh": metered_wh.ravel(),
+    }
+
+
 def bus_rows(first: int, buses: tuple[str, ...], columns: Mapping[str, Ints]) -> dict[str, Any]:
     """Return sums by bus from period ``first`` on; columns are (periods, participants), ``buses`` whose.
 

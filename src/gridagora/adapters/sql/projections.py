@@ -28,7 +28,7 @@ from gridagora.model.events import (
 from gridagora.model.flexibility_events import FlexMarketOpened, FlexSellerJoined, FlexSettled
 from gridagora.model.live_events import LiveMarketOpened
 
-VERSION = 10
+VERSION = 11
 """Version of what is made from events; a higher one makes all read tables anew."""
 
 

@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 
 from gridagora.adapters.sql import tables
-from gridagora.adapters.sql.booked import booked, bus_rows, line_columns, root_rows, trade_rows
+from gridagora.adapters.sql.booked import (
+    booked,
+    bus_rows,
+    delivery_columns,
+    line_columns,
+    root_rows,
+    trade_rows,
+)
 from gridagora.adapters.sql.made import LiveNames, Names, Rows
 from gridagora.adapters.sql.projections_money import closed_rows, issued_rows, moved_rows, ordered_rows
 from gridagora.engine.live.held import LIMITS
@@ -37,8 +44,10 @@ from gridagora.model.live_events import (
     MoneyMoved,
     ReadingsTaken,
     ResourceKept,
+    SessionCalledOff,
     SessionOpened,
     SessionPublished,
+    SettledBySchedule,
     SettlementCorrected,
 )
 from gridagora.model.money_events import InvoicesIssued, MoneyEvent, PaymentsClosed, PaymentsOrdered
@@ -210,14 +219,19 @@ def _published(event: SessionPublished, _: int, names: Names) -> Made:
 
 
 def _delivered(event: EnergyDelivered, _: int, names: Names) -> Made:
-    buses = live_names(names).buses(event.session)
+    live = live_names(names)
+    buses = live.buses(event.session)
     net_wh = event.metered_wh
     columns = {"import_wh": np.maximum(net_wh, 0), "export_wh": np.maximum(-net_wh, 0)}
     made = bus_rows(event.first, buses, {"points": np.ones_like(net_wh), **columns})
     later = dict.fromkeys(
         ("scheduled_import_wh", "scheduled_export_wh", "local_bought_wh", "local_sold_wh"), 0
     )
-    return (Rows(table=tables.bus_sums, columns={**made, **later}),), names
+    metered = delivery_columns(net_wh, event.first, _numbers(live, event.session))
+    return (
+        Rows(table=tables.bus_sums, columns={**made, **later}),
+        Rows(table=tables.deliveries, columns=metered),
+    ), names
 
 
 def _settled(event: SessionSettled, seq: int, names: Names) -> Made:
@@ -234,6 +248,12 @@ def _settled(event: SessionSettled, seq: int, names: Names) -> Made:
         rows.append(trade_rows(event.session, event.trades, who))
     settled = {**live.settled, event.session: event.at}
     return tuple(rows), replace(names, live=replace(live, settled=settled))
+
+
+def _why(event: SessionCalledOff | SettledBySchedule, _: int, names: Names) -> Made:
+    column = "called_off" if isinstance(event, SessionCalledOff) else "by_schedule"
+    told = _one({"session": event.session, column: event.reason})
+    return (Rows(table=tables.sessions, columns=told, mode="set"),), names
 
 
 def _scheduled(event: SessionSettled, live: LiveNames) -> Rows:
@@ -255,7 +275,9 @@ def _corrected(event: SettlementCorrected, seq: int, names: Names) -> Made:
     lines = Rows(
         table=tables.settlement_lines, columns=line_columns(event.lines, event.first, who), mode="add"
     )
-    return (lines, *booked(seq, event.entry, account, amount=event.amount)), names
+    metered = delivery_columns(event.metered_wh, event.first, who)
+    delivered = Rows(table=tables.deliveries, columns=metered, mode="set")
+    return (lines, delivered, *booked(seq, event.entry, account, amount=event.amount)), names
 
 
 def _readings(event: ReadingsTaken, seq: int, names: Names) -> Made:
@@ -462,6 +484,8 @@ LIVE_MAKERS: Mapping[type, Callable[[Any, int, Names], Made]] = {
     SessionPublished: _published,
     EnergyDelivered: _delivered,
     SessionSettled: _settled,
+    SessionCalledOff: _why,
+    SettledBySchedule: _why,
     SettlementCorrected: _corrected,
     ReadingsTaken: _readings,
     FindingsNoted: _findings,

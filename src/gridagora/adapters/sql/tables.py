@@ -133,6 +133,17 @@ settlement_lines = Table(
 )
 """Money per period and participant before standing charges; ``energy`` is from trades."""
 
+deliveries = Table(
+    "deliveries",
+    metadata,
+    _market(),
+    _key("period"),
+    _key("participant"),
+    *_whole("metered_wh"),
+    sqlite_with_rowid=False,
+)
+"""Net import by which a live market settled a period; readings that came later are not in it."""
+
 journal = Table(
     "journal",
     metadata,
@@ -186,8 +197,9 @@ sessions = Table(
     _key("session"),
     *_texts("status"),
     *_moments("opened", "closed", "published", "settled"),
+    *(Column(name, Text, nullable=True) for name in ("called_off", "by_schedule")),
 )
-"""Sessions of a live market, and when each step was done."""
+"""Sessions of a live market, when each step was done, and why it was called off or settled by schedule."""
 
 live_bids = Table(
     "live_bids",
@@ -434,6 +446,7 @@ READ_TABLES = (
     prices,
     trades,
     settlement_lines,
+    deliveries,
     journal,
     balances,
     resources,

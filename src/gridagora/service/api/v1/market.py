@@ -14,7 +14,7 @@ from gridagora.service.api.v1 import reads
 from gridagora.service.api.v1.aggregates import Areas, zones_withheld
 from gridagora.service.api.v1.tools import AskedSpan, Live, Span, TheMarket, known, paged, utc
 from gridagora.service.auth.needs import public
-from gridagora.service.context import Here
+from gridagora.service.context import Here, Service
 from gridagora.service.depth import Level, depth_kept, sorted_levels
 from gridagora.service.headers import etag, tagged
 from gridagora.service.models.base import Count, money
@@ -91,6 +91,19 @@ def shown(live: Live, times: SessionTimes) -> Session:
     )
 
 
+async def _remembered(live: Live, service: Service, found: list[Session]) -> list[Session]:
+    """Return sessions with what the database remembers of those that are kept no more."""
+    gone = [
+        one.session for one in found if one.status == "settled" and one.session not in live.state.sessions
+    ]
+    if not gone:
+        return found
+    rows = await reads.fetch(service, live, reads.session_facts(live, gone))
+    names = ("bids", "called_off", "by_schedule")
+    facts = {row.session: {name: getattr(row, name) for name in names} for row in rows}
+    return [one.model_copy(update=facts.get(one.session, {})) for one in found]
+
+
 def _reason(session: SessionState | None, name: str) -> str | None:
     """Return the reason of something that happened to a session; None where it did not."""
     event = getattr(session, name, None)
@@ -102,6 +115,7 @@ def _reason(session: SessionState | None, name: str) -> str | None:
 async def sessions(
     *,
     live: TheMarket,
+    service: Here,
     page: AskedPage,
     response: Response,
     span: AskedSpan,
@@ -124,7 +138,8 @@ async def sessions(
             if status in (None, one.status):
                 yield one
 
-    return paged(page, response, wanted(), key=lambda one: (one.session,), make=lambda one: one)
+    cut = paged(page, response, wanted(), key=lambda one: (one.session,), make=lambda one: one)
+    return Page(items=await _remembered(live, service, cut.items), next=cut.next)
 
 
 def _times(live: Live, number: int) -> SessionTimes:
@@ -134,9 +149,11 @@ def _times(live: Live, number: int) -> SessionTimes:
 
 @api.get("/sessions/{session}", summary="A session")
 @public
-async def session(*, live: TheMarket, session: Count, request: Request, response: Response) -> Session:
+async def session(
+    *, live: TheMarket, service: Here, session: Count, request: Request, response: Response
+) -> Session:
     """Return the moments of a session and how far it has come."""
-    found = shown(live, _times(live, session))
+    (found,) = await _remembered(live, service, [shown(live, _times(live, session))])
     tagged(request, response, etag(found.model_dump_json()))
     return found
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, select
+from sqlalchemy import ColumnElement, Join, Row, Select, select
 from sqlalchemy.sql import and_, case, func
 
 from gridagora.adapters.sql import tables
@@ -241,31 +241,37 @@ def deliveries(
     after: tuple[int, int] = (-1, -1),
     most: int = 1,
 ) -> Select[Any]:
-    """Return the statement for what was scheduled and metered in settled periods."""
-    line, read = tables.settlement_lines.c, tables.readings.c
+    """Return the statement for what was scheduled, and metered as it was settled."""
+    line = tables.settlement_lines.c
     wanted: list[ColumnElement[bool]] = [line.market == live.number]
     wanted += behind(line.period, line.participant, after)
     wanted += _of(line.participant, names) + within(live, line.period, span)
-    joined = tables.settlement_lines.outerjoin(
-        tables.readings,
-        and_(read.market == line.market, read.participant == line.participant, read.period == line.period),
-    )
-    metered = (func.coalesce(read.import_wh, 0) - func.coalesce(read.export_wh, 0)).label("metered_wh")
-    asked = select(line.period, line.participant, line.traded_wh, metered).select_from(joined).where(*wanted)
-    return asked.order_by(line.period, line.participant).limit(most)
+    asked = select(line.period, line.participant, line.traded_wh, tables.deliveries.c.metered_wh)
+    return asked.select_from(_delivered()).where(*wanted).order_by(line.period, line.participant).limit(most)
 
 
 def lines(live: Live, number: int, span: Span) -> Select[Any]:
     """Return the statement for all settlement lines of a participant, with what was metered."""
-    line, read = tables.settlement_lines.c, tables.readings.c
-    joined = tables.settlement_lines.outerjoin(
-        tables.readings,
-        and_(read.market == line.market, read.participant == line.participant, read.period == line.period),
-    )
-    metered = (func.coalesce(read.import_wh, 0) - func.coalesce(read.export_wh, 0)).label("metered_wh")
+    line = tables.settlement_lines.c
     wanted = [line.market == live.number, line.participant == number, *within(live, line.period, span)]
-    asked = select(*tables.settlement_lines.columns, metered).select_from(joined).where(*wanted)
-    return asked.order_by(line.period)
+    asked = select(*tables.settlement_lines.columns, tables.deliveries.c.metered_wh)
+    return asked.select_from(_delivered()).where(*wanted).order_by(line.period)
+
+
+def _delivered() -> Join:
+    """Return settlement lines with the meter values that they were settled by."""
+    line, meter = tables.settlement_lines.c, tables.deliveries.c
+    same = (meter.market == line.market, meter.participant == line.participant, meter.period == line.period)
+    return tables.settlement_lines.join(tables.deliveries, and_(*same))
+
+
+def session_facts(live: Live, sessions: Sequence[int]) -> Select[Any]:
+    """Return the statement for bids of sessions, and why they were called off or settled by schedule."""
+    step, bid = tables.sessions.c, tables.live_bids.c
+    of = (bid.market == step.market, bid.session == step.session)
+    bids = select(func.count()).where(*of).scalar_subquery().label("bids")
+    asked = select(step.session, step.called_off, step.by_schedule, bids)
+    return asked.where(step.market == live.number, step.session.in_(sessions))
 
 
 def readings(
