@@ -6,13 +6,14 @@ with what waits.  Each has a key of its own, kept for ever with the market, so n
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import fields, replace
+from functools import cache
 from queue import Empty, SimpleQueue
 from threading import Event as Flag
 from threading import Thread
-from typing import Any
+from typing import Any, cast, get_args, get_origin, get_type_hints
 from uuid import uuid4
 
 import numpy as np
@@ -90,8 +91,34 @@ def packed(command: LiveCommand) -> bytes:
         elif isinstance(command, SubmitFlexBids | RequestFlexibility) and isinstance(value, Mapping):
             changed[field.name] = Bids(**value)
         elif isinstance(value, Mapping):
-            changed[field.name] = tuple(value.items())
+            changed[field.name] = tuple((name, _held(part)) for name, part in value.items())
     return encode(replace(command, **changed))
+
+
+def unpacked(body: bytes) -> LiveCommand:
+    """Return the command of bytes that `packed` made, its mappings as they were.
+
+    >>> from gridagora.engine.flexibility.commands import DecideTender
+    >>> unpacked(packed(DecideTender(at=0, tender="winter", rejected={"ann": "late"}))).rejected
+    {'ann': 'late'}
+    """
+    command = decode_command(body)
+    given = {name: getattr(command, name) for name in _mappings(cast("Hashable", type(command)))}
+    return replace(command, **{name: dict(value) for name, value in given.items() if type(value) is tuple})
+
+
+@cache
+def _mappings(kind: Hashable) -> tuple[str, ...]:
+    """Return the fields of a command that can hold a mapping."""
+    found = get_type_hints(kind).items()
+    return tuple(
+        name for name, hint in found if Mapping in {get_origin(one) for one in (hint, *get_args(hint))}
+    )
+
+
+def _held(value: Any) -> Any:
+    """Return what a mapping holds as events can: a list is an array."""
+    return np.asarray(value) if isinstance(value, list) else value
 
 
 def _plain(value: Any) -> Any:
@@ -294,7 +321,7 @@ class Desk:
             self._taken.add(id_)
             try:
                 end = 1 + body[0]  # first the hash of what was asked with the key, and its length
-                request, command = body[1:end], decode_command(body[end:])
+                request, command = body[1:end], unpacked(body[end:])
                 future = self._submit(command, key or f"inbox:{id_}", request)
             except GridAgoraError as error:
                 self._answers.put((id_, told(error, None)))

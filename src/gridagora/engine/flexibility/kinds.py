@@ -185,18 +185,6 @@ def _tender(value: Any) -> Tender | str:
     raise TypeError(message)
 
 
-def _by_name(what: str) -> Read:
-    """Return what reads a mapping of numbers, which are judged where they are used."""
-
-    def read(value: Any) -> dict[Any, Any]:
-        try:
-            return dict(value)
-        except (TypeError, ValueError) as error:
-            raise TypeError(what) from error
-
-    return read
-
-
 def _named(value: Any, read: Read, what: str) -> dict[str, Any]:
     """Return a mapping, or pairs as they come out of a database, by name."""
     pairs = value.items() if isinstance(value, Mapping) else value
@@ -246,8 +234,8 @@ OF_COMMANDS: Mapping[str, Read] = MappingProxyType(
         "test": _flag,
         "inside": _many(lambda order: order, "a tuple of RedispatchOrder"),
         "outside": _many(lambda order: order, "a tuple of RedispatchOrder"),
-        "needed_kw": _by_name("kW by period, e.g. {17: 20.0}"),
-        "shares": _by_name('weights by buyer, e.g. {"DSO": 1.0}'),
+        "needed_kw": _of(Mapping, "kW by period, e.g. {17: 20.0}"),
+        "shares": _of(Mapping, 'weights by buyer, e.g. {"DSO": 1.0}'),
     }
 )
 """How the fields of commands are read."""
