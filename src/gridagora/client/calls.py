@@ -10,7 +10,7 @@ from gridagora.client.flexibility import Flexibility
 from gridagora.client.meters import Jobs, Meters
 from gridagora.client.money import Money
 from gridagora.client.records import Records
-from gridagora.client.transport import Message, Transport
+from gridagora.client.transport import Message, Transport, span
 from gridagora.service.models import accounts, market, metering, records
 from gridagora.service.models.aggregates import Aggregate
 from gridagora.service.models.jobs import JobState
@@ -19,14 +19,6 @@ if TYPE_CHECKING:
     import httpx
 
     from gridagora.client.people import People
-
-Span = dict[str, Any]
-
-
-def _span(begin: datetime | None, end: datetime | None) -> Span:
-    """Return filters ``from`` and ``to``."""
-    told = {"from": begin, "to": end}
-    return {name: moment.isoformat() for name, moment in told.items() if moment is not None}
 
 
 class Market:
@@ -121,7 +113,7 @@ class Market:
         self, *, begin: datetime | None = None, end: datetime | None = None, status: str | None = None
     ) -> Iterator[market.Session]:
         """Yield sessions by the start of their delivery, announced ones too."""
-        return self._api.pages("/sessions", market.Session, status=status, **_span(begin, end))
+        return self._api.pages("/sessions", market.Session, status=status, **span(begin, end))
 
     def session(self, number: int) -> market.Session:
         """Return a session."""
@@ -139,7 +131,7 @@ class Market:
         self, *, begin: datetime | None = None, end: datetime | None = None
     ) -> Iterator[market.PeriodResult]:
         """Yield prices by period."""
-        return self._api.pages("/prices", market.PeriodResult, **_span(begin, end))
+        return self._api.pages("/prices", market.PeriodResult, **span(begin, end))
 
     def zones(self) -> Iterator[market.Zone]:
         """Yield the zones of the market."""
@@ -261,8 +253,8 @@ class Market:
         self, participant: str, *, begin: datetime | None = None, end: datetime | None = None
     ) -> Iterator[market.ScheduleEntry]:
         """Yield what a participant is to take and give."""
-        span = _span(begin, end)
-        return self._api.pages("/schedules", market.ScheduleEntry, participant=participant, **span)
+        asked = span(begin, end)
+        return self._api.pages("/schedules", market.ScheduleEntry, participant=participant, **asked)
 
     # --- the grid ---------------------------------------------------------------------------------
 
@@ -270,7 +262,7 @@ class Market:
         self, place: str | None = None, *, begin: datetime | None = None, end: datetime | None = None
     ) -> Iterator[Aggregate]:
         """Yield sums of the areas that one may see, by period."""
-        return self._api.pages("/aggregates", Aggregate, place=place, **_span(begin, end))
+        return self._api.pages("/aggregates", Aggregate, place=place, **span(begin, end))
 
     def limits(self) -> Iterator[accounts.Limit]:
         """Yield limits of the grid that one may see."""

@@ -3,9 +3,8 @@
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
 
-from gridagora.client.transport import ApiError, Transport
+from gridagora.client.transport import ApiError, Transport, span
 from gridagora.service.models import metering
 from gridagora.service.models.jobs import JobState
 
@@ -76,7 +75,7 @@ class Meters:
         end: datetime | None = None,
     ) -> Iterator[metering.Finding]:
         """Yield what was found in readings, oldest first."""
-        more = _moments(begin, end) | {"rule": rule}
+        more = span(begin, end) | {"rule": rule}
         return self._api.pages("/readings/findings", metering.Finding, participant=participant, **more)
 
     def check(
@@ -84,13 +83,8 @@ class Meters:
     ) -> metering.SeriesCheck:
         """Check the readings that count of a participant as one series; the last week when left out."""
         path = f"/readings/checks/{participant}"
-        return self._api.get(path, metering.SeriesCheck, **_moments(begin, end))
+        return self._api.get(path, metering.SeriesCheck, **span(begin, end))
 
     def connection(self) -> metering.MeterConnection:
         """Return where readings come from over MQTT, as the operator."""
         return self._api.get("/readings/connection", metering.MeterConnection)
-
-
-def _moments(begin: datetime | None, end: datetime | None) -> dict[str, Any]:
-    told = {"from": begin, "to": end}
-    return {name: moment.isoformat() for name, moment in told.items() if moment is not None}

@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter
@@ -23,6 +24,16 @@ EARLY_S = 30.0
 """A token is renewed so long before it ends, s."""
 
 Model = TypeVar("Model", bound=BaseModel)
+
+
+def span(begin: datetime | None, end: datetime | None) -> dict[str, str]:
+    """Return the filters ``from`` and ``to`` of a list, without what is left open.
+
+    >>> span(None, datetime(2026, 1, 1))
+    {'to': '2026-01-01T00:00:00'}
+    """
+    told = {"from": begin, "to": end}
+    return {name: moment.isoformat() for name, moment in told.items() if moment is not None}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

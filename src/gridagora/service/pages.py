@@ -60,6 +60,11 @@ class Asked:
             raise Problem("cursor_invalid", "take the cursor from `next` of the page before, unchanged")
         return key
 
+    def after_pair(self) -> tuple[int, int]:
+        """Return the two numbers of the entry to go on after, (-1, -1) for the first page."""
+        key = self.after(int, int)
+        return (-1, -1) if key is None else (int(key[0]), int(key[1]))
+
     def page(self, response: Response, found: Sequence[T], *, key: Callable[[T], Key]) -> Page[T]:
         """Return a page of entries, of which up to ``fetch`` were looked up, and link to the next."""
         items = list(found[: self.limit])

@@ -96,8 +96,7 @@ async def statement(
     invoices ask for that are not paid.
     """
     number = number_of(live, caller, participant)
-    after = page.after(int, int)
-    key = (-1, -1) if after is None else (int(after[0]), int(after[1]))
+    key = page.after_pair()
     asked = reads.postings(live, number, span, after=key, most=page.fetch)
     rows = await reads.fetch(service, live, asked)
     cut = page.page(response, rows, key=lambda row: (row.seq, row.row))
@@ -247,8 +246,7 @@ async def escrow(
     period is paid the same share of its amount, rounded down; the rest goes back to the buyer.
     """
     number = number_of(live, caller, participant)
-    after = page.after(int, int)
-    key = (-1, -1) if after is None else (int(after[0]), int(after[1]))
+    key = page.after_pair()
     asked = reads.escrow(live, number, span, session=session, after=key, most=page.fetch)
     rows = await reads.fetch(service, live, asked)
     cut = page.page(response, rows, key=lambda row: (row.session, row.row))

@@ -21,6 +21,7 @@ from gridagora.service.api.jobs import accepted
 from gridagora.service.api.v1 import reads
 from gridagora.service.api.v1.parts import Tally, sound_rows, take_in_parts
 from gridagora.service.api.v1.tools import (
+    AskedId,
     AskedSpan,
     Live,
     Span,
@@ -361,7 +362,7 @@ async def bids(
     response: Response,
     span: AskedSpan,
     caller: Reader,
-    participant: Annotated[str | None, Query(max_length=200)] = None,
+    participant: AskedId = None,
     session: Annotated[Count | None, Query()] = None,
 ) -> Page[Bid]:
     """Return bids in the order of their numbers, with what became of them."""

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Annotated, Any, cast
 
 import numpy as np
-from fastapi import Query
 from starlette.responses import Response
 
 from gridagora.engine.flexibility.commands import (
@@ -24,7 +23,7 @@ from gridagora.model.flexibility_events import (
 from gridagora.service.api.v1.deals import deal, flex_terms
 from gridagora.service.api.v1.flexibility import Buyer, Seller, carried
 from gridagora.service.api.v1.limits import place_of
-from gridagora.service.api.v1.tools import AskedSpan, Live, TheMarket, known, paged, utc, wrong
+from gridagora.service.api.v1.tools import AskedId, AskedSpan, Live, TheMarket, known, paged, utc, wrong
 from gridagora.service.auth.needs import Caller, needs
 from gridagora.service.auth.rights import Subject, may
 from gridagora.service.headers import Repeatable
@@ -37,7 +36,6 @@ from gridagora.service.routes import router
 api = router("flexibility")
 Reader = Annotated[Caller, needs("flex_orders.read")]
 Activator = Annotated[Caller, needs("activations.write")]
-Named = Annotated[str | None, Query(max_length=200)]
 TRIES = 5
 
 
@@ -66,7 +64,7 @@ def _parties(live: Live, entry: ContractState) -> Subject:
 
 @api.get("/flexibility/contracts", summary="List contracts")
 async def contracts(
-    *, live: TheMarket, page: AskedPage, response: Response, caller: Reader, participant: Named = None
+    *, live: TheMarket, page: AskedPage, response: Response, caller: Reader, participant: AskedId = None
 ) -> Page[bodies.Contract]:
     """Return contracts that reserve flexibility, for their sellers and buyers, by their ids."""
     found = sorted(live.state.flex.contracts, key=lambda entry: entry.contract.id)
@@ -158,7 +156,7 @@ async def book(
     page: AskedPage,
     response: Response,
     caller: Annotated[Caller, needs("market.read")],
-    product: Named = None,
+    product: AskedId = None,
 ) -> Page[bodies.Order]:
     """Return the orders that rest; who gave one is told to those who may see it."""
     terms = flex_terms(live)
@@ -291,7 +289,7 @@ async def activations(
     response: Response,
     span: AskedSpan,
     caller: Reader,
-    participant: Named = None,
+    participant: AskedId = None,
 ) -> Page[bodies.Activation]:
     """Return calls, dispatches and emergency limits, in the order of their beginning."""
     rows = [

@@ -5,7 +5,6 @@ from functools import partial
 from typing import Annotated, Any, cast
 
 import numpy as np
-from fastapi import Query
 from starlette.responses import Response
 
 from gridagora.engine.live.baselines import History, baseline_kw, called_points, history_periods
@@ -14,7 +13,7 @@ from gridagora.engine.live.readings import ESTIMATED
 from gridagora.model.flexibility_events import FlexSettled
 from gridagora.service.api.v1 import reads
 from gridagora.service.api.v1.deals import deal, deals_of, flex_terms
-from gridagora.service.api.v1.tools import AskedSpan, Live, Span, TheMarket, paged, utc, wrong
+from gridagora.service.api.v1.tools import AskedId, AskedSpan, Live, Span, TheMarket, paged, utc, wrong
 from gridagora.service.auth.needs import Caller, needs
 from gridagora.service.auth.rights import NOBODYS
 from gridagora.service.context import Here
@@ -36,7 +35,7 @@ async def delivery_orders(
     response: Response,
     span: AskedSpan,
     caller: Annotated[Caller, needs("flex_orders.read")],
-    participant: Annotated[str | None, Query(max_length=200)] = None,
+    participant: AskedId = None,
 ) -> Page[bodies.DeliveryOrder]:
     """Return what was ordered for periods whose gate has closed, and what was delivered of it.
 

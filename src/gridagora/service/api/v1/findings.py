@@ -17,7 +17,7 @@ from gridagora.engine.live.refusals import plain_text
 from gridagora.model.metering import MeterReadings
 from gridagora.model.time import SECONDS_PER_DAY, TimeAxis
 from gridagora.service.api.v1 import reads
-from gridagora.service.api.v1.tools import AskedSpan, Live, Span, TheMarket, known, utc, wrong
+from gridagora.service.api.v1.tools import AskedId, AskedSpan, Live, Span, TheMarket, known, utc, wrong
 from gridagora.service.auth.needs import Caller, needs
 from gridagora.service.context import Here
 from gridagora.service.headers import Command
@@ -77,13 +77,12 @@ async def findings(
     response: Response,
     span: AskedSpan,
     caller: Reader,
-    participant: Annotated[str | None, Query(max_length=200)] = None,
+    participant: AskedId = None,
     rule: Annotated[str | None, Query(max_length=60, description="such as gap or clock_drift")] = None,
 ) -> Page[Finding]:
     """Return what was found in readings as they came in, and where the market put estimates; oldest first."""
     names = reads.numbers(live, reads.whose(live, caller, participant))
-    after = page.after(int, int)
-    key = (-1, -1) if after is None else (int(after[0]), int(after[1]))
+    key = page.after_pair()
     asked = reads.findings(live, names, span, rule=rule, after=key, most=page.fetch)
     cut = page.page(response, await reads.fetch(service, live, asked), key=lambda row: (row.seq, row.row))
     called = reads.Names(live)

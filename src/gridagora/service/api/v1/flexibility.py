@@ -15,7 +15,7 @@ from gridagora.model.flexibility import FlexProduct
 from gridagora.model.flexibility_events import FlexAuctionCleared, FlexBidsSubmitted
 from gridagora.model.flexibility_market import ContractRules, FlexAuction, FlexMarketTerms
 from gridagora.service.api.v1.deals import deal, flex_terms
-from gridagora.service.api.v1.tools import Live, TheMarket, known, paged, seconds, utc, wrong
+from gridagora.service.api.v1.tools import AskedId, Live, TheMarket, known, paged, seconds, utc, wrong
 from gridagora.service.auth.needs import Caller, needs
 from gridagora.service.auth.rights import Subject, may
 from gridagora.service.headers import Repeatable
@@ -256,7 +256,7 @@ async def offers(
     page: AskedPage,
     response: Response,
     caller: Annotated[Caller, needs("flex_offers.read")],
-    participant: Annotated[str | None, Query(max_length=200)] = None,
+    participant: AskedId = None,
 ) -> Page[bodies.FlexBidRow]:
     """Return the steps that were offered; who bought in a period sees those of it that were accepted."""
     entry = _find(live, number)

@@ -18,7 +18,7 @@ from gridagora.service.api.v1 import reads
 from gridagora.service.api.v1.bills import Drafting, Heading, MonthBill, bills_of, draft
 from gridagora.service.api.v1.flexibility_bills import flexibility_is_settled
 from gridagora.service.api.v1.months import Month, issued_months, local_day, month_of
-from gridagora.service.api.v1.tools import Live, TheMarket, known, paged, wrong
+from gridagora.service.api.v1.tools import AskedId, Live, TheMarket, known, paged, wrong
 from gridagora.service.auth.needs import Caller, needs
 from gridagora.service.auth.rights import NOBODYS
 from gridagora.service.context import Here, Service
@@ -44,7 +44,7 @@ async def invoices(
     page: AskedPage,
     response: Response,
     caller: Reader,
-    participant: Annotated[str | None, Query(max_length=200)] = None,
+    participant: AskedId = None,
     month: Annotated[str | None, Query(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", examples=["2026-01"])] = None,
 ) -> Page[Invoice]:
     """Return the invoices of a month (the present one where left out) in the order of registration."""

@@ -162,8 +162,7 @@ async def breaches(
     limit: Annotated[str | None, Query(max_length=100, description="id of a limit")] = None,
 ) -> Page[Breach]:
     """Return where what was delivered in settled sessions went beyond limits."""
-    after = page.after(int, int)
-    key = (-1, -1) if after is None else (int(after[0]), int(after[1]))
+    key = page.after_pair()
     rows = await service.store.run(partial(_broken, live, key))
     places = {row.id: Subject(areas=frozenset()) for row in rows}
     for row in rows:

@@ -5,7 +5,6 @@ from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import Query
 from pydantic import TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,7 +23,7 @@ from gridagora.service.api.v1.readings_in import (
     of_file,
     row_by_row,
 )
-from gridagora.service.api.v1.tools import AskedSpan, Live, TheMarket, utc
+from gridagora.service.api.v1.tools import AskedId, AskedSpan, Live, TheMarket, utc
 from gridagora.service.auth.needs import Caller, needs
 from gridagora.service.context import Here, Service
 from gridagora.service.headers import Command, Repeatable
@@ -209,12 +208,11 @@ async def readings(
     response: Response,
     span: AskedSpan,
     caller: Annotated[Caller, needs("readings.read")],
-    participant: Annotated[str | None, Query(max_length=200)] = None,
+    participant: AskedId = None,
 ) -> Page[Reading]:
     """Return the reading that counts for each participant and period."""
     names = reads.numbers(live, reads.whose(live, caller, participant))
-    after = page.after(int, int)
-    key = (-1, -1) if after is None else (int(after[0]), int(after[1]))
+    key = page.after_pair()
     rows = await reads.fetch(service, live, reads.readings(live, names, span, after=key, most=page.fetch))
     cut = page.page(response, rows, key=lambda row: (row.participant, row.period))
     known, terms = reads.Names(live), live.terms

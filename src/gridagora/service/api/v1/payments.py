@@ -24,7 +24,7 @@ from gridagora.service.api.v1 import reads
 from gridagora.service.api.v1.accounts import about, number_of
 from gridagora.service.api.v1.bills import bills_of, recipient_of
 from gridagora.service.api.v1.months import local_day, month_of
-from gridagora.service.api.v1.tools import AskedSpan, Live, Span, TheMarket, known, utc
+from gridagora.service.api.v1.tools import AskedId, AskedSpan, Live, Span, TheMarket, known, utc
 from gridagora.service.auth.needs import Caller, needs
 from gridagora.service.auth.rights import NOBODYS
 from gridagora.service.context import Here
@@ -259,7 +259,7 @@ async def list_payments(
     page: AskedPage,
     response: Response,
     caller: Annotated[Caller, needs("accounts.read")],
-    participant: Annotated[str | None, Query(max_length=200)] = None,
+    participant: AskedId = None,
     month: Annotated[str | None, Query(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", examples=["2026-01"])] = None,
     status: Annotated[PaymentState | None, Query()] = None,
 ) -> Page[BankPayment]:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, cast
 
-from fastapi import Query
 from starlette.responses import Response
 
 from gridagora.engine.flexibility.commands import SubmitRedispatchOrder, WithdrawRedispatchOrder
@@ -12,7 +11,7 @@ from gridagora.model.flexibility_events import RedispatchPaired
 from gridagora.model.flexibility_market import FlexMarketTerms, RedispatchOrder
 from gridagora.service.api.v1.deals import deal, flex_terms
 from gridagora.service.api.v1.flexibility import Buyer, Seller, carried
-from gridagora.service.api.v1.tools import AskedSpan, Live, TheMarket, paged, utc, wrong
+from gridagora.service.api.v1.tools import AskedId, AskedSpan, Live, TheMarket, paged, utc, wrong
 from gridagora.service.auth.needs import Caller, needs
 from gridagora.service.auth.rights import Subject
 from gridagora.service.headers import Repeatable
@@ -91,7 +90,7 @@ async def redispatch(
     response: Response,
     span: AskedSpan,
     caller: Annotated[Caller, needs("flex_orders.read")],
-    participant: Annotated[str | None, Query(max_length=200)] = None,
+    participant: AskedId = None,
 ) -> Page[bodies.RedispatchRow]:
     """Return who sold, bought and paid for what was paired: one's own part, its grid operator all of it."""
     terms = flex_terms(live)

@@ -14,7 +14,7 @@ from gridagora.engine.live.resources import KINDS
 from gridagora.engine.live.state import Record
 from gridagora.model.live_events import ResourceKept
 from gridagora.service.api.v1.owners import belong_to, check_name, check_owner, know_organisations
-from gridagora.service.api.v1.tools import Live, TheMarket, known, named, new_id, paged, utc, wrong
+from gridagora.service.api.v1.tools import AskedId, Live, TheMarket, known, named, new_id, paged, utc, wrong
 from gridagora.service.auth.needs import Caller, needs, public
 from gridagora.service.auth.rights import NOBODYS, Subject
 from gridagora.service.context import Here
@@ -205,7 +205,7 @@ def _add_list(api: APIRouter, shelf: Shelf) -> None:
             page: AskedPage,
             response: Response,
             caller: Annotated[Caller, needs(shelf.read)],
-            participant: Annotated[str | None, Query(max_length=200)] = None,
+            participant: AskedId = None,
             status: Annotated[str | None, Query(max_length=20)] = None,
         ) -> Any:
             mine = caller.only(found(live, participant, status), lambda r: shelf.subject(live, r.body, r.id))

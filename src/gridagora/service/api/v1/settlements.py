@@ -12,7 +12,17 @@ from gridagora.engine.live.state import Dispute as Raised
 from gridagora.engine.live.state import SessionState
 from gridagora.model.columns import SettlementLines
 from gridagora.service.api.v1 import reads
-from gridagora.service.api.v1.tools import AskedSpan, Live, TheMarket, known, named, new_id, paged, utc
+from gridagora.service.api.v1.tools import (
+    AskedId,
+    AskedSpan,
+    Live,
+    TheMarket,
+    known,
+    named,
+    new_id,
+    paged,
+    utc,
+)
 from gridagora.service.auth.needs import Caller, needs
 from gridagora.service.auth.rights import NOBODYS, Subject
 from gridagora.service.context import Here
@@ -24,7 +34,6 @@ from gridagora.service.routes import router
 
 api = router("settlement")
 Reader = Annotated[Caller, needs("settlements.read")]
-Named = Annotated[str | None, Query(max_length=200)]
 
 
 @api.get("/deliveries", summary="List deliveries")
@@ -36,11 +45,11 @@ async def deliveries(
     response: Response,
     span: AskedSpan,
     caller: Reader,
-    participant: Named = None,
+    participant: AskedId = None,
 ) -> Page[Delivery]:
     """Return what was metered beside what was scheduled, for settled periods."""
     names = reads.numbers(live, reads.whose(live, caller, participant))
-    key = _key(page.after(int, int))
+    key = page.after_pair()
     rows = await reads.fetch(service, live, reads.deliveries(live, names, span, after=key, most=page.fetch))
     cut = page.page(response, rows, key=lambda row: (row.period, row.participant))
     called, terms = reads.Names(live), live.terms
@@ -68,12 +77,12 @@ async def settlements(
     response: Response,
     span: AskedSpan,
     caller: Reader,
-    participant: Named = None,
+    participant: AskedId = None,
     session: Annotated[Count | None, Query()] = None,
 ) -> Page[SettlementLine]:
     """Return what each settled session came to for each participant, corrections included; + received."""
     names = reads.numbers(live, reads.whose(live, caller, participant))
-    key = _key(page.after(int, int))
+    key = page.after_pair()
     asked = reads.settlements(live, names, span, session=session, after=key, most=page.fetch)
     rows = await reads.fetch(service, live, asked)
     cut = page.page(response, rows, key=lambda row: (row.session, row.participant))
@@ -111,10 +120,6 @@ def _corrections(kept: SessionState | None, participant: str) -> int:
     )
 
 
-def _key(after: tuple[int | str, ...] | None) -> tuple[int, int]:
-    return (-1, -1) if after is None else (int(after[0]), int(after[1]))
-
-
 @api.get("/disputes", summary="List disputes")
 async def disputes(
     *,
@@ -122,7 +127,7 @@ async def disputes(
     page: AskedPage,
     response: Response,
     caller: Annotated[Caller, needs("disputes.read")],
-    participant: Named = None,
+    participant: AskedId = None,
     open: Annotated[bool | None, Query()] = None,  # noqa: A002 - the name of the filter
 ) -> Page[Dispute]:
     """Return disputes, by their ids."""

@@ -151,6 +151,9 @@ async def _span(
     return Span(*(None if moment is None else seconds(moment) for moment in (begin, end)))
 
 
+AskedId = Annotated[str | None, Query(max_length=200)]
+"""Parameter of a list of which one may ask for what is about one participant or product."""
+
 AskedSpan = Annotated[Span, Depends(_span)]
 """Parameter of a list with filters ``from`` and ``to``."""
 

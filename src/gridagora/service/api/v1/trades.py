@@ -16,7 +16,7 @@ from gridagora.engine.zone_desk import joined_trades
 from gridagora.model.zone_columns import DECISIONS
 from gridagora.model.zone_trades import STEPS
 from gridagora.service.api.v1 import reads
-from gridagora.service.api.v1.tools import AskedSpan, Live, Span, TheMarket, known, paged, utc
+from gridagora.service.api.v1.tools import AskedId, AskedSpan, Live, Span, TheMarket, known, paged, utc
 from gridagora.service.auth.needs import Caller, needs
 from gridagora.service.context import Here
 from gridagora.service.models.base import Count, money
@@ -39,15 +39,12 @@ async def trades(
     response: Response,
     span: AskedSpan,
     caller: Reader,
-    participant: Annotated[str | None, Query(max_length=200)] = None,
+    participant: AskedId = None,
     session: Annotated[Count | None, Query()] = None,
 ) -> Page[Trade]:
     """Return trades of sessions whose results are public, of which one party is the caller's."""
     names = reads.numbers(live, reads.whose(live, caller, participant))
-    after = page.after(int, int)
-    asked = reads.trades(
-        live, names, span, session=session, after=(-1, -1) if after is None else _two(after), most=page.fetch
-    )
+    asked = reads.trades(live, names, span, session=session, after=page.after_pair(), most=page.fetch)
     rows = await reads.fetch(service, live, asked)
     return page.page(response, _trades(live, rows), key=lambda one: tuple(map(int, one.id.split("-"))))
 
@@ -88,10 +85,6 @@ def _trades(live: Live, rows: Iterable[Any]) -> list[Trade]:
     return found
 
 
-def _two(key: tuple[int | str, ...]) -> tuple[int, int]:
-    return int(key[0]), int(key[1])
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Matched:
     """A matched trade of a zonal session, by its place."""
@@ -112,7 +105,7 @@ async def approvals(
     response: Response,
     span: AskedSpan,
     caller: Reader,
-    participant: Annotated[str | None, Query(max_length=200)] = None,
+    participant: AskedId = None,
     session: Annotated[Count | None, Query()] = None,
 ) -> Page[Approval]:
     """Return the way of matched trades through the controllers of zones, for sessions that are kept.
