@@ -14,7 +14,7 @@ from gridagora.engine.live.notices import Notice, notices
 from gridagora.engine.live.state import LiveState
 from gridagora.model.events import Event
 
-VERSION = 1
+VERSION = 2
 """Of the notices; a higher one makes those of a database anew from its events."""
 
 TOGETHER = 2_000

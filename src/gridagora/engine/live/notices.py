@@ -10,7 +10,17 @@ import numpy as np
 from gridagora.engine.live.held import BREACH, EMERGENCY
 from gridagora.engine.live.state import LiveState
 from gridagora.model.events import AuctionCleared, Event, SessionSettled
-from gridagora.model.flexibility_events import ContractDispatched, ReservationsCalled
+from gridagora.model.flexibility_events import (
+    ContractDispatched,
+    FlexAuctionCleared,
+    FlexSellerJoined,
+    FlexSellerLeft,
+    FlexSellerReturned,
+    FlexSettled,
+    ReservationReleased,
+    ReservationsCalled,
+    TenderAwarded,
+)
 from gridagora.model.live_events import (
     BidsTaken,
     BidsWithdrawn,
@@ -29,7 +39,11 @@ from gridagora.model.live_events import (
     SettlementCorrected,
     SettlementStuck,
 )
+from gridagora.model.money_events import InvoicesIssued, PaymentsClosed
 from gridagora.units import MICRO, WH_PER_KWH
+
+MOST_LAPSED = 20
+"""Offers that one notice names."""
 
 OPERATORS = ""
 """Stands for those who operate the market where a participant stands else."""
@@ -173,12 +187,9 @@ def _kept(event: ResourceKept, state: LiveState) -> Told:
     if event.kind == "participant":
         owner = event.id
     if owner and event.kind != "subscription":
-        yield (
-            owner,
-            "session",
-            f"{event.kind.replace('_', ' ').capitalize()} {event.id} is {event.status}.",
-            None,
-        )
+        why = "" if record is None or event.status != "rejected" else str(record.body.get("reason", ""))
+        text = f"{event.kind.replace('_', ' ').capitalize()} {event.id} is {event.status}. {why}"
+        yield owner, "register", text.strip(), None
 
 
 def _raised(event: DisputeRaised, _: LiveState) -> Told:
@@ -196,6 +207,83 @@ def _decided(event: DisputeDecided, state: LiveState) -> Told:
     )
 
 
+def _issued(event: InvoicesIssued, state: LiveState) -> Told:
+    for name, number, payable in zip(event.participant, event.number, event.payable.tolist(), strict=True):
+        due = f"{_money(abs(payable), state)} {'is to be paid' if payable > 0 else 'is paid out'}"
+        text = f"Bill {number} of {event.month} is issued: {due if payable else 'nothing is to be paid'}."
+        yield name, "bills", text, None
+
+
+def _closed(event: PaymentsClosed, state: LiveState) -> Told:
+    for id_ in event.payment:
+        payment = state.billed.payments.get(id_)
+        if payment is not None:
+            what = f"{payment.kind.replace('_', '-').capitalize()} {id_} of {_money(payment.amount, state)}"
+            text = f"{what} was {'paid' if event.outcome == 'paid' else 'returned'}. {event.reason}"
+            yield payment.participant, "bills", text.strip(), None
+
+
+def _joined(event: FlexSellerJoined, _: LiveState) -> Told:
+    yield event.point.participant, "flexibility", "Flexibility can be sold from now on.", None
+
+
+def _returned(event: FlexSellerReturned, _: LiveState) -> Told:
+    yield event.participant, "flexibility", "Flexibility can be sold again.", None
+
+
+def _left(event: FlexSellerLeft, _: LiveState) -> Told:
+    more = len(event.lapsed) - MOST_LAPSED
+    listed = ", ".join(event.lapsed[:MOST_LAPSED]) + (f" and {more} more" if more > 0 else "")
+    text = f"Flexibility cannot be sold any more: {event.reason}."
+    yield event.participant, "flexibility", f"{text} Lapsed: {listed}." if listed else text, None
+
+
+def _flex_cleared(event: FlexAuctionCleared, state: LiveState) -> Told:
+    names = state.flex.open_terms.participants_then(len(event.capacity_kw))
+    sold = (event.side < 0) & ~event.obligated
+    hours = state.open_terms.hours
+    for code in np.unique(event.participant[sold]).tolist():
+        own = sold & (event.participant == code)
+        got, offered = (float(kw[own].sum()) * hours for kw in (event.accepted_kw, event.quantity_kw))
+        text = f"{got:.6g} of {offered:.6g} kWh offered in auction {event.auction.number} were taken."
+        yield names[code], "flexibility", text, None
+
+
+def _answered(event: TenderAwarded, _: LiveState) -> Told:
+    answers: dict[int, list[str]] = {}
+    for bid, window, reason in zip(event.bid, event.window, event.reason, strict=True):
+        kw = float(event.volume_kw[bid, window])
+        word = f"{kw:.6g} kW accepted, {reason}" if kw > 0 else f"rejected, {reason}"
+        answers.setdefault(bid, []).append(f"window {window}: {word}")
+    for bid, told in answers.items():
+        yield (
+            event.participant[bid],
+            "flexibility",
+            f"Tender {event.tender} is decided. {'; '.join(told)}.",
+            None,
+        )
+
+
+def _released(event: ReservationReleased, state: LiveState) -> Told:
+    listed = ", ".join(f"{kw:.6g} kW in period {n}" for n, kw in zip(event.periods, event.kw, strict=True))
+    for entry in state.flex.contracts:
+        if entry.contract.id == event.contract:
+            text = f"Contract {event.contract} was released: reserved are now {listed}."
+            yield entry.contract.seller, "activations", text, None
+
+
+def _flex_settled(event: FlexSettled, state: LiveState) -> Told:
+    names = state.flex.open_terms.participants_then(len(event.fee_micro))
+    total = np.zeros(len(names), np.int64)
+    own = event.account < len(names)
+    np.add.at(total, event.account[own], event.amount[own])
+    last = event.first + event.count - 1
+    which = f"period {last} is" if event.count == 1 else f"periods {event.first} to {last} is"
+    for code in np.unique(event.account[own]).tolist():
+        text = f"Flexibility of {which} settled: {total[code] / MICRO:+.2f} {state.open_terms.currency}."
+        yield names[code], "settlement", text, None
+
+
 def _called(event: ReservationsCalled, state: LiveState) -> Told:
     sellers = {entry.contract.id: entry.contract.seller for entry in state.flex.contracts}
     for id_ in event.contracts:
@@ -207,6 +295,10 @@ def _dispatched(event: ContractDispatched, state: LiveState) -> Told:
     for entry in state.flex.contracts:
         if entry.contract.id == event.contract:
             yield entry.contract.seller, "activations", f"Contract {event.contract} was dispatched.", None
+
+
+def _money(micro: int, state: LiveState) -> str:
+    return f"{micro / MICRO:.2f} {state.open_terms.currency}"
 
 
 def _kwh(wh: int) -> str:
@@ -248,6 +340,15 @@ _TELLERS: Mapping[type, Callable[[Any, LiveState], Told]] = MappingProxyType(
         DisputeDecided: _decided,
         ReservationsCalled: _called,
         ContractDispatched: _dispatched,
+        ReservationReleased: _released,
+        FlexSellerJoined: _joined,
+        FlexSellerReturned: _returned,
+        FlexSellerLeft: _left,
+        FlexAuctionCleared: _flex_cleared,
+        TenderAwarded: _answered,
+        FlexSettled: _flex_settled,
+        InvoicesIssued: _issued,
+        PaymentsClosed: _closed,
     }
 )
 """What is told of each kind of event: participant, topic, text, session."""

@@ -18,7 +18,18 @@ from gridagora.service.models.base import (
 from gridagora.service.texts import Name
 
 Topic = Literal[
-    "session", "bids", "trades", "prices", "limits", "activations", "readings", "settlement", "disputes"
+    "session",
+    "bids",
+    "trades",
+    "prices",
+    "limits",
+    "activations",
+    "readings",
+    "settlement",
+    "disputes",
+    "register",
+    "flexibility",
+    "bills",
 ]
 
 

@@ -12,6 +12,9 @@ TOPICS = (
     "readings",
     "settlement",
     "disputes",
+    "register",
+    "flexibility",
+    "bills",
 )
 
 SUBSCRIPTION = Kind(
