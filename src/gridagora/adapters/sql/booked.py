@@ -43,10 +43,10 @@ def line_columns(lines: SettlementLines, first: int, who: Ints) -> dict[str, Any
     }
 
 
-def delivery_columns(metered_wh: Ints, first: int, who: Ints) -> dict[str, Any]:
+def meter_columns(metered_wh: Ints, first: int, who: Ints) -> dict[str, Any]:
     """Return what was metered from period ``first`` on, Wh, one row per period and participant.
 
-    >>> rows = delivery_columns(np.array([[1, -2]]), 8, np.array([5, 7, 9]))
+    >>> rows = meter_columns(np.array([[1, -2]]), 8, np.array([5, 7, 9]))
     >>> rows["period"].tolist(), rows["participant"].tolist(), rows["metered_wh"].tolist()
     ([8, 8], [5, 7], [1, -2])
     """

@@ -12,14 +12,7 @@ from typing import Any
 import numpy as np
 
 from gridagora.adapters.sql import tables
-from gridagora.adapters.sql.booked import (
-    booked,
-    bus_rows,
-    delivery_columns,
-    line_columns,
-    root_rows,
-    trade_rows,
-)
+from gridagora.adapters.sql.booked import booked, bus_rows, line_columns, meter_columns, root_rows, trade_rows
 from gridagora.adapters.sql.made import LiveNames, Names, Rows
 from gridagora.adapters.sql.projections_money import closed_rows, issued_rows, moved_rows, ordered_rows
 from gridagora.engine.live.held import LIMITS
@@ -227,11 +220,9 @@ def _delivered(event: EnergyDelivered, _: int, names: Names) -> Made:
     later = dict.fromkeys(
         ("scheduled_import_wh", "scheduled_export_wh", "local_bought_wh", "local_sold_wh"), 0
     )
-    metered = delivery_columns(net_wh, event.first, _numbers(live, event.session))
-    return (
-        Rows(table=tables.bus_sums, columns={**made, **later}),
-        Rows(table=tables.deliveries, columns=metered),
-    ), names
+    metered = meter_columns(net_wh, event.first, _numbers(live, event.session))
+    sums = Rows(table=tables.bus_sums, columns={**made, **later})
+    return (sums, Rows(table=tables.deliveries, columns=metered)), names
 
 
 def _settled(event: SessionSettled, seq: int, names: Names) -> Made:
@@ -275,7 +266,7 @@ def _corrected(event: SettlementCorrected, seq: int, names: Names) -> Made:
     lines = Rows(
         table=tables.settlement_lines, columns=line_columns(event.lines, event.first, who), mode="add"
     )
-    metered = delivery_columns(event.metered_wh, event.first, who)
+    metered = meter_columns(event.metered_wh, event.first, who)
     delivered = Rows(table=tables.deliveries, columns=metered, mode="set")
     return (lines, delivered, *booked(seq, event.entry, account, amount=event.amount)), names
 
