@@ -31,6 +31,9 @@ SCENARIO = {
     },
     "tariffs": {"retail": 0.3, "feed_in": 0.08, "standing_per_day": 0.24},
 }
+PATIENCE_S = 120.0
+"""How long something may take that is due, s: the first start in a new copy compiles for half a minute."""
+
 TERMS = {"gate_lead_s": 300, "open_lead_s": 7200, "readings_lead_s": 3600, "dispute_s": 86_400}
 
 
@@ -45,6 +48,17 @@ class Hands:
 
     def seconds_until(self, moment):
         return 0.0 if moment <= self.moment else 0.005
+
+
+def wait_cleared(client, number):
+    """Return an auction of flexibility when it is cleared."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        found = next(one for one in client.flexibility.auctions() if one.number == number)
+        if found.cleared:
+            return found
+        time.sleep(0.005)
+    raise TimeoutError(f"auction {number} was not cleared")
 
 
 class Bridge(httpx.BaseTransport):
@@ -108,7 +122,7 @@ class MarketApi(Api):
     def until(self, moment, *, status=None, session=0):
         """Set the clock forward and wait until what is due by then is done."""
         self.hands.moment = moment
-        deadline = time.monotonic() + 20.0
+        deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             if status in (None, self.get(f"/api/v1/sessions/{session}").json()["status"]):
                 return

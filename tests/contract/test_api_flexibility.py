@@ -1,7 +1,7 @@
 """The flexibility market by HTTP: reserved, called, activated, traded until the gate, delivered, settled."""
 
 import pytest
-from api_market import BUSES, EPOCH, MarketApi
+from api_market import BUSES, EPOCH, MarketApi, wait_cleared
 
 from gridagora.client import ApiError
 from gridagora.service.models import flexibility as flex
@@ -21,14 +21,6 @@ def at(moment):
     from datetime import UTC, datetime
 
     return datetime.fromtimestamp(moment, UTC)
-
-
-def wait_cleared(client, number):
-    for _ in range(2000):
-        found = next(one for one in client.flexibility.auctions() if one.number == number)
-        if found.cleared:
-            return
-    raise TimeoutError("the auction was not cleared")
 
 
 def test_flexibility_from_the_request_to_its_settlement(api):

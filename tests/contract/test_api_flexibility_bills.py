@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from api_market import BUSES, EPOCH, MarketApi
+from api_market import BUSES, EPOCH, MarketApi, wait_cleared
 from sqlalchemy import text
 
 from gridagora.adapters.sql.audit import replay, verify
@@ -59,13 +59,6 @@ def posted(api, name):
         return int(connection.scalar(text(asked), {"name": f"participant:{name}"}) or 0)
 
 
-def wait_cleared(api):
-    for _ in range(2000):
-        if api.get("/api/v1/flexibility/auctions/0", token=api.grid).json()["cleared"]:
-            return
-    raise TimeoutError("the auction was not cleared")
-
-
 @pytest.fixture(scope="module")
 def api(tmp_path_factory):
     """A month in which Ann sold two periods to the grid operator, the first of which is settled."""
@@ -82,7 +75,7 @@ def api(tmp_path_factory):
     steps = [{"period": period, "kw": 5.0, "price": 0.111111} for period in (40, 41)]
     made.made("/api/v1/flexibility/auctions/0/offers", ann, {"participant": "ann", "steps": steps})
     made.until(EPOCH - 1800)
-    wait_cleared(made)
+    wait_cleared(made.client(made.grid), 0)
     made.until(EPOCH + DAY, status="published")
     readings = [
         {"participant": "ann", "period": period, "import_wh": wh, "export_wh": 0}

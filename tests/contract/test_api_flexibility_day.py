@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from api_market import BUSES, EPOCH, MarketApi
+from api_market import BUSES, EPOCH, MarketApi, wait_cleared
 from sqlalchemy import text
 
 from gridagora.client import ApiError
@@ -23,14 +23,6 @@ NAMES = ("ann", "bob", "cem", "dea")
 
 def at(moment):
     return datetime.fromtimestamp(moment, UTC)
-
-
-def wait_cleared(client, number):
-    for _ in range(2000):
-        found = next(one for one in client.flexibility.auctions() if one.number == number)
-        if found.cleared:
-            return found
-    raise TimeoutError("the auction was not cleared")
 
 
 def codes(error):

@@ -1,10 +1,9 @@
 """Sellers of flexibility over HTTP that come late, are suspended, close down; what each of them is told."""
 
-import time
 from datetime import UTC, datetime
 
 import pytest
-from api_market import BUSES, EPOCH, MarketApi
+from api_market import BUSES, EPOCH, MarketApi, wait_cleared
 
 from gridagora.adapters.sql.audit import replay, verify
 
@@ -37,14 +36,6 @@ def needs(horizon, period, *, gate, **more):
 
 def offer(name, period, price):
     return {"participant": name, "steps": [{"period": period, "kw": 5.0, "price": price}]}
-
-
-def wait_cleared(api, number):
-    ends = time.monotonic() + 60
-    while time.monotonic() < ends:
-        if api.get(f"/api/v1/flexibility/auctions/{number}", token=api.grid).json()["cleared"]:
-            return
-    raise TimeoutError("the auction was not cleared")
 
 
 def set_status(api, path, status):
@@ -90,7 +81,7 @@ def test_who_registers_itself_later_sells_once_it_is_approved_and_connected(api)
     rows = api.get("/api/v1/flexibility/requests", token=api.grid).json()["items"][0]["needs"]
     assert [row["buyer"] for row in rows] == ["grid"]
     api.until(EPOCH - 1800)
-    wait_cleared(api, 0)
+    wait_cleared(api.client(api.grid), 0)
     api.join(api.admin, "cem", BUSES[2])  # what was cleared tells the same names with one more seller
     rows = api.get("/api/v1/flexibility/auctions/0/offers", token=api.grid).json()["items"]
     assert [(row["participant"], row["accepted_kw"]) for row in rows] == [("bob", 5.0)]
@@ -149,7 +140,7 @@ def test_who_is_suspended_offers_nothing_and_what_it_offered_lapses(api):
         assert refused.status_code == 422, path
         assert [fault["code"] for fault in refused.json()["errors"]] == ["participant_not_active"]
     api.until(gate)
-    wait_cleared(api, 0)
+    wait_cleared(api.client(api.grid), 0)
     assert api.get("/api/v1/flexibility/auctions/0/offers", token=api.admin).json()["items"] == []
     set_status(api, "/api/v1/participants/ann", "active")
     api.made("/api/v1/flexibility/orders", ann, order)
