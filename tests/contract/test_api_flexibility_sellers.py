@@ -205,3 +205,14 @@ def test_sellers_are_told_of_tenders_contracts_assets_bills_and_payments(api):
     closed = api.made("/api/v1/payments/outcomes", api.admin, {"outcome": "paid", "payments": [number]})
     assert closed
     assert told(api, "grid", "bills")[-1].startswith(f"Collection {number} of ")
+
+
+def test_a_client_is_told_of_the_topics_that_it_asks_for(api):
+    client = api.client(api.ann)
+    listed = [one.topic for one in client.notifications("ann", topics=["register"])]
+    stream = client.stream(participant="ann", notices=["register"], last_id=0, once=True)
+    heard = [one.data["topic"] for one in stream if one.topic == "notices"]
+    assert listed == heard == ["register"] * 4
+    set_status(api, "/api/v1/participants/ann", "suspended")
+    both = [one.topic for one in client.notifications("ann", topics=["flexibility", "bills"])]
+    assert both == ["flexibility"]

@@ -375,15 +375,19 @@ class Market:
 
     # --- as it happens ----------------------------------------------------------------------------
 
-    def notifications(self, participant: str) -> Iterator[accounts.Notification]:
-        """Yield what happened to a participant, oldest first."""
-        return self._api.pages("/notifications", accounts.Notification, participant=participant)
+    def notifications(
+        self, participant: str, *, topics: Sequence[str] = ()
+    ) -> Iterator[accounts.Notification]:
+        """Yield what happened to a participant, oldest first; of some topics, or of all."""
+        asked = {"participant": participant, "topic": list(topics)}
+        return self._api.pages("/notifications", accounts.Notification, **asked)
 
     def stream(
         self,
         *,
         participant: str | None = None,
         topics: Sequence[str] = (),
+        notices: Sequence[str] = (),
         last_id: int | None = None,
         once: bool = False,
     ) -> Iterator[Message]:
@@ -393,9 +397,11 @@ class Market:
         ----------
         participant : whose notices are told too
         topics : all when left out
+        notices : topics of the notices that are told, all when left out
         last_id : number of the last message that was seen; what came since is told first
         once : end when all that happened was told
         """
         path = "/stream" if participant is None else f"/participants/{participant}/stream"
         params: dict[str, Any] = {"topic": list(topics)} | ({"once": "true"} if once else {})
+        params |= {"notice": list(notices)} if participant is not None and notices else {}
         return self._api.stream(path, params=params, last_id=last_id)

@@ -38,6 +38,7 @@ from gridagora.service.auth.needs import Caller, needs
 from gridagora.service.auth.rights import NOBODYS, Identity, may
 from gridagora.service.context import service_of
 from gridagora.service.models.base import money
+from gridagora.service.models.records import Topic
 from gridagora.service.problems import Problem
 from gridagora.service.routes import router
 
@@ -72,13 +73,21 @@ class Watcher:
     identity : who listens; looked up again while the stream lasts
     participant : whose notices are told too; None: those of all whom the caller may see are not told
     topics : None: all
+    kinds : topics of the notices that are told; None: all
     """
 
     def __init__(
-        self, live: Live, identity: Identity, *, participant: str | None, topics: list[str] | None
+        self,
+        live: Live,
+        identity: Identity,
+        *,
+        participant: str | None,
+        topics: list[str] | None,
+        kinds: list[Topic] | None = None,
     ) -> None:
         self._live, self.identity, self._participant = live, identity, participant
         self._topics = None if not topics else frozenset(topics)
+        self._kinds = None if not kinds else frozenset[str](kinds)
         self.queue: asyncio.Queue[tuple[int, Event]] = asyncio.Queue(MOST_WAITING)
         self.late = False
 
@@ -110,7 +119,8 @@ class Watcher:
     def again(self, seq: int, what: Event | Notice) -> Iterator[Message]:
         """Yield the messages of what happened before the stream began, notices apart from their events."""
         if isinstance(what, Notice):
-            yield seq, "notices", notification(what).model_dump(mode="json")
+            if self._kinds is None or what.topic in self._kinds:
+                yield seq, "notices", notification(what).model_dump(mode="json")
             return
         for topic, value in self._of(what):
             if self.wants(topic):
@@ -200,12 +210,15 @@ async def own_stream(
     participant: str,
     caller: Annotated[Caller, needs("notifications.read")],
     topic: Topics = None,
+    notice: Annotated[
+        list[Topic] | None, Query(description="topics of notifications; all if left out")
+    ] = None,
     last_id: LastId = None,
     once: Annotated[bool, Query(description="end when all that happened was told")] = False,
 ) -> StreamingResponse:
     """Tell what `/stream` does, and the notifications of a participant."""
     caller.require(live.subject(participant))
-    watcher = Watcher(live, caller.identity, participant=participant, topics=topic)
+    watcher = Watcher(live, caller.identity, participant=participant, topics=topic, kinds=notice)
     return _answer(live, watcher, request, last_id=last_id, once=once)
 
 
