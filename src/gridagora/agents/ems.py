@@ -41,9 +41,6 @@ from gridagora.agents.ring import (
 from gridagora.agents.rules import Outlook, Plan, known_stays
 from gridagora.model.study import MarketRules, Tariffs
 
-STATE_COLUMN = (0, 2, 1)
-"""Column of the state (battery, vehicle, tank) for the devices battery, pump, vehicle."""
-
 
 def planning_prices(tariffs: Tariffs, market: MarketRules, *, t: int, horizon: int) -> Floats:
     """Prices at the meter that homes plan with: import and export, currency per kWh, shape (horizon, 2).

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any
 
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from gridagora.service.auth.audit import Note
@@ -68,7 +67,6 @@ async def accepted(
 async def job(
     *,
     id: str,
-    request: Request,
     response: Response,
     service: Here,
     caller: Annotated[Caller, needs("jobs.read")],

@@ -97,9 +97,7 @@ async def limit(live: TheMarket, id: Id, caller: Reader) -> Limit:
 
 
 @api.post("/limits", status_code=201, summary="Declare a limit")
-async def declare(
-    *, live: TheMarket, body: NewLimit, response: Response, caller: Writer, repeat: Repeatable
-) -> Limit:
+async def declare(*, live: TheMarket, body: NewLimit, caller: Writer, repeat: Repeatable) -> Limit:
     """Limit what may be exchanged at a place in sessions that are cleared from now on."""
     return await _declare(live, body, caller, repeat=repeat, emergency=False)
 

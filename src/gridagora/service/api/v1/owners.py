@@ -16,15 +16,12 @@ from gridagora.service.auth.needs import Caller
 from gridagora.service.auth.records import ROLE_OF_TYPE
 from gridagora.service.auth.rights import Reach, reach_of
 from gridagora.service.context import Service
-from gridagora.service.models import records
 from gridagora.service.problems import Problem
 
 
-def check_owner(live: Live, caller: Caller, fields: dict[str, Any], *, before: Record | None) -> None:
+def check_owner(caller: Caller, fields: dict[str, Any], *, before: Record | None) -> None:
     """Keep what only the operator sets: overdrafts, and organisations but one's own of a new participant."""
-    if "organisation" not in records.ParticipantFields.model_fields or "participant" in fields:
-        return
-    if reach_of(caller.identity, "market.operate") is Reach.ALL or "name" not in fields:
+    if reach_of(caller.identity, "market.operate") is Reach.ALL:
         return
     was = {"organisation": caller.identity.organisation} if before is None else before.body
     for name in ("overdraft_micro", "organisation"):

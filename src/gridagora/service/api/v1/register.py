@@ -278,13 +278,13 @@ def _add_new(api: APIRouter, shelf: Shelf) -> None:
         fields = body.model_dump(mode="json", exclude_none=True)
         id_ = new_id(fields.pop("id", None))
         caller.require(_subject_of_new(shelf, live, caller, fields=fields))
-        check_owner(live, caller, fields, before=None)
         if shelf.kind == "participant":
+            check_owner(caller, fields, before=None)
             await check_name(service, caller, id_)
             belong_to(caller, fields)
         await know_organisations(live, service, fields)
         done = await live.do(_keep(live, caller, shelf, id_=id_, body=fields, version=0), repeat)
-        record = _kept(shelf, done)
+        record = _kept(done)
         response.headers["Location"] = f"/api/v1{shelf.path}/{record.id}"
         response.headers["ETag"] = etag(record.version)
         return shelf.shown(record)
@@ -311,7 +311,8 @@ def _add_change(api: APIRouter, shelf: Shelf) -> None:
         record = shelf.found(live, id)
         fields = body.model_dump(mode="json", exclude_none=True)
         caller.require(shelf.subject(live, fields, id))
-        check_owner(live, caller, fields, before=record)
+        if shelf.kind == "participant":
+            check_owner(caller, fields, before=record)
         await know_organisations(live, service, fields)
         status = KINDS[shelf.kind].statuses[0] if record.status in shelf.reopens else record.status
         command = _keep(live, caller, shelf, id_=id, body=fields, version=version, status=status)
@@ -439,7 +440,7 @@ def _subject_of_new(shelf: Shelf, live: Live, caller: Caller, *, fields: dict[st
     return Subject(owner=caller.identity.id, organisations=frozenset(organisations))
 
 
-def _kept(shelf: Shelf, done: Done) -> Record:
+def _kept(done: Done) -> Record:
     """Return the record as a command kept it, also where it had been carried out before."""
     event = next(event for event in done.events if isinstance(event, ResourceKept))
     return Record(
@@ -455,7 +456,7 @@ def _kept(shelf: Shelf, done: Done) -> Record:
 
 
 def _answer(shelf: Shelf, done: Done, response: Response) -> Answer:
-    record = _kept(shelf, done)
+    record = _kept(done)
     response.headers["ETag"] = etag(record.version)
     return shelf.shown(record)
 
