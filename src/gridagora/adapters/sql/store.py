@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from gridagora.adapters.sql import tables
 from gridagora.adapters.sql.codec import decode, encode
@@ -18,6 +18,24 @@ from gridagora.model.events import GENESIS, CommandsAnswered, Event, chain_hash
 
 MOST_KEYS = 500
 """Idempotency keys that are looked up in one statement."""
+
+
+_KNOWN = select(*tables.commands.c["key", "request", "first_seq", "last_seq", "answer"]).where(
+    tables.commands.c.market == bindparam("of"),
+    tables.commands.c.key.in_(bindparam("some", expanding=True)),
+)
+"""What was answered under some keys; made once, since making a statement takes longer than asking it."""
+
+_MOVE = (
+    update(tables.heads)
+    .where(
+        tables.heads.c.market == bindparam("of"),
+        tables.heads.c.seq == bindparam("here"),
+        tables.heads.c.hash == bindparam("hashed"),
+    )
+    .values(seq=bindparam("seq"), hash=bindparam("hash"))
+)
+"""Moves the head of a market on, from where this program knows it to be and from nowhere else."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,14 +170,11 @@ class SqlStore:
 
     def receipts(self, keys: Sequence[str]) -> dict[str, tuple[bytes, Receipt]]:
         """Return, for each idempotency key that was used before, the hash of its request and its receipt."""
-        column, found = tables.commands.c, {}
-        asked = select(column.key, column.request, column.first_seq, column.last_seq, column.answer)
+        found = {}
         with self.database.looking() as connection:
             for first in range(0, len(keys), MOST_KEYS):
-                some = asked.where(
-                    column.market == self._market, column.key.in_(keys[first : first + MOST_KEYS])
-                )
-                for key, request, start, end, answer in connection.execute(some):
+                some = {"of": self._market, "some": keys[first : first + MOST_KEYS]}
+                for key, request, start, end, answer in connection.execute(_KNOWN, some):
                     receipt = Receipt(first=start, last=end, answer=answer, repeated=True)
                     found[key] = (bytes(request), receipt)
         return found
@@ -190,12 +205,9 @@ class SqlStore:
         return batch
 
     def _write(self, connection: Connection, batch: "_Batch") -> None:
-        heads, projected = tables.heads, tables.projected
-        moved = connection.execute(
-            update(heads)
-            .where(heads.c.market == self._market, heads.c.seq == self._seq, heads.c.hash == self._hash)
-            .values(seq=batch.seq, hash=batch.hash)
-        )
+        projected = tables.projected
+        here = {"of": self._market, "here": self._seq, "hashed": self._hash}
+        moved = connection.execute(_MOVE, here | {"seq": batch.seq, "hash": batch.hash})
         if moved.rowcount != 1:
             raise StoreError(f"another program has written the market {self.name!r}; nothing was written")
         insert_rows(connection, tables.events, names=_names_of(tables.events), rows=batch.events)

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import Annotated, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query
 from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from gridagora.engine.live.commands import SubmitBids, WithdrawBids
 from gridagora.engine.live.refusals import refusal
@@ -92,6 +93,15 @@ class ShortRoute(GuardedRoute):
             return await bid_now(live_of(request), body, caller, repeat=repeat)
 
         return handle
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer; faults are told by the layer around all routes, and there is nothing to be closed."""
+        response = await self._shortly(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+    @cached_property
+    def _shortly(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        return self.get_route_handler()
 
 
 short = APIRouter(prefix=PREFIX, tags=["bids"], route_class=ShortRoute)
