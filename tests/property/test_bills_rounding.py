@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from gridagora.adapters.bill_files import bill_pdf
 from gridagora.billing import Bill, BillLine, MonthSums, Party, Terms, carry_over, month_bills, month_lines
 from gridagora.billing.amounts import CENT, divide, energy_text, money_text, tax_included, to_cents
+from gridagora.billing.bills import ESCROWED
+from gridagora.billing.documents import bill_document, document_bill
 from gridagora.billing.page import bill_page, line_rows, statement_rows
 
 AMOUNT = st.integers(-(10**13), 10**13)
@@ -116,6 +118,16 @@ def test_only_who_is_registered_gets_credits_with_tax() -> None:
     assert bill(lines=lines, terms=terms).vat == (190_000, 0)
     registered = Party(participant="ann", name="Ann", vat_id="DE1")
     assert bill(lines=lines, terms=terms, recipient=registered).vat == (190_000, 380_000)
+
+
+def test_no_tax_is_in_what_escrow_paid_already() -> None:
+    sums = MonthSums(
+        days=30, sold_wh=2_000, sold=1_190_000, taxes=-119_000, journal=((ESCROWED, -1_190_000),)
+    )
+    registered = Party(participant="ann", name="Ann", vat_id="DE1")
+    one = bill(lines=month_lines(sums), terms=Terms(vat_bp=1900), recipient=registered)
+    assert (one.charges, one.credits, one.vat) == (1_309_000, 1_190_000, (19_000, 190_000))
+    assert document_bill(bill_document(one)).vat == one.vat
 
 
 def test_a_mean_price_is_that_of_the_energy_and_a_difference_has_none() -> None:

@@ -12,6 +12,9 @@ from datetime import date, timedelta
 from gridagora.billing.amounts import Rounded, divide, tax_included, to_cents
 from gridagora.billing.parties import Party
 
+ESCROWED = "Paid and returned by escrow"
+"""What a line says of money that changed hands before the bill: it is paid, and no supply that is taxed."""
+
 DRAFT = "draft"
 """Number of a bill that is not issued: it may still change, and asks for nothing."""
 
@@ -21,12 +24,14 @@ class BillLine:
     """One line: what it is for, energy in Wh where it has one, amount in micro-units, + owed.
 
     ``priced`` is False where the energy is a difference of both signs: a mean price would say nothing.
+    ``taxed`` is False where the amount is a payment and includes no value added tax.
     """
 
     text: str
     amount: int
     quantity_wh: int | None = None
     priced: bool = True
+    taxed: bool = True
 
     @property
     def price(self) -> int | None:
@@ -119,11 +124,10 @@ class Bill:
     @property
     def vat(self) -> tuple[int, int]:
         """Value added tax in the charges, and in the credits where the recipient is registered for it."""
-        registered = bool(self.recipient.vat_id)
-        return (
-            tax_included(self.charges, self.terms.vat_bp),
-            tax_included(self.credits, self.terms.vat_bp) if registered else 0,
-        )
+        taxed = [line.amount for line in self.lines if line.taxed]
+        charges = sum(amount for amount in taxed if amount > 0)
+        credits_ = sum(-amount for amount in taxed if amount < 0) if self.recipient.vat_id else 0
+        return tax_included(charges, self.terms.vat_bp), tax_included(credits_, self.terms.vat_bp)
 
     @property
     def due(self) -> date:
@@ -202,7 +206,7 @@ def month_lines(sums: MonthSums) -> tuple[BillLine, ...]:
     """Return the lines of a month, without those of nothing.
 
     >>> month_lines(MonthSums(days=30, sold_wh=2_000, sold=240_000, standing=-9_000_000))[0]
-    BillLine(text='Energy sold to neighbours', amount=-240000, quantity_wh=2000, priced=True)
+    BillLine(text='Energy sold to neighbours', amount=-240000, quantity_wh=2000, priced=True, taxed=True)
     """
     days = f"{sums.days} day{'s' if sums.days != 1 else ''}"
     lines = (
@@ -217,7 +221,10 @@ def month_lines(sums: MonthSums) -> tuple[BillLine, ...]:
         BillLine(text=MEMOS["taxes"], amount=-sums.taxes),
         BillLine(text=f"{MEMOS['standing']}, {days}", amount=-sums.standing),
         BillLine(text="Flexibility", amount=-sums.flexibility),
-        *(BillLine(text=MEMOS.get(memo, memo), amount=-amount) for memo, amount in sums.journal),
+        *(
+            BillLine(text=MEMOS.get(memo, memo), amount=-amount, taxed=memo != ESCROWED)
+            for memo, amount in sums.journal
+        ),
     )
     return tuple(line for line in lines if line.amount or line.quantity_wh)
 

@@ -16,7 +16,7 @@ from sqlalchemy.sql import and_
 from gridagora.adapters.sql import tables
 from gridagora.adapters.sql.projections_live import RETAILER
 from gridagora.billing.amounts import to_cents
-from gridagora.billing.bills import DRAFT, MEMOS, Bill, BillLine, MonthSums, Terms, month_lines
+from gridagora.billing.bills import DRAFT, ESCROWED, MEMOS, Bill, BillLine, MonthSums, Terms, month_lines
 from gridagora.billing.documents import document_bill
 from gridagora.billing.parties import LONGEST, OPERATOR, Party
 from gridagora.engine.live.billed import PaymentStatus
@@ -37,7 +37,7 @@ from gridagora.units import amount_micro
 MOST_ROWS = 1_000_000
 
 MOVED = {
-    "release": "Paid and returned by escrow",
+    "release": ESCROWED,
     "fee": "Fee of the market",
     "breach": "Energy beyond a declared limit",
     "emergency": "Compensation for having kept an emergency limit",
@@ -236,7 +236,7 @@ def _late_line(sent: list[Any], key: tuple[int, str], amount: int) -> BillLine:
     of = next((one.number for one in sent if one.first_session <= session < one.end_session), "")
     what = MOVED.get(kind) or MEMOS.get(kind, kind)
     told = f"Correction of invoice {of}" if of else "Correction of an earlier month"
-    return BillLine(text=f"{told}, session {session}: {what}", amount=-amount)
+    return BillLine(text=f"{told}, session {session}: {what}", amount=-amount, taxed=what != ESCROWED)
 
 
 def _sums(live: Live, connection: Connection, number: int, *, month: Month, booked: _Booked) -> MonthSums:
