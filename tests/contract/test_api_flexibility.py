@@ -29,9 +29,6 @@ def test_flexibility_from_the_request_to_its_settlement(api):
     people = {name: api.person("homes", name, participants=(name,)) for name in ("ann", "bob")}
     clients = {name: api.client(token) for name, token in people.items()}
     admin = api.person("operator", "ada")
-    for name, bus in zip(people, BUSES, strict=False):
-        api.join(admin, name, bus)
-
     assert api.get("/api/v1/flexibility/market", token=admin).json()["errors"][0]["code"] == "market_not_open"
     terms = flex.FlexMarketOpening(
         buyers=["grid"],
@@ -43,6 +40,11 @@ def test_flexibility_from_the_request_to_its_settlement(api):
         periods=96,
         penalty_micro_per_kwh=500_000,
     )
+    with pytest.raises(ApiError) as early:
+        operator.flexibility.open(terms)
+    assert [(one.place, one.code) for one in early.value.faults] == [("connection points", "no_rows")]
+    for name, bus in zip(people, BUSES, strict=False):
+        api.join(admin, name, bus)
     opened = operator.flexibility.open(terms)
     assert (opened.points, opened.buyers) == (["ann", "bob"], ["grid"])
     with pytest.raises(ApiError) as twice:
@@ -63,6 +65,21 @@ def test_flexibility_from_the_request_to_its_settlement(api):
         )
     )
     assert [row.kw for row in request.needs] == [8.0] * 4
+    with pytest.raises(ApiError) as closed:
+        dso.flexibility.request(
+            flex.NewRequest(
+                buyer="grid",
+                horizon="activation",
+                product="cap",
+                first=8,
+                count=1,
+                gate=at(EPOCH - 900_000),
+                needs=[flex.Need(period=8, kw=8.0, price=0.05)],
+            )
+        )
+    (fault,) = closed.value.faults
+    assert fault.value == "2025-12-21T14:00:00Z"
+    assert fault.fix.startswith("write 2025-12-3")
     offer = flex.NewOffer(
         participant="ann", steps=[flex.OfferStepIn(period=p, kw=10.0, price=0.01) for p in range(8, 12)]
     )

@@ -33,13 +33,13 @@ from gridagora.engine.live.context import LiveContext
 from gridagora.engine.live.copying import copy_state
 from gridagora.engine.live.machine import apply, handle
 from gridagora.engine.live.notices import notices
-from gridagora.engine.live.refusals import clock as clock_text
 from gridagora.engine.live.refusals import refusal
 from gridagora.engine.live.state import LiveState
 from gridagora.engine.live.timetable import due, next_moment
 from gridagora.errors import Fault, GridAgoraError, InputError, MarketTaken, StoreError
 from gridagora.model.events import Event, canonical_bytes
 from gridagora.model.live import LiveTerms
+from gridagora.model.time import clock as clock_text
 
 LONGEST_PAUSE_S = 1.0
 """Real seconds after which the thread looks again in any case."""

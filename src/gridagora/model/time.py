@@ -1,7 +1,7 @@
 """The time axis of a study: equal half-open periods in UTC."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -11,6 +11,20 @@ from gridagora.errors import Fault, check_faults
 
 SECONDS_PER_HOUR = 3600
 SECONDS_PER_DAY = 86_400
+
+LAST_CLOCK = 253_402_300_800
+"""Moment at which the year 10000 begins, s."""
+
+
+def clock(moment: int) -> str:
+    """Return a moment, seconds since 1970 UTC, as people read it; one beyond the year 9999 as it is.
+
+    >>> clock(1_767_225_600), clock(10**15)
+    ('2026-01-01T00:00:00Z', '1000000000000000 s after 1970')
+    """
+    if not 0 <= moment < LAST_CLOCK:
+        return f"{moment} s after 1970"
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -44,6 +44,7 @@ from gridagora.model.flexibility_events import (
 from gridagora.model.flexibility_market import FlexAuction, FlexMarketTerms
 from gridagora.model.reservation import FlexContract
 from gridagora.model.results import sum_by
+from gridagora.model.time import clock
 from gridagora.units import amount_micro, to_wh
 
 LEAST_ACTIVE_KW = 0.001
@@ -264,11 +265,11 @@ def _gate_faults(auction: FlexAuction, at: int, *, late: bool) -> Iterator[Fault
     """Faults of a bid after the gate (``late``) or of a clearing before it."""
     gap = at - auction.gate
     if late and gap >= 0:
-        reason, fix = f"comes {gap} s after the gate", f"act before {auction.gate}"
-        yield replace(_fault(auction.number, "at", at, reason=reason, fix=fix), code="gate_closed")
+        reason, fix = f"comes {gap} s after the gate", f"act before {clock(auction.gate)}"
+        yield replace(_fault(auction.number, "at", clock(at), reason=reason, fix=fix), code="gate_closed")
     if not late and gap < 0:
-        reason, fix = f"comes {-gap} s before the gate closes", f"clear at {auction.gate} or later"
-        yield replace(_fault(auction.number, "at", at, reason=reason, fix=fix), code="gate_open")
+        reason, fix = f"comes {-gap} s before the gate closes", f"clear at {clock(auction.gate)} or later"
+        yield replace(_fault(auction.number, "at", clock(at), reason=reason, fix=fix), code="gate_open")
 
 
 def _auction_faults(state: FlexMarketState, command: OpenFlexAuction) -> Iterator[Fault]:
@@ -291,15 +292,18 @@ def _auction_faults(state: FlexMarketState, command: OpenFlexAuction) -> Iterato
         fix = f"begin at period {opens} or later" if opens < terms.end else over
         yield _fault(number, "first", auction.first, reason=reason, fix=fix)
     if auction.gate > terms.begins(auction.first):
-        reason, fix = "the gate closes after delivery begins", f"write {terms.begins(auction.first)} or less"
-        yield _fault(number, "gate", auction.gate, reason=reason, fix=fix)
+        reason, fix = (
+            "the gate closes after delivery begins",
+            f"write {clock(terms.begins(auction.first))} or less",
+        )
+        yield _fault(number, "gate", clock(auction.gate), reason=reason, fix=fix)
     elif auction.gate > latest_clearing(terms, auction):
         reason = "the gate leaves sellers less than the product's response time"
-        fix = f"write {latest_clearing(terms, auction)} or less"
-        yield _fault(number, "gate", auction.gate, reason=reason, fix=fix)
+        fix = f"write {clock(latest_clearing(terms, auction))} or less"
+        yield _fault(number, "gate", clock(auction.gate), reason=reason, fix=fix)
     if auction.gate < command.at:
-        reason, fix = "the gate is closed already", f"write {command.at + 1} or more"
-        yield _fault(number, "gate", auction.gate, reason=reason, fix=fix)
+        reason, fix = "the gate is closed already", f"write {clock(command.at + 1)} or more"
+        yield _fault(number, "gate", clock(auction.gate), reason=reason, fix=fix)
     known = {point.participant for point in terms.points}
     for name in auction.area:
         if name not in known:

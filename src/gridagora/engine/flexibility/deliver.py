@@ -15,6 +15,7 @@ from gridagora.model.columns import Floats
 from gridagora.model.flexibility import LIMITS
 from gridagora.model.flexibility_events import DeliveryOrdered, FlexReadingsRecorded
 from gridagora.model.numbers import read_numbers
+from gridagora.model.time import clock
 
 DECIMALS = 9
 """Orders are rounded to these decimals of a kW: adding and taking away leaves nothing behind."""
@@ -30,7 +31,7 @@ def close_gate(state: FlexMarketState, command: CloseFlexGate) -> DeliveryOrdere
     else:
         gate = terms.begins(command.before - 1) - terms.begins(terms.gate_closure_periods) + terms.start
         if command.at < gate:
-            reason = f"the gate of period {command.before - 1} closes at {gate}"
+            reason = f"the gate of period {command.before - 1} closes at {clock(gate)}"
             fix = f"close it then, or no more than the periods before {open_from(state, command.at)}"
             faults.append(_fault("before", command.before, reason, fix=fix))
     check_faults(faults)
@@ -121,8 +122,8 @@ def _reading_faults(state: FlexMarketState, command: RecordFlexReadings) -> Iter
         yield _fault("first", command.first, "periods are outside the market", fix=fix)
         return
     if command.at < terms.begins(end):
-        reason, fix = f"period {end - 1} is not over", f"read it at {terms.begins(end)} or later"
-        yield _fault("at", command.at, reason, fix=fix)
+        reason, fix = f"period {end - 1} is not over", f"read it at {clock(terms.begins(end))} or later"
+        yield _fault("at", clock(command.at), reason, fix=fix)
     for number, period in enumerate(state.window(command.first, end - command.first), command.first):
         if period.settled_wh is not None:
             yield _fault(f"period {number}", number, "is settled already", fix="leave it out")

@@ -16,6 +16,7 @@ from gridagora.model.continuous import FlexBookState
 from gridagora.model.flexibility_events import FlexBidsSubmitted, TenderAwarded
 from gridagora.model.flexibility_market import FlexAuction, FlexMarketTerms, RedispatchOrder
 from gridagora.model.reservation import FlexContract, Tender, TenderBid
+from gridagora.model.time import clock
 
 LEAST_KW = 1e-9
 """Below this a sum of kW counts as nothing: what adding and taking away floats leaves behind."""
@@ -227,8 +228,8 @@ def time_faults(state: FlexMarketState, at: int) -> list[Fault]:
     """Faults of the moment of a command: it may not lie before the last event."""
     if state.at is None or at >= state.at:
         return []
-    reason, fix = "lies before what happened last", f"write {state.at} or more"
-    return [Fault(source="flexibility market", place="at", value=at, reason=reason, fix=fix)]
+    reason, fix = "lies before what happened last", f"write {clock(state.at)} or more"
+    return [Fault(source="flexibility market", place="at", value=clock(at), reason=reason, fix=fix)]
 
 
 def shown(kw: float) -> str:

@@ -26,6 +26,7 @@ from gridagora.model.flexibility_events import (
     TenderBidTaken,
     TenderOpened,
 )
+from gridagora.model.time import clock
 
 
 def open_tender(state: FlexMarketState, command: OpenTender) -> TenderOpened:
@@ -42,8 +43,8 @@ def open_tender(state: FlexMarketState, command: OpenTender) -> TenderOpened:
     begins = terms.begins(min(first for first, _ in tender.windows))
     if not command.at < command.closes < begins:
         reason = "is not between now and the beginning of the first window"
-        fix = f"write a moment after {command.at} and before {begins}"
-        faults.append(_fault(tender.name, "closes", command.closes, reason=reason, fix=fix))
+        fix = f"write a moment after {clock(command.at)} and before {clock(begins)}"
+        faults.append(_fault(tender.name, "closes", clock(command.closes), reason=reason, fix=fix))
     check_faults(faults)
     return TenderOpened(at=command.at, product=command.product, tender=tender, closes=command.closes)
 
@@ -87,8 +88,10 @@ def decide(state: FlexMarketState, command: DecideTender) -> TenderAwarded:
             _fault(command.tender, "tender", command.tender, reason="is decided", fix="read the answers")
         )
     elif command.at < entry.closes:
-        reason, fix = "still takes bids", f"decide at {entry.closes} or later"
-        faults.append(_fault(command.tender, "at", command.at, reason=reason, fix=fix, code="gate_open"))
+        reason, fix = "still takes bids", f"decide at {clock(entry.closes)} or later"
+        faults.append(
+            _fault(command.tender, "at", clock(command.at), reason=reason, fix=fix, code="gate_open")
+        )
     bidders = {bid.participant for bid in entry.bids}
     for name, why in command.rejected.items():
         if name not in bidders:
@@ -177,7 +180,7 @@ def _late(entry: TenderState, at: int) -> Iterator[Fault]:
     """Yield the fault of a bid that comes when the tender has closed, by the clock."""
     if at >= entry.closes:
         reason, fix = f"comes {at - entry.closes} s after the tender closed", "bid in the next one"
-        yield _fault(entry.tender.name, "at", at, reason=reason, fix=fix, code="gate_closed")
+        yield _fault(entry.tender.name, "at", clock(at), reason=reason, fix=fix, code="gate_closed")
 
 
 def _known(state: FlexMarketState, name: str) -> TenderState:

@@ -7,11 +7,12 @@ import numpy as np
 
 from gridagora.engine.live.commands import SubmitBids, WithdrawBids
 from gridagora.engine.live.money import available
-from gridagora.engine.live.refusals import clock, refusal
+from gridagora.engine.live.refusals import refusal
 from gridagora.engine.live.state import LiveState, SessionState
 from gridagora.errors import Fault, InputError, check_faults
 from gridagora.model.live import LiveTerms
 from gridagora.model.live_events import BidsTaken, BidsWithdrawn, Ints
+from gridagora.model.time import clock
 from gridagora.units import MICRO, WH_PER_KWH
 
 GIVING = frozenset({"pv", "battery", "generator", "ev"})

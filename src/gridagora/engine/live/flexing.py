@@ -168,6 +168,10 @@ def _stands(
 
 
 def _name_faults(state: LiveState, terms: FlexMarketTerms) -> Iterator[Fault]:
+    if not terms.points:
+        reason = "nobody could sell: no active participant has an active connection of known capacity"
+        fix = "set import_kw or export_kw at connection points first"
+        yield refusal("no_rows", "connection points", 0, reason=reason, fix=fix)
     for point in terms.points:
         if state.register.get("participant", point.participant) is None:
             fix = "register it first"

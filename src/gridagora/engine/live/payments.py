@@ -25,11 +25,12 @@ from gridagora.engine.live.billed import IssuedMonth, Payment, PaymentStatus
 from gridagora.engine.live.flexing import is_buyer
 from gridagora.engine.live.money import TRANSIT, bill, book_named, invoiced, wallet
 from gridagora.engine.live.payment_commands import ClosePayments, IssueInvoices, OrderPayments
-from gridagora.engine.live.refusals import clock, refusal
+from gridagora.engine.live.refusals import refusal
 from gridagora.engine.live.state import LiveState
 from gridagora.errors import Fault, InputError, check_faults
 from gridagora.ledger.escrow import BANK
 from gridagora.model.money_events import InvoicesIssued, PaymentsClosed, PaymentsOrdered
+from gridagora.model.time import clock
 
 Move = tuple[str, str, int]
 """Account that pays, account that gets, and how much."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
-from datetime import UTC, datetime
 from functools import cache
 from typing import Any, cast
 
@@ -10,9 +9,6 @@ from gridagora.errors import Fault
 
 LONGEST_TEXT = 2_000
 """Characters of a text in a command or a record at most."""
-
-LAST_CLOCK = 253_402_300_800
-"""Moment at which the year 10000 begins, s."""
 
 WHOLE_TEXTS = frozenset({"body", "scenario", "documents"})
 """Fields that hold documents: they are read and checked as such."""
@@ -106,17 +102,6 @@ def plain_text(text: str) -> str:
 
 def _is_control(code: int) -> bool:
     return code < 32 or code == 127 or 0xD800 <= code < 0xE000
-
-
-def clock(moment: int) -> str:
-    """Return a moment, seconds since 1970 UTC, as people read it; one beyond the year 9999 as it is.
-
-    >>> clock(1_767_225_600), clock(10**15)
-    ('2026-01-01T00:00:00Z', '1000000000000000 s after 1970')
-    """
-    if not 0 <= moment < LAST_CLOCK:
-        return f"{moment} s after 1970"
-    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def text_faults(value: Any, place: str = "") -> Iterator[Fault]:

@@ -13,7 +13,7 @@ from gridagora.engine.live.held import LimitMoney, hold_against, limit_money, or
 from gridagora.engine.live.limits import PlaceLimit, broken_limits, delivery_limits, places_of
 from gridagora.engine.live.money import book_postings, fees, release
 from gridagora.engine.live.readings import CORRECTED, MEASURED, estimates
-from gridagora.engine.live.refusals import clock, refusal
+from gridagora.engine.live.refusals import refusal
 from gridagora.engine.live.state import Dispute, LiveState, Meters, SessionState
 from gridagora.engine.machine import MarketContext, Pending, settle_session
 from gridagora.errors import Fault, InputError, check_faults
@@ -32,6 +32,7 @@ from gridagora.model.live_events import (
     SettledBySchedule,
     SettlementCorrected,
 )
+from gridagora.model.time import clock
 from gridagora.units import WH_PER_KWH, to_micro, to_wh
 
 LINES = tuple(SettlementLines.__dataclass_fields__)

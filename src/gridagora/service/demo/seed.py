@@ -32,6 +32,9 @@ SPEED = 288.0
 PORTFOLIO = 20
 """Homes that the aggregator acts for."""
 
+FUSE_KW = 43.6
+"""What the connection of a home carries either way: three phases of 63 A."""
+
 BEGINS = (5, 9)
 """Month and day on which a new demonstration begins: when the sun shines."""
 
@@ -133,7 +136,8 @@ def _register(market: Market, name: str, home: Home, *, row: int) -> Iterator["F
     """Hand in all that the market keeps of a home: itself, its connection, its devices, its first money."""
     belongs = {"organisation": "village"} | ({"aggregator": "pool"} if 0 < row <= PORTFOLIO else {})
     yield _keep(market, "participant", name, status="active", name=f"Home {row + 1}", **belongs)
-    place = {"bus": home.bus} | ({} if home.phase is None else {"phase": home.phase})
+    place: dict[str, Any] = {"bus": home.bus, "import_kw": FUSE_KW, "export_kw": FUSE_KW}
+    place |= {} if home.phase is None else {"phase": home.phase}
     yield _keep(market, "connection_point", f"{name}-grid", status="active", participant=name, **place)
     for type_, body in _assets(home):
         yield _keep(

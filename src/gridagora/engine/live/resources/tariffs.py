@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
-from gridagora.engine.live.refusals import clock, refusal
+from gridagora.engine.live.refusals import refusal
 from gridagora.engine.live.resources.kind import Change, Field, Kind
 from gridagora.engine.live.state import LiveState
 from gridagora.errors import Fault
+from gridagora.model.time import clock
 
 COLUMNS = ("retail", "feed_in", "network", "taxes", "imbalance_short", "imbalance_long")
 HIGHEST = 1_000.0
