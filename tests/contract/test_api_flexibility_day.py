@@ -52,8 +52,8 @@ def offer(participant, *steps):
 class Day:
     """A market in which everything of flexibility happens once; some may come when it is open already."""
 
-    def __init__(self, folder, *, late=()):
-        self.api = MarketApi(f"sqlite:///{folder / 'day.db'}")
+    def __init__(self, url, *, late=()):
+        self.api = MarketApi(url)
         api = self.api
         self.tokens = {
             "root": api.person("operator", "root"),
@@ -245,7 +245,7 @@ class Day:
 
 @pytest.fixture(scope="module", params=[(), NAMES[1:]], ids=["all are there", "most join later"])
 def day(tmp_path_factory, request):
-    made = Day(tmp_path_factory.mktemp("day"), late=request.param)
+    made = Day(f"sqlite:///{tmp_path_factory.mktemp('day') / 'day.db'}", late=request.param)
     yield made.live()
     made.api.close()
 
