@@ -7,6 +7,8 @@ import pytest
 from flex_markets import NAMES, H, auction, bids, terms
 
 from gridagora import flexibility as flex
+from gridagora.adapters.sql import tables
+from gridagora.adapters.sql.projections import Names, project
 from gridagora.adapters.stores import MemoryStore
 from gridagora.engine.flexibility.machine import replay
 from gridagora.errors import InputError
@@ -109,6 +111,24 @@ def test_who_joins_later_gets_what_it_would_have_got_and_nothing_changes_for_the
     assert all(earned[name] > 0 for name in ("ann", "cat"))
     assert all(earned[name] < 0 for name in ("DSO", "TSO"))
     same(replay(events(some_late)), some_late.state)
+
+
+@pytest.mark.parametrize("homes", [(), ("cat", "ann")])
+def test_the_books_of_a_database_know_who_joined_by_name(homes):
+    market, names, booked = story(("ann",)), Names(homes=homes), {}
+    called = dict(enumerate(homes))
+    for seq, event in enumerate(events(market), 1):
+        made, names = project(event, seq, names)
+        for rows in made:
+            if rows.table is tables.balances and rows.mode == "insert":
+                called |= dict(zip(rows.columns["account"].tolist(), rows.columns["name"], strict=True))
+            elif rows.table is tables.balances:
+                for account, amount in zip(
+                    *(rows.columns[k] for k in ("account", "amount_micro")), strict=True
+                ):
+                    booked[called[account]] = booked.get(called[account], 0) + amount
+    own = dict(zip(market.state.terms.participants, market.state.balance.tolist(), strict=False))
+    assert {who: booked.get(who, booked.get(f"participant:{who}", 0)) for who in own} == own
 
 
 def test_an_auction_that_is_open_when_somebody_joins_keeps_its_bids_with_their_bidders():
