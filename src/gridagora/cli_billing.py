@@ -118,7 +118,7 @@ def _choice_faults(
 
 
 def _tell_bills(found: "RunBills", output: Path, *, asked: bool) -> None:
-    from gridagora.billing.amounts import money_text
+    from gridagora.units import money_text
 
     console = make_console()
     currency = found.bills[0].terms.currency if found.bills else ""

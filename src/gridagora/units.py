@@ -53,3 +53,14 @@ def amount_micro(energy_wh: ArrayLike, price_micro_per_kwh: ArrayLike) -> NDArra
     quotient, rest = np.divmod(product, WH_PER_KWH)
     up = (rest * 2 > WH_PER_KWH) | ((rest * 2 == WH_PER_KWH) & (quotient % 2 == 1))
     return np.asarray(quotient + up, dtype=np.int64)
+
+
+def money_text(amount: int, *, digits: int = 6) -> str:
+    """Write micro-units as units of currency with 2 or 6 digits; two digits must be all there are.
+
+    >>> money_text(-1_234_500_000), money_text(12_350_000, digits=2)
+    ('-1234.500000', '12.35')
+    """
+    whole, rest = divmod(abs(amount), MICRO)
+    sign = "-" if amount < 0 else ""
+    return f"{sign}{whole}.{rest:06d}"[: None if digits == 6 else -4]

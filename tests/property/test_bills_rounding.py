@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from gridagora.adapters.bill_files import bill_pdf
 from gridagora.billing import Bill, BillLine, MonthSums, Party, Terms, carry_over, month_bills, month_lines
-from gridagora.billing.amounts import CENT, divide, energy_text, money_text, tax_included, to_cents
+from gridagora.billing.amounts import CENT, divide, energy_text, tax_included, to_cents
 from gridagora.billing.bills import ESCROWED
 from gridagora.billing.documents import bill_document, document_bill
 from gridagora.billing.page import bill_page, line_rows, statement_rows
+from gridagora.units import money_text
 
 AMOUNT = st.integers(-(10**13), 10**13)
 OPERATOR = Party(participant="operator", name="Village Energy", iban="DE89370400440532013000")

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from gridagora.units import MICRO
-
 CENT = 10_000
 """Micro-units in a hundredth of a unit of currency: the least that a bank moves."""
 
@@ -47,17 +45,6 @@ def tax_included(amount: int, rate_bp: int) -> int:
     190000
     """
     return divide(amount * rate_bp, BASIS_POINTS + rate_bp)
-
-
-def money_text(amount: int, *, digits: int = 6) -> str:
-    """Write micro-units as units of currency with 2 or 6 digits; two digits must be all there are.
-
-    >>> money_text(-1_234_500_000), money_text(12_350_000, digits=2)
-    ('-1234.500000', '12.35')
-    """
-    whole, rest = divmod(abs(amount), MICRO)
-    sign = "-" if amount < 0 else ""
-    return f"{sign}{whole}.{rest:06d}"[: None if digits == 6 else -4]
 
 
 def energy_text(energy_wh: int) -> str:

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from gridagora.billing.amounts import BASIS_POINTS, energy_text, money_text
+from gridagora.billing.amounts import BASIS_POINTS, energy_text
 from gridagora.billing.bills import DRAFT, Bill, BillLine
 from gridagora.billing.parties import Party
+from gridagora.units import money_text
 
 WORDS = {
     "page": "Page",

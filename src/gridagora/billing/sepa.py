@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from datetime import date
 from xml.etree import ElementTree as Tree
 
-from gridagora.billing.amounts import CENT, money_text
+from gridagora.billing.amounts import CENT
 from gridagora.billing.parties import Party, bic_error, iban_error
 from gridagora.errors import Fault, check_faults
+from gridagora.units import money_text
 
 NAMESPACE = "urn:iso:std:iso:20022:tech:xsd:pain.001.001.09"
 LARGEST = 99_999_999_999 * CENT

@@ -14,7 +14,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from gridagora.service.texts import Id, Model, check_text
-from gridagora.units import MICRO
+from gridagora.units import money_text as money
 
 __all__ = ["Answer", "Ask", "Count", "Id", "Kilowatts", "Micro", "Moment", "Money", "Number", "Place"]
 __all__ += ["Text", "WattHours", "Whole", "money"]
@@ -63,13 +63,3 @@ class Answer(BaseModel):
     """Body of an answer: fields may be added to it in later versions."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-def money(micro: int) -> str:
-    """Return micro-units as text in currency, with 6 places.
-
-    >>> money(-1_250_000), money(5)
-    ('-1.250000', '0.000005')
-    """
-    whole, rest = divmod(abs(micro), MICRO)
-    return f"{'-' if micro < 0 else ''}{whole}.{rest:06d}"

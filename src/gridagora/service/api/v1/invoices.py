@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
-from fastapi import Path, Query
+from fastapi import Path
 from starlette.responses import Response
 
 from gridagora.adapters.bill_files import bill_pdf
@@ -17,7 +17,7 @@ from gridagora.errors import InputError, check_faults
 from gridagora.service.api.v1 import reads
 from gridagora.service.api.v1.bills import Drafting, Heading, MonthBill, bills_of, draft
 from gridagora.service.api.v1.flexibility_bills import flexibility_is_settled
-from gridagora.service.api.v1.months import Month, issued_months, local_day, month_of
+from gridagora.service.api.v1.months import AskedMonth, Month, MonthLabel, issued_months, local_day, month_of
 from gridagora.service.api.v1.tools import AskedId, Live, TheMarket, known, paged, wrong
 from gridagora.service.auth.needs import Caller, needs
 from gridagora.service.auth.rights import NOBODYS
@@ -31,7 +31,6 @@ from gridagora.service.routes import router
 api = router("invoices")
 Reader = Annotated[Caller, needs("invoices.read")]
 InvoiceId = Annotated[str, Path(pattern=r"^.{1,200}:[0-9]{4}-(0[1-9]|1[0-2])$", examples=["ann:2026-01"])]
-MonthLabel = Annotated[str, Path(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", examples=["2026-01"])]
 TRIES = 5
 """How often bills are made again when something is booked on one meanwhile."""
 
@@ -45,7 +44,7 @@ async def invoices(
     response: Response,
     caller: Reader,
     participant: AskedId = None,
-    month: Annotated[str | None, Query(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", examples=["2026-01"])] = None,
+    month: AskedMonth = None,
 ) -> Page[Invoice]:
     """Return the invoices of a month (the present one where left out) in the order of registration."""
     wanted = month_of(live, month or f"{local_day(live, live.now()):%Y-%m}")

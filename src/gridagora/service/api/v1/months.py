@@ -2,12 +2,21 @@
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Annotated
 from zoneinfo import ZoneInfo
 
+from fastapi import Path, Query
 from sqlalchemy import Connection, select
 
 from gridagora.adapters.sql import tables
 from gridagora.service.api.v1.tools import Live, wrong
+
+MONTH = r"^[0-9]{4}-(0[1-9]|1[0-2])$"
+MonthLabel = Annotated[str, Path(pattern=MONTH, examples=["2026-01"])]
+"""A month in an address."""
+
+AskedMonth = Annotated[str | None, Query(pattern=MONTH, examples=["2026-01"])]
+"""Parameter of a list of which one may ask for one month."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

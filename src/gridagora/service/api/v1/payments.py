@@ -23,8 +23,9 @@ from gridagora.engine.live.payment_commands import ClosePayments, OrderPayments
 from gridagora.service.api.v1 import reads
 from gridagora.service.api.v1.accounts import about, number_of
 from gridagora.service.api.v1.bills import bills_of, recipient_of
-from gridagora.service.api.v1.months import local_day, month_of
-from gridagora.service.api.v1.tools import AskedId, AskedSpan, Live, Span, TheMarket, known, utc
+from gridagora.service.api.v1.months import AskedMonth, MonthLabel, local_day, month_of
+from gridagora.service.api.v1.tools import AskedId, AskedSpan, Live, TheMarket, known, utc
+from gridagora.service.api.v1.trades import RowId, trade_row
 from gridagora.service.auth.needs import Caller, needs
 from gridagora.service.auth.rights import NOBODYS
 from gridagora.service.context import Here
@@ -38,8 +39,6 @@ from gridagora.units import amount_micro
 api = router("payments")
 CSV, PDF, XML = "text/csv", "application/pdf", "application/xml"
 MOST_ROWS = 1_000_000
-MonthLabel = Annotated[str, Path(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", examples=["2026-01"])]
-TradeId = Annotated[str, Path(pattern=r"^[0-9]{1,15}-[0-9]{1,15}$", examples=["4-0"])]
 
 
 def _sent(kind: str) -> Any:
@@ -83,7 +82,7 @@ async def trade_bill(
     *,
     live: TheMarket,
     service: Here,
-    id: TradeId,
+    id: RowId,
     caller: Annotated[Caller, needs("trades.read")],
     side: Annotated[
         str | None, Query(pattern="^(buyer|seller)$", description="for who acts for both; else one's own")
@@ -95,10 +94,7 @@ async def trade_bill(
     list of trades.  What the trade comes to is paid by escrow and with the invoice of the month.
     """
     names = reads.numbers(live, reads.whose(live, caller, None))
-    session, row = map(int, id.split("-"))
-    asked = reads.trades(live, names, Span(None, None), session=session, after=(session, row - 1))
-    found = [one for one in await reads.fetch(service, live, asked) if one.row == row]
-    one = known(found[0] if found else None, f"trade {id} of yours")
+    one = await trade_row(live, service, id, names=names)
     sides = {"buyer": one.buyer, "seller": one.seller}
     mine = [name for name, code in sides.items() if code != RETAILER and (names is None or code in names)]
     if side is not None and side not in mine:
@@ -260,7 +256,7 @@ async def list_payments(
     response: Response,
     caller: Annotated[Caller, needs("accounts.read")],
     participant: AskedId = None,
-    month: Annotated[str | None, Query(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", examples=["2026-01"])] = None,
+    month: AskedMonth = None,
     status: Annotated[PaymentState | None, Query()] = None,
 ) -> Page[BankPayment]:
     """Return invoices to be paid and paid out, and withdrawals, with what became of them."""

@@ -18,7 +18,7 @@ from gridagora.model.zone_trades import STEPS
 from gridagora.service.api.v1 import reads
 from gridagora.service.api.v1.tools import AskedId, AskedSpan, Live, Span, TheMarket, known, paged, utc
 from gridagora.service.auth.needs import Caller, needs
-from gridagora.service.context import Here
+from gridagora.service.context import Here, Service
 from gridagora.service.models.base import Count, money
 from gridagora.service.models.market import Approval, ApprovalStep, ScheduleEntry, Trade
 from gridagora.service.pages import AskedPage, Page
@@ -53,12 +53,17 @@ async def trades(
 async def trade(*, live: TheMarket, service: Here, id: RowId, caller: Reader) -> Trade:
     """Return a trade."""
     names = reads.numbers(live, reads.whose(live, caller, None))
-    session, row = map(int, id.split("-"))
+    return _trades(live, [await trade_row(live, service, id, names=names)])[0]
+
+
+async def trade_row(live: Live, service: Service, id_: str, *, names: list[int] | None) -> Any:
+    """Return a trade by its id as it is stored, if one of its parties is among ``names`` (None: all)."""
+    session, row = map(int, id_.split("-"))
     asked = reads.trades(live, names, Span(None, None), session=session, after=(session, row - 1))
     found = [
-        one for one in _trades(live, await reads.fetch(service, live, asked)) if one.id == f"{session}-{row}"
+        one for one in await reads.fetch(service, live, asked) if (one.session, one.row) == (session, row)
     ]
-    return known(found[0] if found else None, f"trade {id} of yours")
+    return known(found[0] if found else None, f"trade {id_} of yours")
 
 
 def _trades(live: Live, rows: Iterable[Any]) -> list[Trade]:
