@@ -112,7 +112,8 @@ def _print_audits(audits: "Sequence[Audit]") -> None:
     console = make_console()
     table = make_table("Market", "Events", "Rows checked", "Event hash", "Found")
     for audit in audits:
-        state = f"{len(audit.findings)} faults" if audit.findings else "all is well"
+        found = len(audit.findings)
+        state = f"{found} fault{'s' if found > 1 else ''}" if found else "all is well"
         add_row(table, audit.head.name, f"{audit.head.seq:,}", f"{audit.rows:,}", audit.head.hash[:16], state)
     console.print(table)
     for audit in audits:

@@ -90,6 +90,8 @@ def test_proofs_are_accepted_by_the_script_of_the_docs(world, tmp_path):
         "/api/v1/proofs?participant=ann&first=2025-12-31&last=2026-01-03", token=world.ann
     ).json()
     roots = world.get("/api/v1/proofs/roots?first=2025-12-31&last=2026-01-03").json()["items"]
+    assert [one["over"] for one in roots] == [True] * (len(roots) - 1) + [False]
+    assert proofs["roots"] == roots
     (tmp_path / "roots.txt").write_text("\n".join(one["checkpoint"] for one in roots), encoding="utf-8")
     for changed, code in ((False, 0), (True, 1)):
         if changed:

@@ -213,6 +213,7 @@ class ProofRoot(Answer):
 
     day: str
     size: int
+    over: bool = Field(description="the day is over: its root changes no more and can be published")
     root: str = Field(description="hexadecimal")
     checkpoint: str = Field(description="text to be published (C2SP tlog-checkpoint)")
 

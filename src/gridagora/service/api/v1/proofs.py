@@ -37,9 +37,7 @@ class Trees:
         """Return the tree of a day; called in a thread."""
         found = self._made.get(day)
         if found is None:
-            over = day < local_day(
-                live, live.state.at
-            )  # by the log: what is on its way may be of the day yet
+            over = day < _by_log(live)
             with live.market.database.reading() as connection:
                 found = day_tree(connection, live.number, live.terms, day=day)
             if over:
@@ -74,8 +72,9 @@ async def roots(
     """Return the heads of the trees of days, today's as it is now; publish those of days that are over."""
     after = page.after(str)
     days = [day for day in _days(live, first, last) if after is None or day.isoformat() > str(after[0])]
+    today = _by_log(live)
     trees = await service.store.run(partial(_of_days, live, days[: page.fetch]))
-    return page.page(response, [_root(live, one) for one in trees], key=lambda one: (one.day,))
+    return page.page(response, [_root(live, one, today=today) for one in trees], key=lambda one: (one.day,))
 
 
 @api.get("/proofs", summary="Proofs of a participant's records")
@@ -90,12 +89,13 @@ async def proofs(
 ) -> Proofs:
     """Return the records of a participant on some days with the proof that each is in its day's tree."""
     number_of(live, caller, participant)
+    today = _by_log(live)
     trees: list[DayTree] = await service.store.run(partial(_of_days, live, _days(live, first, last)))
     return Proofs(
         format=FORMAT,
         run=live.market.name,
         participant=participant,
-        roots=[_root(live, one) for one in trees],
+        roots=[_root(live, one, today=today) for one in trees],
         records=[
             Proof(
                 day=one.day,
@@ -116,12 +116,18 @@ def _of_days(live: Live, days: Sequence[date]) -> list[DayTree]:
     return [trees.of(live, day) for day in days]
 
 
-def _root(live: Live, one: DayTree) -> ProofRoot:
+def _by_log(live: Live) -> date:
+    """Return the day of the last event: days before it are over, whatever is on its way."""
+    return local_day(live, live.state.at)
+
+
+def _root(live: Live, one: DayTree, *, today: date) -> ProofRoot:
     name = "".join(letter if letter.isalnum() or letter in "-._" else "-" for letter in live.market.name)
     root = one.tree.root
     return ProofRoot(
         day=one.day,
         size=one.tree.size,
+        over=str(one.day) < today.isoformat(),
         root=root.hex(),
         checkpoint=checkpoint(f"gridagora/{name}/{one.day}", one.tree.size, root),
     )
