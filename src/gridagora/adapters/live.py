@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from gridagora.adapters.clocks import ClockGuard, FastClock, RunningClock, SystemClock
+from gridagora.adapters.live_clock import check_clock
 from gridagora.adapters.live_days import DayCloser
 from gridagora.adapters.live_inbox import Desk, Inbox, Post
 from gridagora.adapters.live_notices import notice_rows
@@ -28,7 +29,7 @@ from gridagora.adapters.sql.made import Rows
 from gridagora.adapters.sql.snapshots import known_state
 from gridagora.adapters.sql.store import Decision, Receipt, SqlStore
 from gridagora.engine.live.answers import answer_of
-from gridagora.engine.live.commands import AcceptClock, LiveCommand, OpenLiveMarket
+from gridagora.engine.live.commands import LiveCommand, OpenLiveMarket
 from gridagora.engine.live.context import LiveContext
 from gridagora.engine.live.copying import copy_state
 from gridagora.engine.live.machine import apply, handle
@@ -36,10 +37,9 @@ from gridagora.engine.live.notices import notices
 from gridagora.engine.live.refusals import refusal
 from gridagora.engine.live.state import LiveState
 from gridagora.engine.live.timetable import due, next_moment
-from gridagora.errors import Fault, GridAgoraError, InputError, MarketTaken, StoreError
+from gridagora.errors import GridAgoraError, InputError, MarketTaken, StoreError
 from gridagora.model.events import Event, canonical_bytes
 from gridagora.model.live import LiveTerms
-from gridagora.model.time import clock as clock_text
 
 LONGEST_PAUSE_S = 1.0
 """Real seconds after which the thread looks again in any case."""
@@ -162,10 +162,8 @@ class LiveRunner:
         may hold what was made up for it, such as an id.
         """
         if not key.isprintable() or len(key) > LONGEST_KEY:
-            wrong: Future[Receipt] = Future()
             fix = f"use up to {LONGEST_KEY} printable characters"
-            wrong.set_exception(InputError([refusal("text_invalid", "key", key[:80], fix=fix)]))
-            return wrong
+            return _failed(InputError([refusal("text_invalid", "key", key[:80], fix=fix)]))
         if key and not request:
             request = hashlib.sha256(canonical_bytes(replace(command, at=0))).digest()
         with self._door:
@@ -173,9 +171,7 @@ class LiveRunner:
                 return self._hand_in(self._group, command, key=key, request=request)
             if self._post is not None:
                 return self._post.send(command, key, request)
-        failed: Future[Receipt] = Future()
-        failed.set_exception(StoreError(self._down or "the market is closed"))
-        return failed
+        return _failed(StoreError(self._down or "the market is closed"))
 
     def ask(self, question: Callable[[LiveState], Answer]) -> Answer:
         """Return what a question finds in the state, asked in the thread that writes.
@@ -321,10 +317,7 @@ class LiveRunner:
         def decide() -> Decision:
             if state is None or self._state is not state:
                 raise StoreError("the state of the market was lost; it is made anew from the events")
-            if isinstance(command, AcceptClock):
-                self._accept(command)
-            elif leap := self._guard.leap_s(self.clock):
-                raise InputError([self._leapt(leap)])
+            check_clock(self._guard, self.clock, command)
             at = max(self.clock.now(), state.at)
             events = handle(state, replace(command, at=at), self.context)
             made.append(events)
@@ -333,22 +326,6 @@ class LiveRunner:
         future = group.submit(decide, key=key, request=request)
         future.add_done_callback(lambda done: self._tell(done, made))
         return future
-
-    def _leapt(self, leap: int) -> Fault:
-        """Return why nothing is carried out while the clock is in doubt."""
-        reason = f"the clock leapt {leap} s ahead, and the market waits until it is back or is accepted"
-        fix = "send it again then, with the same key"
-        return refusal("clock_jump", "clock", clock_text(self.clock.now()), reason=reason, fix=fix)
-
-    def _accept(self, command: AcceptClock) -> None:
-        """Follow a clock that leapt, if it shows what whoever accepts it takes for the time."""
-        shown = self.clock.now()
-        if not self._guard.leap_s(self.clock):
-            raise InputError([refusal("clock_steady", "clock", clock_text(shown), fix="leave it as it is")])
-        if abs(command.now - shown) > self._guard.most_leap_s:
-            fix = f"set the computer's clock right, or accept the {clock_text(shown)} that it shows"
-            raise InputError([refusal("clock_differs", "now", clock_text(command.now), fix=fix)])
-        self._guard.accept()
 
     def _applied(self, state: LiveState, events: tuple[Event, ...]) -> Decision:
         """Change the state; after a defect on the way nobody knows what it is, and it is made anew."""
@@ -372,16 +349,18 @@ class LiveRunner:
             return
         if error is None and made and not future.result().repeated:
             self._acknowledged = max(self._acknowledged, future.result().last)
-            for listener in tuple(self._listeners):
-                listener(future.result().first, made[0])
+            self._announce(future.result().first, made[0])
 
     def _note(self, seq: int, event: Event) -> None:
         """Take in what no command made: which keys were answered."""
         if self._state is not None:
             apply(self._state, event)
         self._acknowledged = max(self._acknowledged, seq)
+        self._announce(seq, (event,))
+
+    def _announce(self, first: int, events: Sequence[Event]) -> None:
         for listener in tuple(self._listeners):
-            listener(seq, (event,))
+            listener(first, events)
 
     # --- what is due ------------------------------------------------------------------------------
 
@@ -471,8 +450,13 @@ class LiveRunner:
             return
         for event in database.events(self.name, after=self._seen):
             self._seen += 1
-            for listener in tuple(self._listeners):
-                listener(self._seen, (event,))
+            self._announce(self._seen, (event,))
+
+
+def _failed(error: Exception) -> "Future[Receipt]":
+    future: Future[Receipt] = Future()
+    future.set_exception(error)
+    return future
 
 
 def _check_nothing_lost(store: SqlStore, acknowledged: int) -> None:
