@@ -130,6 +130,23 @@ def test_a_draft_asks_for_nothing_and_months_are_issued_in_their_order(world):
     assert [error["place"] for error in wrong.json()["errors"]] == ["issuer.country", "issuer.iban"]
 
 
+def test_a_late_reading_is_on_no_bill_and_in_no_delivery_until_a_dispute_is_decided(world):
+    def told():
+        rows = world.get("/api/v1/deliveries?participant=bob", token=world.bob).json()["items"]
+        kwh = [line["quantity_wh"] for line in invoice(world, "bob")["lines"] if "Difference" in line["text"]]
+        return [row["metered_wh"] for row in rows[:4]], kwh
+
+    before = told()
+    send(world, "bob", [(0, 0, 2002)])
+    assert told() == before
+    body = {"id": "late", "session": 0, "participant": "bob", "reason": "the meter was read late"}
+    world.made("/api/v1/disputes", world.bob, body)
+    world.made("/api/v1/disputes/late/decision", world.admin, {"accepted": True, "settle_again": True})
+    metered, kwh = told()
+    assert metered == [-2002, *before[0][1:]]
+    assert kwh == [before[1][0] + metered[0] - before[0][0]]
+
+
 def test_an_issued_bill_never_changes_and_a_late_correction_stands_on_the_next(world):
     before = invoice(world, "bob")
     told = issue(world)
