@@ -103,8 +103,12 @@ def unpacked(body: bytes) -> LiveCommand:
     {'ann': 'late'}
     """
     command = decode_command(body)
-    given = {name: getattr(command, name) for name in _mappings(cast("Hashable", type(command)))}
-    return replace(command, **{name: dict(value) for name, value in given.items() if type(value) is tuple})
+    changed: dict[str, Any] = {}
+    for name in _mappings(cast("Hashable", type(command))):
+        value = getattr(command, name)
+        if isinstance(value, tuple):
+            changed[name] = dict(value)
+    return replace(command, **changed)
 
 
 @cache
