@@ -5,6 +5,8 @@ import time
 import pytest
 from api_market import BUSES, EPOCH, SCENARIO, MarketApi
 
+from gridagora.engine.live.commands import DepositMoney
+
 BID = {"participant": "ann", "side": "buy", "period": 4, "price": "0.25", "quantity_wh": 500}
 
 
@@ -294,6 +296,16 @@ def test_a_stream_goes_on_where_a_client_left_off(world):
     assert (gone.status_code, gone.json()["code"]) == (410, "gone")
     odd = world.get("/api/v1/stream?once=true", token=world.ann, headers={"Last-Event-ID": "x"})
     assert odd.json()["code"] == "header_invalid"
+
+
+def test_a_stream_waits_for_what_a_client_saw_at_a_service_that_was_ahead(world, monkeypatch):
+    follower = world.app.state.live.follower
+    take, loop = follower._take, follower._loop
+    monkeypatch.setattr(follower, "_take", lambda *told: loop.call_later(0.2, take, *told))
+    money = DepositMoney(at=0, actor="op", participant="ann", amount=1)
+    seen = world.runner.do(money).last
+    answer = world.get("/api/v1/stream?once=true", token=world.ann, headers={"Last-Event-ID": str(seen)})
+    assert (answer.status_code, follower.seq >= seen) == (200, True)
 
 
 def test_results_and_sessions_are_public_and_have_tags(world):

@@ -46,6 +46,7 @@ api = router("stream")
 MOST_WAITING = 5_000
 BOOK_S = 1.0
 BEAT_S = 15.0
+REACH_S = 5.0
 Topics = Annotated[
     list[str] | None, Query(max_length=20, description="sessions, prices, book, limits, activations, notices")
 ]
@@ -194,7 +195,7 @@ async def stream(
     """
     caller.require(NOBODYS)
     watcher = Watcher(live, caller.identity, participant=None, topics=topic)
-    return _answer(live, watcher, request, last_id=last_id, once=once)
+    return await _answer(live, watcher, request, last_id=last_id, once=once)
 
 
 @api.get(
@@ -219,22 +220,32 @@ async def own_stream(
     """Tell what `/stream` does, and the notifications of a participant."""
     caller.require(live.subject(participant))
     watcher = Watcher(live, caller.identity, participant=participant, topics=topic, kinds=notice)
-    return _answer(live, watcher, request, last_id=last_id, once=once)
+    return await _answer(live, watcher, request, last_id=last_id, once=once)
 
 
-def _answer(
+async def _answer(
     live: Live, watcher: Watcher, request: Request, *, last_id: str | None, once: bool
 ) -> StreamingResponse:
-    after = seq = live.follower.seq
-    if last_id is not None:
-        if not (last_id.isascii() and last_id.isdigit()):
-            raise Problem("header_invalid", "Last-Event-ID is the id of a message of this stream")
-        after = int(last_id)
-        if after > seq:
-            raise Problem("gone", f"the market has {seq} events, and the last that you saw was {last_id}")
+    after = live.follower.seq if last_id is None else await _seen(live, request, last_id)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     told_ = _told(live, watcher, after, request=request, once=once)
     return StreamingResponse(told_, media_type=KIND, headers=headers)
+
+
+async def _seen(live: Live, request: Request, last_id: str) -> int:
+    """Return the event that a client saw last, maybe at another service, which may be ahead by a moment."""
+    if not (last_id.isascii() and last_id.isdigit()):
+        raise Problem("header_invalid", "Last-Event-ID is the id of a message of this stream")
+    after = int(last_id)
+    if after > live.follower.seq:
+        head = await service_of(request).store.run(lambda: live.market.database.head(live.market.name))
+        if after > head.seq:
+            raise Problem("gone", f"the market has {head.seq} events, and the last that you saw was {after}")
+        try:
+            await asyncio.wait_for(live.follower.reach(after), REACH_S)
+        except TimeoutError:
+            raise Problem("busy", headers={"Retry-After": "1"}) from None
+    return after
 
 
 async def has_ended(watcher: Watcher, request: Request) -> bool:
