@@ -192,7 +192,7 @@ def test_closed_gates_stay_closed() -> None:
     market = opened()
     standing(market)
     assert told(faults_of(market, CloseFlexGate(at=2 * H, before=6))) == [
-        ("before", "the gate of period 5 closes at 14400")
+        ("before", "the gate of period 5 closes at 1970-01-01T04:00:00Z")
     ]
     market.do(CloseFlexGate(at=4 * H, before=6))
     assert told(faults_of(market, CloseFlexGate(at=4 * H, before=6))) == [

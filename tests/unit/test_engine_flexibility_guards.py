@@ -96,7 +96,7 @@ def test_auction_is_open_before_its_gate_and_cleared_before_delivery() -> None:
 def test_gate_closes_when_it_was_promised() -> None:
     market = opened(gate_closure_periods=2)
     assert told(faults_of(market, CloseFlexGate(at=2 * H - 1, before=5))) == [
-        ("before", "the gate of period 4 closes at 7200")
+        ("before", "the gate of period 4 closes at 1970-01-01T02:00:00Z")
     ]
     assert market.do(CloseFlexGate(at=2 * H, before=5)).count == 5
 
