@@ -1,7 +1,6 @@
 """Twenty people of every role at one market on two services, of which the one that writes is killed."""
 
 import pytest
-
 from benchmarks.soak import soak
 
 

@@ -7,9 +7,9 @@ from live_village import BUSES, EPOCH, NAMES, Live
 from gridagora.engine.live.commands import CallOffSession
 from gridagora.engine.live.machine import replay
 from gridagora.engine.live.money import available, bill
+from gridagora.engine.live.notices import notices
 from gridagora.errors import InputError
 from gridagora.model.live_events import GateClosed, SessionCalledOff
-from gridagora.engine.live.notices import notices
 
 HOUR = 3600
 
