@@ -296,6 +296,7 @@ def test_lines_tell_product_time_energy_and_price(day):
     lines = {line["text"]: line for line in of_flexibility(bill_of(day, "bob", "bob"))}
     sold = lines["Flexibility cap, activated, 2026-01-01 03:00 to 03:30"]
     price = day.cleared.prices[0].price
+    assert price == round(price, 9)
     assert sold["quantity_wh"] == 1500, "3 kW in each of two quarter-hours"
     assert sold["price_micro"] == round(price * 4e6), "per kW and quarter-hour, so four times that per kWh"
     words = " ".join(line["text"] for name in (*NAMES, "grid") for line in of_flexibility(bill_of(day, name)))

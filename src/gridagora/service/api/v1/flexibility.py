@@ -30,6 +30,9 @@ Buyer = Annotated[Caller, needs("flex_requests.write")]
 Seller = Annotated[Caller, needs("flex_offers.write")]
 SIDES = {1: "buy", -1: "sell"}
 
+PRICE_DIGITS = 9
+"""Digits of a clearing price that are told; what is behind them is noise of computing the mean of two."""
+
 
 @api.get("/flexibility/market", summary="The flexibility market")
 async def market(live: TheMarket, caller: Everyone) -> bodies.FlexMarket:
@@ -104,7 +107,9 @@ def _fields(live: Live, caller: Caller, entry: AuctionState) -> dict[str, Any]:
     if cleared is not None:
         found = enumerate(cleared.clearing_price.tolist(), auction.first)
         prices = [
-            bodies.AuctionPrice(period=period, price=price) for period, price in found if price == price
+            bodies.AuctionPrice(period=period, price=round(price, PRICE_DIGITS))
+            for period, price in found
+            if price == price
         ]
     gate = utc(auction.gate)
     return told | {"gate": gate, "area": area, "cleared": entry.cleared, "prices": prices}
