@@ -30,7 +30,7 @@ class Asked:
 
     Parameters
     ----------
-    list : path of the list, which a cursor is bound to
+    request : for the list, to whose path a cursor is bound
     limit : entries at most
     cursor : as the client sent it
     """

@@ -73,7 +73,7 @@ def drop_seller(state: FlexMarketState, command: DropFlexSeller) -> FlexSellerLe
     if not command.reason.strip():
         faults.append(_fault("reason", command.reason, reason="gives no reason", fix="tell why"))
     check_faults(faults)
-    lapsed = tuple(_told(state, one) for one in _lapsing(state, name, at=command.at))
+    lapsed = tuple(_told(one) for one in _lapsing(state, name, at=command.at))
     return FlexSellerLeft(at=command.at, participant=name, reason=command.reason, lapsed=lapsed)
 
 
@@ -153,7 +153,7 @@ def _lapsing(state: FlexMarketState, name: str, *, at: int) -> Iterator[Lapse]:
             yield RedispatchOrderWithdrawn(at=at, participant=name, period=order.period)
 
 
-def _told(state: FlexMarketState, lapse: Lapse) -> str:
+def _told(lapse: Lapse) -> str:
     """Return an offer that lapses in words."""
     match lapse:
         case FlexBidsWithdrawn():

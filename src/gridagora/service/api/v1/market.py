@@ -258,9 +258,9 @@ async def book(
         etag("book", session, period, live.follower.depth.changes.get(session, 0), one.status),
     )
     if one.status in ("announced", "open", "cleared"):
-        return order_book(live, one, live.follower.depth.levels(session, period=period))
+        return order_book(one, live.follower.depth.levels(session, period=period))
     rows = await reads.fetch(service, live, depth_kept(live.number, session, period))
-    return order_book(live, one, sorted_levels(map(_level, rows)))
+    return order_book(one, sorted_levels(map(_level, rows)))
 
 
 def _level(row: Any) -> Level:
@@ -268,7 +268,7 @@ def _level(row: Any) -> Level:
     return Level(**{name: int(getattr(row, name)) for name in names})
 
 
-def order_book(live: Live, one: Session, found: Iterable[Level]) -> OrderBook:
+def order_book(one: Session, found: Iterable[Level]) -> OrderBook:
     """Return a session's depth."""
     levels = [
         BookLevel(

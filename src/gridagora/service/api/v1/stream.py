@@ -326,7 +326,7 @@ def _books(live: Live, seq: int, sessions: set[int]) -> Iterator[Message]:
             yield (
                 seq,
                 "book",
-                order_book(live, one, live.follower.depth.levels(number)).model_dump(mode="json"),
+                order_book(one, live.follower.depth.levels(number)).model_dump(mode="json"),
             )
 
 
