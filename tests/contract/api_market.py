@@ -5,6 +5,7 @@ import time
 from threading import Thread
 
 import httpx
+from benchmarks.served import SCENARIO
 from service_api import Api, settings_for_tests
 from service_api import Clock as WallClock
 
@@ -18,19 +19,7 @@ from gridagora.service.running import Running
 EPOCH = 1_767_225_600
 """2026-01-01T00:00Z: a Thursday."""
 
-BUSES = ("Bus R4", "Bus R6", "Bus R11", "Bus R15")
-SCENARIO = {
-    "name": "small",
-    "grid": "cigre-lv",
-    "period": {"start": "2016-05-23", "length": "1d"},
-    "participants": {
-        "list": [
-            {"participant": name, "bus": bus, "profile": "H0-A", "load_kw": 1.0}
-            for name, bus in zip(("ann", "bob", "cem", "dea"), BUSES, strict=True)
-        ]
-    },
-    "tariffs": {"retail": 0.3, "feed_in": 0.08, "standing_per_day": 0.24},
-}
+BUSES = tuple(home["bus"] for home in SCENARIO["participants"]["list"])
 PATIENCE_S = 120.0
 """How long something may take that is due, s: the first start in a new copy compiles for half a minute."""
 

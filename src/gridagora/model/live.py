@@ -2,12 +2,29 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from gridagora.errors import Fault, check_faults
 from gridagora.model.study import MechanismName
 from gridagora.model.time import SECONDS_PER_DAY, SECONDS_PER_HOUR
+
+Topic = Literal[
+    "session",
+    "bids",
+    "trades",
+    "prices",
+    "limits",
+    "activations",
+    "readings",
+    "settlement",
+    "disputes",
+    "register",
+    "flexibility",
+    "bills",
+]
+"""What notifications of a live market are about."""
 
 PPM = 1_000_000
 """Millionths of the whole."""
