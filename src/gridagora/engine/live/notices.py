@@ -127,6 +127,16 @@ def _limit(event: LimitDeclared, state: LiveState) -> Told:
         yield event.place, "limits", text.strip(), None
 
 
+def _signed(micro: int) -> str:
+    """Return an amount with its sign; parts of a cent are told where there are some.
+
+    >>> _signed(20_000_000), _signed(-1_506), _signed(0)
+    ('+20.00', '-0.001506', '+0.00')
+    """
+    whole, parts = f"{micro / MICRO:+.6f}".split(".")
+    return f"{whole}.{parts[:2]}{parts[2:].rstrip('0')}"
+
+
 def _broken(event: LimitsBroken, state: LiveState) -> Told:
     for id_ in dict.fromkeys(event.limit):
         limit = state.limits.get(id_)
@@ -137,7 +147,7 @@ def _broken(event: LimitsBroken, state: LiveState) -> Told:
 def _settled(event: SessionSettled, state: LiveState) -> Told:
     totals = event.lines.total.sum(axis=0)
     for name, total in zip(state.sessions[event.session].closed.participants, totals.tolist(), strict=True):
-        text = f"Session {event.session} is settled: {total / MICRO:+.2f} {state.open_terms.currency}."
+        text = f"Session {event.session} is settled: {_signed(total)} {state.open_terms.currency}."
         yield name, "settlement", text, event.session
 
 
@@ -161,7 +171,7 @@ def _corrected(event: SettlementCorrected, state: LiveState) -> Told:
     totals = event.lines.total.sum(axis=0)
     for name, total in zip(state.sessions[event.session].closed.participants, totals.tolist(), strict=True):
         if total:
-            text = f"Session {event.session} was settled again: {total / MICRO:+.2f}."
+            text = f"Session {event.session} was settled again: {_signed(total)}."
             yield name, "settlement", text, event.session
 
 
@@ -176,9 +186,9 @@ def _moved(event: MoneyMoved, _: LiveState) -> Told:
     for account, amount in zip(event.accounts, event.amount.tolist(), strict=True):
         kind, _sep, name = account.partition(":")
         if event.kind in LIMIT_MONEY and kind == "participant":
-            yield name, "limits", f"{LIMIT_MONEY[event.kind]} {amount / MICRO:+.2f}.", _session(event)
+            yield name, "limits", f"{LIMIT_MONEY[event.kind]} {_signed(amount)}.", _session(event)
         if kind == "wallet":
-            yield name, "settlement", f"Wallet {amount / MICRO:+.2f} ({event.kind}).", None
+            yield name, "settlement", f"Wallet {_signed(amount)} ({event.kind}).", None
 
 
 def _kept(event: ResourceKept, state: LiveState) -> Told:
