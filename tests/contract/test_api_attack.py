@@ -47,7 +47,6 @@ def furnish(api, root, tokens, name):
     api.made(
         "/api/v1/forecasts", token, {"id": f"{name}-f", "participant": name, "first": 0, "kw": [1.0] * 8}
     )
-    api.made("/api/v1/subscriptions", token, {"id": f"{name}-s", "participant": name, "topics": ["bids"]})
     api.made(
         "/api/v1/limits",
         root,
@@ -106,7 +105,6 @@ def fill(path, name):
         "/connection-points/{id}": f"{name}-1",
         "/assets/{id}": f"{name}-asset",
         "/forecasts/{id}": f"{name}-f",
-        "/subscriptions/{id}": f"{name}-s",
         "/limits/{id}": f"{name}-limit",
         "/disputes/{id}": f"{name}-d",
         "/invoices/{id}": f"{name}:2026-01",
@@ -188,7 +186,6 @@ def test_what_others_do_changes_nothing_of_what_one_reads(world):
     api.made("/api/v1/bids", evelyn, BID | {"participant": "evelyn", "period": 9})
     api.made("/api/v1/assets", evelyn, {"participant": "evelyn", "type": "ev", "power_kw": 1.0})
     api.made("/api/v1/forecasts", evelyn, {"participant": "evelyn", "first": 9, "kw": [1.0]})
-    api.made("/api/v1/subscriptions", evelyn, {"participant": "evelyn", "topics": ["limits"]})
     api.made("/api/v1/limits", root, LIMIT | {"place_kind": "participant", "place": "evelyn",
         "begins": "2026-01-02T00:00Z", "ends": "2026-01-03T00:00Z"})  # fmt: skip
     api.made("/api/v1/accounts/evelyn/deposits", root, {"amount_micro": 1})

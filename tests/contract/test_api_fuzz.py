@@ -22,7 +22,6 @@ KNOWN = {
     "assets": "pv",
     "products": "p1",
     "forecasts": "f1",
-    "subscriptions": "s1",
     "limits": "l1",
     "disputes": "d1",
     "invoices": "ann:2026-01",
@@ -49,7 +48,6 @@ def api(tmp_path_factory):
     made.made("/api/v1/assets", made.ann, {"id": "pv", "participant": "ann", "type": "pv", "power_kw": 1.0})
     made.made("/api/v1/products", made.admin, {"id": "p1", "name": "x", "market": "energy"})
     made.made("/api/v1/forecasts", made.ann, {"id": "f1", "participant": "ann", "first": 50, "kw": [1.0]})
-    made.made("/api/v1/subscriptions", made.ann, {"id": "s1", "participant": "ann", "topics": ["bids"]})
     limit = {"id": "l1", "place_kind": "participant", "place": "ann"}
     limit |= {"begins": "2026-01-02T00:00Z", "ends": "2026-01-02T01:00Z"}
     made.made("/api/v1/limits", made.dso, limit)

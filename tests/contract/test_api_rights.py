@@ -17,7 +17,6 @@ READS = {
     "/connection-points/{id}": ("/connection-points/ann-1", ANN),
     "/assets/{id}": ("/assets/ann-pv", ANN),
     "/forecasts/{id}": ("/forecasts/f1", ANN),
-    "/subscriptions/{id}": ("/subscriptions/s1", ANN),
     "/schedules": ("/schedules?participant=ann", ANN),
     "/limits/{id}": ("/limits/l1", ANN),
     "/disputes/{id}": ("/disputes/d0", NOWHERE),
@@ -43,7 +42,6 @@ LISTS = (
     "/connection-points",
     "/assets",
     "/forecasts",
-    "/subscriptions",
     "/bids",
     "/trades",
     "/approvals",
@@ -99,7 +97,6 @@ POINT = {"participant": "ann", "bus": BUSES[0]}
 ASSET = {"participant": "ann", "type": "pv", "power_kw": 1.0}
 FORECAST = {"participant": "ann", "first": 900, "kw": [1.0]}
 TARIFF = {"first": 900, "retail": [0.3]}
-SUBSCRIPTION = {"participant": "ann", "topics": ["bids"]}
 PAYMENT = {"amount_micro": 1}
 BID = {"participant": "ann", "side": "buy", "period": 9, "price": "0.1", "quantity_wh": 1}
 READING = {"participant": "ann", "period": 900, "import_wh": 1}
@@ -124,9 +121,6 @@ WRITES = {
     ("POST", "/tariffs"): ("/tariffs", TARIFF, SUPPLY),
     ("PUT", "/tariffs/{id}"): ("/tariffs/t1", TARIFF, SUPPLY),
     ("DELETE", "/tariffs/{id}"): ("/tariffs/t1", None, SUPPLY),
-    ("POST", "/subscriptions"): ("/subscriptions", SUBSCRIPTION, ANN),
-    ("PUT", "/subscriptions/{id}"): ("/subscriptions/s1", SUBSCRIPTION, ANN),
-    ("PUT", "/subscriptions/{id}/status"): ("/subscriptions/s1/status", STATUS, ANN),
     ("POST", "/bids"): ("/bids", BID, ANN),
     ("POST", "/bids/bulk"): ("/bids/bulk", {"participant": "ann", "session": 0, "bids": [
         {"period": 9, "side": "buy", "price_micro": 1, "quantity_wh": 1}]}, ANN),
@@ -229,7 +223,6 @@ def world(tmp_path_factory):
     api.made("/api/v1/assets", own, ASSET | {"id": "ann-pv"})
     api.made("/api/v1/forecasts", own, FORECAST | {"id": "f1"})
     api.made("/api/v1/tariffs", admin, TARIFF | {"id": "t1"})
-    api.made("/api/v1/subscriptions", own, SUBSCRIPTION | {"id": "s1"})
     api.made("/api/v1/products", admin, {"id": "p1", "name": "x", "market": "energy"})
     api.made("/api/v1/limits", admin, LIMIT | {"id": "l1"})
     api.made("/api/v1/bids", own, BID | {"period": 1, "price": "0.3"})

@@ -494,7 +494,6 @@ def test_a_record_is_changed_by_who_knows_its_version():
         ("connection_point", {"participant": "ann", "bus": "nowhere"}, "place_unknown"),
         ("asset", {"participant": "ann", "type": "sun", "power_kw": 1}, "field_invalid"),
         ("forecast", {"participant": "ann", "first": 0, "kw": []}, "field_invalid"),
-        ("subscription", {"topics": ["gossip"]}, "field_invalid"),
         ("product", {"name": "a", "market": "energy", "least_kw": -1}, "field_invalid"),
         ("organisation", {"name": "a", "role": "king"}, "field_invalid"),
     ],

@@ -81,6 +81,3 @@ class Records:
             api, "/forecasts", records.Forecast
         )
         self.tariffs: Shelf[records.Tariff, records.NewTariff] = Shelf(api, "/tariffs", records.Tariff)
-        self.subscriptions: Shelf[records.Subscription, records.NewSubscription] = Shelf(
-            api, "/subscriptions", records.Subscription
-        )

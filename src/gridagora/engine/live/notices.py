@@ -196,7 +196,7 @@ def _kept(event: ResourceKept, state: LiveState) -> Told:
     owner = "" if record is None else str(record.body.get("participant", ""))
     if event.kind == "participant":
         owner = event.id
-    if owner and event.kind != "subscription":
+    if owner:
         why = "" if record is None or event.status != "rejected" else str(record.body.get("reason", ""))
         text = f"{event.kind.replace('_', ' ').capitalize()} {event.id} is {event.status}. {why}"
         yield owner, "register", text.strip(), None

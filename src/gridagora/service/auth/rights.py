@@ -127,7 +127,6 @@ invoices.read        all           all       org  org      org        own
 accounts.read        all           all       org  org      org        own
 accounts.write       all           -         -    -        -          -
 notifications.read   all           all       own  org      org        own
-notifications.write  all           -         own  org      org        own
 """
 
 

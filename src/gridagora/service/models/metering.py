@@ -71,9 +71,7 @@ class Finding(Answer):
     )
     moment: Moment = Field(description="what it is about; when it was found where that is not known")
     found_at: Moment
-    source: str = Field(
-        description="api, file or mqtt; estimate and schedule are the market's own readings"
-    )
+    source: str = Field(description="api, file or mqtt; estimate and schedule are the market's own readings")
     estimated: bool = Field(description="the market put an estimate in the place of what lacked")
     text: str
 

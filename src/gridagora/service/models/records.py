@@ -1,4 +1,4 @@
-"""Records of the register: participants, connection points, assets, products, forecasts, subscriptions."""
+"""Records of the register: participants, connection points, assets, products, forecasts, tariffs."""
 
 from typing import Annotated, Literal
 
@@ -16,21 +16,6 @@ from gridagora.service.models.base import (
     Text,
 )
 from gridagora.service.texts import Name
-
-Topic = Literal[
-    "session",
-    "bids",
-    "trades",
-    "prices",
-    "limits",
-    "activations",
-    "readings",
-    "settlement",
-    "disputes",
-    "register",
-    "flexibility",
-    "bills",
-]
 
 
 class ParticipantFields(Ask):
@@ -118,15 +103,6 @@ class TariffFields(Ask):
     imbalance_long: Prices = Field(None, description="what is left of it; left out: with feed_in")
 
 
-class SubscriptionFields(Ask):
-    """Who wants to be told what, and where."""
-
-    participant: Place
-    topics: list[Topic]
-    url: Text | None = None
-    email: Text | None = None
-
-
 class _Kept(Answer):
     id: str
     status: str
@@ -164,10 +140,6 @@ class Tariff(_Kept, TariffFields):
     """A tariff as it was issued."""
 
 
-class Subscription(_Kept, SubscriptionFields):
-    """A subscription as it is registered."""
-
-
 class NewParticipant(ParticipantFields):
     """A participant to be registered."""
 
@@ -200,12 +172,6 @@ class NewForecast(ForecastFields):
 
 class NewTariff(TariffFields):
     """A tariff to be issued."""
-
-    id: Id | None = Field(None, description="chosen here; made by the platform where left out")
-
-
-class NewSubscription(SubscriptionFields):
-    """A subscription to be made."""
 
     id: Id | None = Field(None, description="chosen here; made by the platform where left out")
 

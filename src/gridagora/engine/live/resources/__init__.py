@@ -8,7 +8,6 @@ from gridagora.engine.live.resources.forecasts import FORECAST
 from gridagora.engine.live.resources.kind import Kind
 from gridagora.engine.live.resources.participants import CONNECTION_POINT, ORGANISATION, PARTICIPANT
 from gridagora.engine.live.resources.products import PRODUCT
-from gridagora.engine.live.resources.subscriptions import SUBSCRIPTION
 from gridagora.engine.live.resources.tariffs import TARIFF
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
@@ -22,7 +21,6 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             PRODUCT,
             FORECAST,
             TARIFF,
-            SUBSCRIPTION,
         )
     }
 )

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from gridagora.adapters.sql import tables
 from gridagora.engine.live.notices import OPERATORS, Notice
+from gridagora.model.live import Topic
 from gridagora.service.api.v1 import reads
 from gridagora.service.api.v1.past import notice_of
 from gridagora.service.api.v1.tools import AskedSpan, TheMarket, utc
@@ -15,7 +16,6 @@ from gridagora.service.auth.needs import Caller, needs
 from gridagora.service.auth.rights import NOBODYS
 from gridagora.service.context import Here
 from gridagora.service.models.accounts import Notification
-from gridagora.service.models.records import Topic
 from gridagora.service.pages import AskedPage, Page
 from gridagora.service.routes import router
 

@@ -156,18 +156,6 @@ SHELVES = (
         write="tariffs.write",
         ends="withdrawn",
     ),
-    Shelf(
-        kind="subscription",
-        path="/subscriptions",
-        tag="notifications",
-        answer=records.Subscription,
-        new=records.NewSubscription,
-        fields=records.SubscriptionFields,
-        read="notifications.read",
-        write="notifications.write",
-        decide="notifications.write",
-        decides=KINDS["subscription"].statuses,
-    ),
 )
 """Kinds of records that are resources of the API."""
 
@@ -187,7 +175,6 @@ def shelf_router(shelf: Shelf) -> APIRouter:
 
 
 def _add_list(api: APIRouter, shelf: Shelf) -> None:
-    what = shelf.tag if shelf.kind != "subscription" else "subscriptions"
 
     def found(live: Live, participant: str | None, status: str | None) -> Iterable[Record]:
         register = live.state.register
@@ -226,7 +213,7 @@ def _add_list(api: APIRouter, shelf: Shelf) -> None:
 
     listed.__name__ = f"list_{shelf.path[1:].replace('-', '_')}"
     model = Page[shelf.answer]  # type: ignore[name-defined]
-    api.get(shelf.path, response_model=model, summary=f"List {what}")(listed)
+    api.get(shelf.path, response_model=model, summary=f"List {shelf.tag}")(listed)
 
 
 def _add_one(api: APIRouter, shelf: Shelf) -> None:

@@ -20,6 +20,7 @@ from starlette.responses import StreamingResponse
 from gridagora.engine.live.notices import Notice, notices
 from gridagora.model.events import AuctionCleared, Event
 from gridagora.model.flexibility_events import ContractDispatched, ReservationsCalled
+from gridagora.model.live import Topic
 from gridagora.model.live_events import (
     BidsTaken,
     BidsWithdrawn,
@@ -38,7 +39,6 @@ from gridagora.service.auth.needs import Caller, needs
 from gridagora.service.auth.rights import NOBODYS, Identity, may
 from gridagora.service.context import service_of
 from gridagora.service.models.base import money
-from gridagora.service.models.records import Topic
 from gridagora.service.problems import Problem
 from gridagora.service.routes import router
 
@@ -89,11 +89,30 @@ class Watcher:
         self._live, self.identity, self._participant = live, identity, participant
         self._topics = None if not topics else frozenset(topics)
         self._kinds = None if not kinds else frozenset[str](kinds)
-        self.queue: asyncio.Queue[tuple[int, Event]] = asyncio.Queue(MOST_WAITING)
+        self.queue: asyncio.Queue[tuple[int, Event | None]] = asyncio.Queue(MOST_WAITING)
+        self.changed = set[int]()
+        self.seen = 0
         self.late = False
 
     def take(self, seq: int, event: Event) -> None:
-        """Note an event for the stream; one that is too slow is cut off."""
+        """Note an event for the stream; one that is too slow is cut off.
+
+        Bids are most of all events, and those of others change books alone, which are told now and then: the
+        stream is woken by the first of them, with None in place of an event.
+        """
+        self.seen = seq
+        if isinstance(event, BidsTaken | BidsWithdrawn):
+            if self.wants("book"):
+                if not self.changed:
+                    self._put(seq, None)
+                self.changed.add(event.session)
+            if event.participant != self.own:
+                return
+        elif self.own is None and not isinstance(event, TOLD):
+            return
+        self._put(seq, event)
+
+    def _put(self, seq: int, event: Event | None) -> None:
         if self.queue.full():
             self.late = True
         else:
@@ -283,8 +302,9 @@ async def _told(
     live: Live, watcher: Watcher, after: int, *, request: Request, once: bool
 ) -> AsyncIterator[str]:
     live.follower.add(watcher.take)
-    seq = live.follower.seq
-    changed = set(live.follower.depth.changes) if after < seq else set[int]()
+    seq, changed = live.follower.seq, watcher.changed
+    if after < seq and watcher.wants("book"):
+        changed.update(live.follower.depth.changes)
     loop = asyncio.get_running_loop()
     next_book = loop.time()
     try:
@@ -294,11 +314,14 @@ async def _told(
         async for message in _before(live, watcher, wanted, request=request):
             yield _text(message)
         while not watcher.late and not await has_ended(watcher, request):
-            if changed and watcher.wants("book") and (once or loop.time() >= next_book):
-                for message in _books(live, seq, changed):
-                    yield _text(message)
+            if changed and (once or loop.time() >= next_book):
+                if watcher.queue.empty():
+                    seq = max(seq, watcher.seen)
+                books = "".join(_books(live, seq, changed))
                 changed.clear()
-                next_book = loop.time() + BOOK_S
+                next_book = _tick(loop.time())
+                if books:
+                    yield books
             if once and watcher.queue.empty():
                 return
             wait = max(0.01, next_book - loop.time()) if changed else BEAT_S
@@ -308,26 +331,41 @@ async def _told(
                 if not changed:
                     yield ": here\n\n"
                 continue
-            changed |= _touched(event)
+            if event is None:
+                next_book = _tick(loop.time())
+                continue
             for message in watcher.messages(seq, event):
                 yield _text(message)
     finally:
         live.follower.remove(watcher.take)
 
 
-def _touched(event: Event) -> set[int]:
-    return {event.session} if isinstance(event, BidsTaken | BidsWithdrawn) else set()
+def _tick(now: float) -> float:
+    """Return when books are told next, at the same moments in all streams: they are made once for all."""
+    return (now // BOOK_S + 1) * BOOK_S
 
 
-def _books(live: Live, seq: int, sessions: set[int]) -> Iterator[Message]:
-    for number in sorted(sessions):
+def _books(live: Live, seq: int, changed: set[int]) -> Iterator[str]:
+    for number in sorted(changed):
+        book = _book(live, number)
+        if book:
+            yield f"id: {seq}\nevent: book\ndata: {book}\n\n"
+
+
+def _book(live: Live, number: int) -> str:
+    """Return the order book of a session as JSON, "" where it takes no bids; kept while no bid changes it."""
+    depth, session = live.follower.depth, live.state.sessions.get(number)
+    if session is None or session.status != "open":
+        return ""
+    changes = depth.changes.get(number, 0)
+    kept = depth.texts.get(number)
+    if kept is None or kept[0] != changes:
         one = shown(live, live.terms.session(number))
-        if one.status == "open":
-            yield (
-                seq,
-                "book",
-                order_book(one, live.follower.depth.levels(number)).model_dump(mode="json"),
-            )
+        if one.status != "open":
+            return ""
+        told_ = order_book(one, depth.levels(number)).model_dump(mode="json")
+        kept = depth.texts[number] = changes, json.dumps(told_, ensure_ascii=False)
+    return kept[1]
 
 
 def _text(message: Message) -> str:
