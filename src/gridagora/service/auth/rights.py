@@ -121,7 +121,7 @@ readings.read        all           all       own  org      org        own
 readings.write       all           -         area org      org        -
 settlements.read     all           all       own  org      org        own
 disputes.read        all           all       own  org      org        own
-disputes.write       -             -         own  org      org        own
+disputes.write       all           -         own  org      org        own
 disputes.decide      all           -         -    -        -          -
 invoices.read        all           all       org  org      org        own
 accounts.read        all           all       org  org      org        own
