@@ -2,10 +2,15 @@
 
 import time
 
+import numpy as np
 import pytest
 from api_market import BUSES, EPOCH, SCENARIO, MarketApi
 
 from gridagora.engine.live.commands import DepositMoney
+from gridagora.model.live_events import BidsTaken
+from gridagora.service.api.v1 import stream
+from gridagora.service.api.v1.market import order_book
+from gridagora.service.api.v1.stream import Watcher
 
 BID = {"participant": "ann", "side": "buy", "period": 4, "price": "0.25", "quantity_wh": 500}
 
@@ -296,6 +301,27 @@ def test_a_stream_goes_on_where_a_client_left_off(world):
     assert (gone.status_code, gone.json()["code"]) == (410, "gone")
     odd = world.get("/api/v1/stream?once=true", token=world.ann, headers={"Last-Event-ID": "x"})
     assert odd.json()["code"] == "header_invalid"
+
+
+def test_bids_of_others_wake_a_stream_once_and_a_book_is_made_once_for_all_streams(world, monkeypatch):
+    live, one = world.app.state.live, np.ones(1, np.int64)
+    market, bob = (Watcher(live, None, participant=name, topics=None) for name in (None, "bob"))
+    for number in range(50):
+        bids = {"number": number, "period": 12 * one, "side": one, "price": one, "quantity": one}
+        for watcher in (market, bob):
+            watcher.take(number, BidsTaken(at=0, actor="bob", session=3, participant="bob", **bids))
+    assert (market.queue.qsize(), market.changed, bob.queue.qsize()) == (1, {3}, 51)
+
+    world.made("/api/v1/bids", world.ann, BID | {"period": open_period(world)})
+    made = []
+    monkeypatch.setattr(stream, "order_book", lambda *book: made.append(order_book(*book)) or made[-1])
+    live.follower.depth.texts.clear()
+    books = [
+        [told.data for told in world.client(who).stream(last_id=0, once=True, topics=["book"])]
+        for who in (world.ann, world.bob)
+    ]
+    assert len(made) == len(books[0]) > 0
+    assert books[0] == books[1]
 
 
 def test_a_stream_waits_for_what_a_client_saw_at_a_service_that_was_ahead(world, monkeypatch):

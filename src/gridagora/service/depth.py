@@ -36,6 +36,7 @@ class Depth:
     def __init__(self) -> None:
         self._sums: dict[int, dict[tuple[int, int, int], list[int]]] = {}
         self.changes: dict[int, int] = {}
+        self.texts: dict[int, tuple[int, str]] = {}
 
     def take(self, event: BidsTaken) -> None:
         """Add bids."""
@@ -72,6 +73,7 @@ class Depth:
         """Forget a session whose bids change no more."""
         self._sums.pop(session, None)
         self.changes.pop(session, None)
+        self.texts.pop(session, None)
 
     def levels(self, session: int, *, period: int | None = None) -> list[Level]:
         """Return what stands: by period, bids to buy dearest first, then bids to sell cheapest first."""

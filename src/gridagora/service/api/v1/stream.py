@@ -317,11 +317,9 @@ async def _told(
             if changed and (once or loop.time() >= next_book):
                 if watcher.queue.empty():
                     seq = max(seq, watcher.seen)
-                books = "".join(_books(live, seq, changed))
-                changed.clear()
                 next_book = _tick(loop.time())
-                if books:
-                    yield books
+                for book in _books(live, seq, changed):
+                    yield book
             if once and watcher.queue.empty():
                 return
             wait = max(0.01, next_book - loop.time()) if changed else BEAT_S
@@ -346,9 +344,11 @@ def _tick(now: float) -> float:
 
 
 def _books(live: Live, seq: int, changed: set[int]) -> Iterator[str]:
-    for number in sorted(changed):
-        book = _book(live, number)
-        if book:
+    """Yield a message for each book that changed, and forget that it did; one by one for who reads slowly."""
+    numbers = sorted(changed)
+    changed.clear()
+    for number in numbers:
+        if book := _book(live, number):
             yield f"id: {seq}\nevent: book\ndata: {book}\n\n"
 
 
