@@ -40,7 +40,7 @@ from gridagora.model.live_events import (
     SettlementStuck,
 )
 from gridagora.model.money_events import InvoicesIssued, PaymentsClosed
-from gridagora.units import MICRO, WH_PER_KWH
+from gridagora.units import WH_PER_KWH, money_text
 
 MOST_LAPSED = 20
 """Offers that one notice names."""
@@ -133,8 +133,8 @@ def _signed(micro: int) -> str:
     >>> _signed(20_000_000), _signed(-1_506), _signed(0)
     ('+20.00', '-0.001506', '+0.00')
     """
-    whole, parts = f"{micro / MICRO:+.6f}".split(".")
-    return f"{whole}.{parts[:2]}{parts[2:].rstrip('0')}"
+    cents, parts = money_text(abs(micro))[:-4], money_text(abs(micro))[-4:]
+    return f"{'-' if micro < 0 else '+'}{cents}{parts.rstrip('0')}"
 
 
 def _broken(event: LimitsBroken, state: LiveState) -> Told:
@@ -290,7 +290,7 @@ def _flex_settled(event: FlexSettled, state: LiveState) -> Told:
     last = event.first + event.count - 1
     which = f"period {last} is" if event.count == 1 else f"periods {event.first} to {last} is"
     for code in np.unique(event.account[own]).tolist():
-        text = f"Flexibility of {which} settled: {total[code] / MICRO:+.2f} {state.open_terms.currency}."
+        text = f"Flexibility of {which} settled: {_signed(int(total[code]))} {state.open_terms.currency}."
         yield names[code], "settlement", text, None
 
 
@@ -308,7 +308,7 @@ def _dispatched(event: ContractDispatched, state: LiveState) -> Told:
 
 
 def _money(micro: int, state: LiveState) -> str:
-    return f"{micro / MICRO:.2f} {state.open_terms.currency}"
+    return f"{money_text(micro, digits=2)} {state.open_terms.currency}"
 
 
 def _kwh(wh: int) -> str:
