@@ -59,7 +59,9 @@ def test_a_clock_that_leapt_is_accepted_by_the_operator(api):
         root.accept_clock(now, "twice")
     notices = api.get("/api/v1/notifications", token=api.admin).json()["items"]
     assert "by my watch" in notices[-1]["text"]
-    assert api.get("/api/v1/notifications", token=api.ann).status_code == 403
+    refused = api.get("/api/v1/notifications", token=api.ann)
+    assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+    assert "name a participant" in refused.json()["detail"]
 
 
 def test_a_settlement_that_is_stuck_is_settled_by_schedule(api, monkeypatch):

@@ -17,9 +17,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Refusal(Problem):
     """The problem of a missing right, which the audit log notes: who, and what was asked for."""
 
-    def __init__(self, identity: Identity, action: str) -> None:
+    def __init__(self, identity: Identity, action: str, *, fix: str = "") -> None:
         self.identity, self.action = identity, action
-        super().__init__("forbidden", f"{identity.role} {identity.id} may not do {action} here")
+        told = f"{identity.role} {identity.id} may not do {action} here"
+        super().__init__("forbidden", f"{told}; {fix}" if fix else told)
 
 
 class Caller:
@@ -55,21 +56,24 @@ class Caller:
         self.asked = True
         return within(self.identity, self._reach, subject)
 
-    def require(self, subject: Subject) -> None:
-        """Raise a problem, which is noted in the audit log, unless the right goes as far as a thing."""
+    def require(self, subject: Subject, *, fix: str = "") -> None:
+        """Raise a problem, which is noted in the audit log, unless the right goes as far as a thing.
+
+        ``fix`` is what whoever is refused can ask for instead.
+        """
         if not self.may(subject):
-            raise self.refusal()
+            raise self.refusal(fix)
 
     def only(self, things: Iterable[T], subject_of: Callable[[T], Subject]) -> list[T]:
         """Return those of the things that the right goes as far as."""
         self.asked = True
         return [thing for thing in things if within(self.identity, self._reach, subject_of(thing))]
 
-    def refusal(self) -> Problem:
+    def refusal(self, fix: str = "") -> Problem:
         """Return the problem of a missing right."""
         if self.identity.limited:
             return Problem("setup_required", "set your password and second factor under /api/v1/me first")
-        return Refusal(self.identity, self.action)
+        return Refusal(self.identity, self.action, fix=fix)
 
 
 class Needs:

@@ -37,7 +37,10 @@ async def notifications(
     topic: Annotated[list[Topic] | None, Query()] = None,
 ) -> Page[Notification]:
     """Return what happened to a participant, or to the market, oldest first, as far back as it goes."""
-    caller.require(NOBODYS if participant is None else live.subject(participant))
+    if participant is None:
+        caller.require(NOBODYS, fix="name a participant: ?participant=ID")
+    else:
+        caller.require(live.subject(participant))
     column, after = tables.notices.c, page.after(int, int)
     asked = select(tables.notices).where(
         column.market == live.number, column.participant == (participant or OPERATORS)
