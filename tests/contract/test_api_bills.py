@@ -13,7 +13,7 @@ from api_market import BUSES, EPOCH, SCENARIO, MarketApi
 
 from gridagora.adapters.sql.audit import replay, verify
 from gridagora.billing.page import bill_page
-from gridagora.service.api.v1 import payments
+from gridagora.service.api.v1 import invoices, payments
 
 DAY = 86_400
 IBAN = "DE89370400440532013000"
@@ -114,7 +114,7 @@ def test_the_bill_of_a_trade_tells_nothing_of_the_other_side_but_its_id(world, m
     assert (theirs["title"], theirs["recipient"]["name"]) == ("Credit note", "Robert Secret")
 
 
-def test_a_draft_asks_for_nothing_and_months_are_issued_in_their_order(world):
+def test_a_draft_asks_for_nothing_and_months_are_issued_in_their_order(world, monkeypatch):
     draft = invoice(world, "ann")
     assert (draft["number"], draft["status"], draft["payment"], draft["complete"]) == (
         "draft",
@@ -122,6 +122,10 @@ def test_a_draft_asks_for_nothing_and_months_are_issued_in_their_order(world):
         "none",
         True,
     )
+    assert (draft["issued"], draft["due"]) == (None, None)
+    monkeypatch.setattr(invoices, "bill_pdf", lambda bill: json.dumps(bill_page(bill)).encode())
+    page = world.get("/api/v1/invoices/ann:2026-01/pdf", token=world.ann).json()
+    assert {name for name, _ in page["facts"]} == {"Number", "Participant", "Period"}
     assert codes(issue(world, "2026-02")) == ["month_state"]
     assert codes(issue(world, "2025-12")) == ["month_state"]
     path = "/api/v1/invoices/months/2026-01/issue"
@@ -155,7 +159,7 @@ def test_an_issued_bill_never_changes_and_a_late_correction_stands_on_the_next(w
     first = {name: invoice(world, name) for name in NAMES}
     assert [first[name]["number"] for name in NAMES] == [f"202601-{k:04d}" for k in (1, 2, 3)]
     assert first["bob"]["lines"] == before["lines"]
-    assert all(one["status"] == "issued" for one in first.values())
+    assert all(one["status"] == "issued" and one["issued"] < one["due"] for one in first.values())
     assert codes(issue(world)) == ["month_state"]
     page = world.get("/api/v1/invoices/bob:2026-01/pdf", token=world.bob).content
     for name in NAMES:

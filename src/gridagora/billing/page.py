@@ -46,7 +46,8 @@ def bill_page(bill: Bill, *, code: str = "") -> dict[str, Any]:
     {'name': 'To pay, EUR', 'value': '5.00'}
     """
     currency = bill.terms.currency
-    asks = not bill.paid_with and bill.number != DRAFT
+    is_draft = bill.number == DRAFT
+    asks = not bill.paid_with and not is_draft
     return {
         "title": _title(bill),
         "words": WORDS,
@@ -54,7 +55,7 @@ def bill_page(bill: Bill, *, code: str = "") -> dict[str, Any]:
         "facts": [
             ["Number", plain(bill.number)],
             ["Participant", plain(bill.recipient.participant)],
-            ["Date", bill.issued.isoformat()],
+            *([] if is_draft else [["Date", bill.issued.isoformat()]]),
             ["Period", period_text(bill)],
             *([["Due", bill.due.isoformat()]] if asks and bill.payable else []),
         ],

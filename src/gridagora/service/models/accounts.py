@@ -184,8 +184,8 @@ class Invoice(Answer):
     month: str
     first: str
     last: str
-    issued: str
-    due: str
+    issued: str | None = Field(description="day; null for a draft")
+    due: str | None = Field(description="day; null for a draft")
     currency: str
     lines: list[InvoiceLine]
     total: Money
