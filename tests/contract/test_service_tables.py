@@ -189,7 +189,10 @@ def test_job_tells_how_far_it_is_and_how_it_ended(api):
         time.sleep(0.01)
     assert (now.json()["status"], now.json()["total"], now.headers["retry-after"]) == ("running", 3, "1")
     go.set()
-    assert finished(api, token, where)["result"] == {"rows": 3}
+    ended = finished(api, token, where)
+    assert (ended["result"], ended["done"], ended["total"]) == ({"rows": 3}, 3, 3)
+    uncounted = finished(api, token, f"/api/v1/jobs/{jobs.start(ann, 'reading', lambda _: {}).id}")
+    assert (uncounted["status"], uncounted["done"], uncounted["total"]) == ("done", 1, 1)
 
     def failing(_progress):
         raise Problem("conflict", "it does not fit")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from threading import Event as Flag
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, insert, select, update
+from sqlalchemy import ColumnElement, case, delete, insert, select, update
 
 from gridagora.errors import GridAgoraError, StoreError
 from gridagora.service.auth.desk import Desk
@@ -27,6 +27,9 @@ PROGRESS_S = 0.5
 """Progress is written down so often at most, s: each time is a transaction."""
 
 UNDER_WAY = ("waiting", "running")
+ALL = case((jobs.c.total > 0, jobs.c.total), else_=1)
+"""How far a job is that is done."""
+
 AGAIN_S = 0.5
 """So long until a change of a job that could not be kept is tried again, s."""
 
@@ -42,7 +45,8 @@ class Job:
     ----------
     id, owner, kind : which, whose, and what for
     status : ``"waiting"``, ``"running"``, ``"done"``, ``"failed"`` or ``"cancelled"``
-    done, total : how far it is; total 0 where that is not known
+    done, total : how far it is; total 0 where that is not known; once it is done they are
+        the same, 1 where nothing was counted
     made_at, changed_at : moments
     result : JSON values, when it is done
     problem : problem document, when it has failed
@@ -166,7 +170,8 @@ class Jobs:
         try:
             if self._surely(id, UNDER_WAY, status="running"):
                 result = work(self._progress(id))
-                self._surely(id, ("running", "done"), status="done", result=json.dumps(result))
+                told = json.dumps(result)
+                self._surely(id, ("running", "done"), status="done", done=ALL, total=ALL, result=told)
         except _Cancelled:
             LOG.info("job %s was cancelled", id)
         except Exception as error:
