@@ -188,6 +188,9 @@ def test_a_record_is_changed_by_its_version_alone(world):
     body = {"participant": "ann", "type": "load", "power_kw": 3.0}
     assert world.ask("PUT", path, token=world.ann, json=body).json()["code"] == "precondition_required"
     assert world.put(path, 7, token=world.ann, json=body).status_code == 412
+    assert world.put(path, 0, token=world.ann, json=body).json()["code"] == "header_invalid"
+    taken = world.post("/api/v1/assets", token=world.ann, json=body | {"id": made["id"]})
+    assert (taken.status_code, taken.json()["code"], codes(taken)) == (409, "conflict", ["exists"])
     changed = world.put(path, 1, token=world.ann, json=body)
     assert (changed.json()["power_kw"], changed.headers["etag"]) == (3.0, '"2"')
     same = world.get(path, token=world.ann, headers={"If-None-Match": '"2"'})

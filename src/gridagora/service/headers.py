@@ -14,7 +14,7 @@ from gridagora.service.auth.needs import Caller
 from gridagora.service.problems import Problem
 
 KEY = re.compile(r"[\x21-\x7e]{1,128}")
-VERSION = re.compile(r'"(\d{1,18})"')
+VERSION = re.compile(r'"([1-9]\d{0,17})"')
 PLAIN = re.compile(r"/(?!/)[A-Za-z0-9/_.~-]*")
 """A path that a URL holds as it is."""
 

@@ -110,6 +110,9 @@ def _id_faults(id_: str) -> Iterator[Fault]:
 
 def _version_faults(before: Record | None, command: KeepResource) -> Iterator[Fault]:
     known = 0 if before is None else before.version
-    if command.version != known:
+    if known and not command.version:
+        fix = f"take another id, or change version {known}"
+        yield refusal("exists", "id", command.id, fix=fix)
+    elif command.version != known:
         fix = f"read it again, and change version {known}" if known else "make it with version 0"
         yield refusal("version_conflict", "version", command.version, fix=fix)

@@ -128,7 +128,7 @@ def seed_homes(market: Market, homes: VillageHomes) -> None:
         try:
             done.result()
         except InputError as error:
-            if any(fault.code != "version_conflict" for fault in error.faults):
+            if any(fault.code != "exists" for fault in error.faults):
                 raise
 
 
