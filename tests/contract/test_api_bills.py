@@ -82,6 +82,10 @@ def test_escrow_is_told_by_trade_and_sums_to_what_was_booked(world):
         assert one.held_micro == one.paid_micro + one.fee_micro + one.returned_micro
         assert one.paid_micro + one.fee_micro == one.held_micro * 999 // 2002
         assert (one.held_at.timestamp(), one.released_at.timestamp()) == (EPOCH - 300, EPOCH + DAY + 3600)
+    kept = {line["text"]: line["amount_micro"] for line in invoice(world, "bob")["lines"]}
+    assert kept["Fee of the market"] == sum(one.fee_micro for one in told["bob"]) > 0
+    assert kept["Paid and returned by escrow"] == sum(one.paid_micro for one in told["bob"])
+    assert "Fee of the market" not in {line["text"] for line in invoice(world, "ann")["lines"]}
     rows = {}
     for name in NAMES:
         for one in world.client(getattr(world, name)).statement(name):

@@ -201,6 +201,8 @@ def _booked(live: Live, connection: Connection, number: int, *, asked: Drafting)
                 before += row.amount_micro
             else:
                 late[session, kind] = late.get((session, kind), 0) + row.amount_micro
+    if fee := int(connection.scalar(reads.escrow_fee(live, number, month.first, end=month.end)) or 0):
+        moves |= {"release": moves.get("release", 0) + fee, "fee": moves.get("fee", 0) - fee}
     lines = tuple(_late_line(sent, key, amount) for key, amount in late.items() if amount)
     opening = to_cents(-before).carried if month.first > begin.first else -before
     flexibility = sum(flexible.values())

@@ -340,6 +340,15 @@ def escrow(
     return asked.order_by(held.session, held.row).limit(most)
 
 
+def escrow_fee(live: Live, seller: int, first: int, *, end: int) -> Select[Any]:
+    """Return the statement for what the market kept, in micro-units, of a seller's money in some sessions."""
+    held, trade = tables.escrow.c, tables.trades.c
+    same = and_(trade.market == held.market, trade.session == held.session, trade.row == held.row)
+    wanted = (held.market == live.number, held.session >= first, held.session < end, trade.seller == seller)
+    both = tables.escrow.join(tables.trades, same)
+    return select(func.sum(held.fee_micro)).select_from(both).where(*wanted)
+
+
 def postings(
     live: Live, number: int, span: Span, *, after: tuple[int, int] = (-1, -1), most: int = 1
 ) -> Select[Any]:
