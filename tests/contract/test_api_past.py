@@ -72,6 +72,17 @@ def test_a_stream_of_a_participant_tells_its_notices_from_the_first_on(market):
     assert [one.id for one in notices] == sorted(one.id for one in notices)
 
 
+def test_who_is_cut_off_anywhere_misses_nothing(market):
+    api, ann, _ = market
+    told = list(api.client(ann).stream(last_id=0, once=True))
+    assert len({one.id for one in told}) < len(told)  # some events have several messages
+    tail = told[-12:]
+    for place, seen in enumerate(tail):
+        again = list(api.client(ann).stream(last_id=seen.id, once=True))
+        later = [(one.topic, one.data) for one in tail[place + 1 :] if one.topic != "book"]
+        assert all(one in [(each.topic, each.data) for each in again] for one in later)
+
+
 def test_the_order_book_of_a_session_stays_what_it_was(market):
     api, _, before = market
     assert before[0]

@@ -1,10 +1,10 @@
 """Streams: what happens, as it happens (server-sent events), and again from where a client left off.
 
-The id of a message is the number of its event in the chain, so ``Last-Event-ID`` says exactly what a client
-has seen; what came since is read from the database, however much that is.  What cannot be told any more,
-since its session is long settled, is one message ``gap`` that says where to read it.  A client that is too
-slow is cut off, and goes on with its last id.  A stream ends with its token: within `BEAT_S` s of its expiry,
-or of the end of its session.
+The id of a message is the number of the event up to which all was told, so who is cut off between two
+messages of one event is told both again; what came since is read from the database, however much that is.
+What cannot be told any more, since its session is long settled, is one message ``gap`` that says where to
+read it.  A client that is too slow is cut off, and goes on with its last id.  A stream ends with its token:
+within `BEAT_S` s of its expiry, or of the end of its session.
 """
 
 import asyncio
@@ -311,8 +311,8 @@ async def _told(
         yield "retry: 2000\n\n"
         kinds = tuple(kind.__name__ for kind in TOLD)
         wanted = Wanted(after=after, last=seq, kinds=kinds, participant=watcher.own)
-        async for message in _before(live, watcher, wanted, request=request):
-            yield _text(message)
+        async for text in _whole(_before(live, watcher, wanted, request=request)):
+            yield text
         while not watcher.late and not await has_ended(watcher, request):
             if changed and (once or loop.time() >= next_book):
                 if watcher.queue.empty():
@@ -332,8 +332,9 @@ async def _told(
             if event is None:
                 next_book = _tick(loop.time())
                 continue
-            for message in watcher.messages(seq, event):
-                yield _text(message)
+            messages = list(watcher.messages(seq, event))
+            for message in messages:
+                yield _text(message, seq - (message is not messages[-1]))
     finally:
         live.follower.remove(watcher.take)
 
@@ -368,6 +369,17 @@ def _book(live: Live, number: int) -> str:
     return kept[1]
 
 
-def _text(message: Message) -> str:
-    seq, topic, value = message
-    return f"id: {seq}\nevent: {topic}\ndata: {json.dumps(value, ensure_ascii=False)}\n\n"
+async def _whole(messages: AsyncIterator[Message]) -> AsyncIterator[str]:
+    """Yield messages as they are sent; the last one of an event has its number, those before it do not."""
+    held: Message | None = None
+    async for message in messages:
+        if held:
+            yield _text(held, held[0] - (held[0] == message[0]))
+        held = message
+    if held:
+        yield _text(held, held[0])
+
+
+def _text(message: Message, id_: int) -> str:
+    _, topic, value = message
+    return f"id: {id_}\nevent: {topic}\ndata: {json.dumps(value, ensure_ascii=False)}\n\n"
