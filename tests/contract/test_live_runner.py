@@ -57,15 +57,20 @@ def sound(url):
     return state
 
 
+FIRST = 8
+"""Answers that a program gives before it is killed at any moment."""
+
+
 def killed(url, cycle, after):
     """Let a program bid until it is killed; return what it was told is on disk."""
     command = [sys.executable, str(PROGRAM), url, str(cycle)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
         assert program.stdout.readline() == "ready\n"
+        told = [program.stdout.readline().strip() for _ in range(FIRST)]  # however busy the machine is
         time.sleep(after)
         program.kill()
-        told = program.stdout.read().splitlines()
+        told += program.stdout.read().splitlines()
     whole = [line for line in told if line.endswith("}")]
     return {key: answer for key, _, answer in (line.partition(" {") for line in whole)}
 
