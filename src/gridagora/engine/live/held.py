@@ -111,6 +111,26 @@ def order_costs(
     return costs
 
 
+def movement(
+    session: int, at: int, kind: str, *, moved: Mapping[str, int], actor: str = MARKET
+) -> MoneyMoved | None:
+    """Return the movement of a session's money, micro-units by account, without accounts that get nothing.
+
+    None where nothing moves.
+    """
+    booked = {account: amount for account, amount in moved.items() if amount}
+    if not booked:
+        return None
+    return MoneyMoved(
+        at=at,
+        actor=actor,
+        reference=f"session {session}",
+        kind=kind,
+        accounts=tuple(booked),
+        amount=np.array(list(booked.values()), np.int64),
+    )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LimitMoney:
     """What limits cost or bring each participant of a session, micro-units, + received, by kind."""
@@ -129,19 +149,8 @@ class LimitMoney:
             due[LIMITS] = -int(amounts.sum())
             booked = known.get(kind, {})
             more = {account: amount - booked.get(account, 0) for account, amount in due.items()}
-            more = {account: amount for account, amount in more.items() if amount}
-            if more:
-                found.append(
-                    MoneyMoved(
-                        at=at,
-                        actor=actor,
-                        reference=f"session {gate.session}",
-                        kind=kind,
-                        accounts=tuple(more),
-                        amount=np.array(list(more.values()), np.int64),
-                    )
-                )
-        return tuple(found)
+            found.append(movement(gate.session, at, kind, moved=more, actor=actor))
+        return tuple(one for one in found if one)
 
 
 def limit_money(held: Held, costs: Ints, *, breach_micro: int) -> LimitMoney:

@@ -15,7 +15,6 @@ delivered or not: a seller that did not deliver owes the imbalance.  Trades at a
 energy of the retailer, are on the bills alone.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -23,8 +22,8 @@ import numpy as np
 
 from gridagora.billing.amounts import CENT
 from gridagora.engine.live.billed import Payment
-from gridagora.engine.live.commands import MARKET, DepositMoney, WithdrawMoney
-from gridagora.engine.live.held import BREACH, EMERGENCY
+from gridagora.engine.live.commands import DepositMoney, WithdrawMoney
+from gridagora.engine.live.held import BREACH, EMERGENCY, movement
 from gridagora.engine.live.refusals import refusal
 from gridagora.engine.live.state import LiveState, SessionState
 from gridagora.errors import InputError, check_faults, require
@@ -181,7 +180,7 @@ def hold(session: int, at: int, gate: GateClosed, *, trades: PoolTrades) -> Mone
     for _, buyer, _, amount in held:
         _add(moved, wallet(gate.participants[buyer]), -amount)
         _add(moved, ESCROW, amount)
-    booked = _movement(session, at, HOLD, moved=moved)
+    booked = movement(session, at, HOLD, moved=moved)
     return booked and replace(booked, trade=_column(held, 0), held=_column(held, 3))
 
 
@@ -223,7 +222,7 @@ def release(
         require(amount >= 0, f"more was paid out of escrow than {account} had put in")
         _add(moved, ESCROW, -amount)
         _add(moved, account, amount)
-    booked = _movement(session.times.number, at, RELEASE, moved=moved)
+    booked = movement(session.times.number, at, RELEASE, moved=moved)
     trade, held, paid_out, kept = (_column(split_up, k) for k in range(4))
     return booked and replace(booked, trade=trade, held=held, paid=paid_out, fee=kept)
 
@@ -237,7 +236,7 @@ def fees(session: SessionState, at: int, terms: LiveTerms, *, trades: PoolTrades
         fee = amount * terms.fee_ppm // PPM
         _add(moved, bill(gate.participants[seller]), -fee)
         _add(moved, FEES, fee)
-    return _movement(session.times.number, at, FEE, moved=moved)
+    return movement(session.times.number, at, FEE, moved=moved)
 
 
 def _held_trades(trades: PoolTrades, homes: int) -> list[tuple[int, int, int, int]]:
@@ -258,17 +257,3 @@ def _column(rows: list[tuple[int, int, int, int]], place: int) -> Ints:
 
 def _add(moved: dict[str, int], account: str, amount: int) -> None:
     moved[account] = moved.get(account, 0) + amount
-
-
-def _movement(session: int, at: int, kind: str, *, moved: Mapping[str, int]) -> MoneyMoved | None:
-    booked = {account: amount for account, amount in moved.items() if amount}
-    if not booked:
-        return None
-    return MoneyMoved(
-        at=at,
-        actor=MARKET,
-        reference=f"session {session}",
-        kind=kind,
-        accounts=tuple(booked),
-        amount=np.array(list(booked.values()), np.int64),
-    )
