@@ -67,12 +67,11 @@ class Steps:
         failure = self._failures.get(type(command))
         if command is None or failure is None or failure.tries < TRIES:
             return command
-        why = f"It could not be cleared: {plain_text(failure.why)}"
+        at, session, why = command.at, failure.session, plain_text(failure.why)
         match command:
-            case CloseGate() if command.session == failure.session:
-                return CallOffSession(at=command.at, session=command.session, reason=why)
-            case SettleLiveSession() if command.session == failure.session:
-                if state.sessions[command.session].stuck is None:
-                    why = plain_text(failure.why)
-                    return NoteStuck(at=command.at, session=command.session, reason=why)
+            case CloseGate(session=number) if number == session:
+                return CallOffSession(at=at, session=session, reason=f"It could not be cleared: {why}")
+            case SettleLiveSession(session=number) if number == session:
+                if state.sessions[session].stuck is None:
+                    return NoteStuck(at=at, session=session, reason=why)
         return command
