@@ -331,22 +331,24 @@ def escrow(
     wanted.append((trade.buyer == number) | (trade.seller == number))
     wanted += within(live, trade.period, span)
     wanted += [] if session is None else [held.session == session]
-    joined = tables.escrow.join(
-        tables.trades,
-        and_(trade.market == held.market, trade.session == held.session, trade.row == held.row),
-    ).join(tables.sessions, and_(step.market == held.market, step.session == held.session))
+    joined = _escrowed().join(tables.sessions, and_(step.market == held.market, step.session == held.session))
     columns = (trade.period, trade.buyer, trade.seller, trade.quantity_wh)
     asked = select(*tables.escrow.columns, *columns).select_from(joined).where(*wanted)
     return asked.order_by(held.session, held.row).limit(most)
 
 
+def _escrowed() -> Join:
+    """Return what was held for trades, with the trades."""
+    held, trade = tables.escrow.c, tables.trades.c
+    same = and_(trade.market == held.market, trade.session == held.session, trade.row == held.row)
+    return tables.escrow.join(tables.trades, same)
+
+
 def escrow_fee(live: Live, seller: int, first: int, *, end: int) -> Select[Any]:
     """Return the statement for what the market kept, in micro-units, of a seller's money in some sessions."""
     held, trade = tables.escrow.c, tables.trades.c
-    same = and_(trade.market == held.market, trade.session == held.session, trade.row == held.row)
     wanted = (held.market == live.number, held.session >= first, held.session < end, trade.seller == seller)
-    both = tables.escrow.join(tables.trades, same)
-    return select(func.sum(held.fee_micro)).select_from(both).where(*wanted)
+    return select(func.sum(held.fee_micro)).select_from(_escrowed()).where(*wanted)
 
 
 def postings(
