@@ -51,38 +51,29 @@ def open_tender(state: FlexMarketState, command: OpenTender) -> TenderOpened:
 
 def submit_bid(state: FlexMarketState, command: SubmitTenderBid) -> TenderBidTaken:
     """Take a bid of a tender that is open; a seller has one bid for a window."""
-    faults, entry = time_faults(state, command.at), find(state, command.tender)
-    if entry is None:
-        faults.append(_unknown(command.tender))
-    else:
-        faults += _late(entry, command.at)
-        own = [bid for bid in entry.bids if bid.participant == command.bid.participant]
-        # the new bid is judged behind the seller's own: only it can be at fault
-        faults += bid_faults(state, entry.product, entry.tender, bids=[*own, command.bid])
+    faults, entry = _named(state, command.tender, command.at)
+    faults += _late(entry, command.at)
+    own = [bid for bid in entry.bids if bid.participant == command.bid.participant]
+    # the new bid is judged behind the seller's own: only it can be at fault
+    faults += bid_faults(state, entry.product, entry.tender, bids=[*own, command.bid])
     check_faults(faults)
     return TenderBidTaken(at=command.at, tender=command.tender, bid=command.bid)
 
 
 def withdraw_bids(state: FlexMarketState, command: WithdrawTenderBids) -> TenderBidsWithdrawn:
     """Take all bids of a seller back, before the tender closes."""
-    faults, entry = time_faults(state, command.at), find(state, command.tender)
-    if entry is None:
-        faults.append(_unknown(command.tender))
-    else:
-        faults += _late(entry, command.at)
-        if command.participant not in (bid.participant for bid in entry.bids):
-            reason, fix = "has no bids in this tender", "withdraw bids that stand"
-            faults.append(_fault(command.tender, "participant", command.participant, reason=reason, fix=fix))
+    faults, entry = _named(state, command.tender, command.at)
+    faults += _late(entry, command.at)
+    if command.participant not in (bid.participant for bid in entry.bids):
+        reason, fix = "has no bids in this tender", "withdraw bids that stand"
+        faults.append(_fault(command.tender, "participant", command.participant, reason=reason, fix=fix))
     check_faults(faults)
     return TenderBidsWithdrawn(at=command.at, tender=command.tender, participant=command.participant)
 
 
 def decide(state: FlexMarketState, command: DecideTender) -> TenderAwarded:
     """Decide a tender that has closed: each bid is taken, in full or in part, or rejected with a reason."""
-    faults, entry = time_faults(state, command.at), find(state, command.tender)
-    if entry is None:
-        check_faults([*faults, _unknown(command.tender)])
-        raise InvariantError("a tender without faults is known")
+    faults, entry = _named(state, command.tender, command.at)
     if entry.awarded is not None:
         faults.append(
             _fault(command.tender, "tender", command.tender, reason="is decided", fix="read the answers")
@@ -176,6 +167,17 @@ def _all_answered(
     )
 
 
+def _named(state: FlexMarketState, name: str, at: int) -> tuple[list[Fault], TenderState]:
+    """Return the tender that a command names, and the faults of its moment; an unknown one is refused."""
+    faults, entry = time_faults(state, at), find(state, name)
+    if entry is None:
+        fix = "name a tender that was opened"
+        unknown = _fault(name, "tender", name, reason="does not exist", fix=fix, code="reference_unknown")
+        check_faults([*faults, unknown])
+        raise InvariantError("a tender without faults is known")
+    return faults, entry
+
+
 def _late(entry: TenderState, at: int) -> Iterator[Fault]:
     """Yield the fault of a bid that comes when the tender has closed, by the clock."""
     if at >= entry.closes:
@@ -193,11 +195,6 @@ def _known(state: FlexMarketState, name: str) -> TenderState:
 def _with(state: FlexMarketState, entry: TenderState) -> FlexMarketState:
     name = entry.tender.name
     return replace(state, tenders=tuple(entry if one.tender.name == name else one for one in state.tenders))
-
-
-def _unknown(name: str) -> Fault:
-    fix = "name a tender that was opened"
-    return _fault(name, "tender", name, reason="does not exist", fix=fix, code="reference_unknown")
 
 
 def _fault(name: str, place: str, value: object, *, reason: str, fix: str, code: str = "") -> Fault:
